@@ -1,5 +1,5 @@
 module github.com/switchyard-dev/switchyard
 
-go 1.26.8
+go 1.26
 
-require github.com/google/uuid v1.6.0 // indirect
+require github.com/google/uuid v1.6.0

@@ -1,0 +1,3 @@
+package conformance
+
+func progressChecks() []Check { return nil }

@@ -1,0 +1,3 @@
+package conformance
+
+func readChecks() []Check { return nil }

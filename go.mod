@@ -1,5 +1,7 @@
 module github.com/switchyard-dev/switchyard
 
-go 1.26.8
+go 1.26
 
-require github.com/google/uuid v1.6.0 // indirect
+require github.com/stretchr/testify v1.12.1
+
+require go.yaml.in/yaml/v3 v3.0.5 // indirect

@@ -192,7 +192,7 @@ func appendNeverInPart(ctx context.Context, env *Env) error {
 		return err
 	}
 	done := make(chan struct{})
-	return race(2, func(i int) error {
+	err = race(2, func(i int) error {
 		if i == 0 {
 			defer close(done)
 			for range batches {
@@ -217,6 +217,14 @@ func appendNeverInPart(ctx context.Context, env *Env) error {
 			}
 		}
 	})
+	if err != nil {
+		return err
+	}
+	version, err := reader.StreamVersion(ctx, stream)
+	if err == nil && version != batches*size {
+		return unexpected("the version after all batches", batches*size, version)
+	}
+	return err
 }
 
 func appendAcknowledged(ctx context.Context, env *Env) error {
@@ -307,7 +315,7 @@ func appendImpatient(ctx context.Context, env *Env) error {
 			want = nil
 		}
 		if err := expectEvents(ctx, reader, stream, want...); err != nil {
-			return fmt.Errorf("after an append that returned %v: %w", appendErr, err)
+			return fmt.Errorf("after an append that returned %q: %w", fmt.Sprint(appendErr), err)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -157,6 +158,11 @@ func expectStreamsApart(ctx context.Context, env *Env) error {
 			if _, err := env.Store.Append(ctx, stream, eventstore.Exactly(version), env.Event("Happened")); err != nil {
 				return err
 			}
+		}
+	}
+	for _, stream := range streams {
+		if version, err := env.Store.StreamVersion(ctx, stream); err != nil || version != 5 {
+			return errors.Join(err, unexpected(fmt.Sprintf("the version of stream %q", stream), 5, version))
 		}
 	}
 	return nil

@@ -29,20 +29,8 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 // flush writes a group of appends in one transaction, each with its own verdict.
 // If the transaction fails, so do all of them, even those that had been refused:
 // a conflict may have been one with an earlier append of the same group.
-func (b *Backend) flush(_ context.Context, group []*groupcommit.Call) {
-	w := <-b.writer
-	err := w.transaction("append", func(c *conn) error {
-		a := newAppender(c, w)
-		for _, call := range group {
-			results, err := a.append(call.Parts)
-			if err != nil && !isVerdict(err) {
-				return err
-			}
-			call.Results, call.Err = results, err
-		}
-		return nil
-	})
-	b.writer <- w
+func (b *Backend) flush(ctx context.Context, group []*groupcommit.Call) {
+	err := b.commit(ctx, group)
 	if err != nil {
 		for _, call := range group {
 			call.Results, call.Err = nil, err
@@ -52,6 +40,30 @@ func (b *Backend) flush(_ context.Context, group []*groupcommit.Call) {
 	if !b.opts.NoHints {
 		b.hint.Notify()
 	}
+}
+
+func (b *Backend) commit(ctx context.Context, group []*groupcommit.Call) error {
+	var w *writer
+	select {
+	case w = <-b.writer:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { b.writer <- w }()
+	return w.transaction(ctx, "append", func(c *conn) error {
+		a, err := w.appender()
+		if err != nil {
+			return err
+		}
+		for _, call := range group {
+			results, err := a.append(call.Parts)
+			if err != nil && !isVerdict(err) {
+				return err
+			}
+			call.Results, call.Err = results, err
+		}
+		return nil
+	})
 }
 
 // isVerdict tells whether err is an answer about one append, which leaves the
@@ -67,13 +79,23 @@ type appender struct {
 	versions map[string]uint64 // of the streams met so far, as the transaction sees them
 }
 
-func newAppender(c *conn, w *writer) *appender {
-	if w.versions == nil {
-		w.versions = make(map[string]uint64)
+// appender returns one for the transaction that has just begun. It knows the
+// versions that the writer's earlier transactions met, unless anybody else has
+// written since: data_version counts other connections' commits.
+func (w *writer) appender() (*appender, error) {
+	dataVersion, err := w.conn.integer("PRAGMA data_version")
+	if err != nil {
+		return nil, err
 	}
-	clear(w.versions)
-	return &appender{conn: c, now: time.Now(), versions: w.versions}
+	if w.versions == nil || dataVersion != w.dataVersion || len(w.versions) > maxKnownVersions {
+		w.versions, w.dataVersion = make(map[string]uint64), dataVersion
+	}
+	return &appender{conn: w.conn, now: time.Now(), versions: w.versions}, nil
 }
+
+// maxKnownVersions bounds what a writer knows between transactions: with IDs of
+// 40 bytes, about half a megabyte.
+const maxKnownVersions = 4096
 
 // append makes one append. It first takes its events for new ones, which costs
 // no look-up of their IDs: if they are not, the unique index or the expected

@@ -30,8 +30,9 @@ const (
 	reading
 )
 
-// A reader waits in short turns, so that it notices a done context in between.
-const readerTurn = 50 * time.Millisecond
+// SQLite waits for a lock in short turns, so that we notice a done context in
+// between; see retryBusy.
+const busyTurn = 50 * time.Millisecond
 
 // connect opens a connection and makes sure that its settings took.
 func connect(path string, mode connMode, busyTimeout time.Duration) (*conn, error) {
@@ -55,10 +56,7 @@ func connect(path string, mode connMode, busyTimeout time.Duration) (*conn, erro
 }
 
 func (c *conn) configure(mode connMode, busyTimeout time.Duration) error {
-	if mode == reading {
-		busyTimeout = min(busyTimeout, readerTurn)
-	}
-	if err := c.script(fmt.Sprintf("PRAGMA busy_timeout = %d", busyTimeout.Milliseconds())); err != nil {
+	if err := c.script(fmt.Sprintf("PRAGMA busy_timeout = %d", busyTurn.Milliseconds())); err != nil {
 		return err
 	}
 	if mode == reading {
@@ -185,10 +183,11 @@ func (c *conn) script(statements string) error {
 }
 
 // transaction runs change between BEGIN IMMEDIATE, which takes the file's only
-// write lock before anything is read, and COMMIT. A commitError tells what came
-// of COMMIT; after any other error nothing was written.
-func (c *conn) transaction(change func() error) error {
-	if _, err := c.exec("BEGIN IMMEDIATE"); err != nil {
+// write lock before anything is read, and COMMIT. It waits for the lock for as
+// long as patience and ctx allow; then ctx no longer counts. A commitError tells
+// what came of COMMIT; after any other error nothing was written.
+func (c *conn) transaction(ctx context.Context, patience time.Duration, change func() error) error {
+	if _, err := retryBusy(ctx, patience, func() (driver.Result, error) { return c.exec("BEGIN IMMEDIATE") }); err != nil {
 		return err
 	}
 	if err := change(); err != nil {

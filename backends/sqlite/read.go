@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -36,6 +37,9 @@ const scanAtOnce = 16384
 
 // A read looks at its context again after so many rows.
 const rowsBetweenChecks = 64
+
+// A page makes room for a few events first, and then for so many at most at once.
+const fewEvents, maxRoom = 16, 1024
 
 // ReadStream implements [eventstore.Backend].
 func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
@@ -157,6 +161,7 @@ func readPage(ctx context.Context, c *conn, size eventstore.PageSize, query stri
 		}
 	}()
 	var row [columnCount]driver.Value
+	events = make([]eventstore.RecordedEvent, 0, min(size.MaxEvents, fewEvents))
 	for bytes := 0; len(events) < size.MaxEvents && (bytes < size.MaxBytes || len(events) == 0); {
 		if len(events)%rowsBetweenChecks == 0 && ctx.Err() != nil {
 			return nil, false, ctx.Err()
@@ -171,6 +176,10 @@ func readPage(ctx context.Context, c *conn, size eventstore.PageSize, query stri
 			return nil, false, err
 		}
 		bytes += event.Size()
+		if len(events) == fewEvents {
+			// Many have few; who has more most often has a full page.
+			events = slices.Grow(events, min(size.MaxEvents-fewEvents, maxRoom))
+		}
 		events = append(events, event)
 	}
 	return events, true, nil

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"database/sql/driver"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -41,24 +40,12 @@ func decodeEvent(row []driver.Value) (eventstore.RecordedEvent, error) {
 	event.Data = data
 	event.RecordedAt = time.UnixMicro(at).UTC()
 	if ok8 {
-		if err := json.Unmarshal([]byte(metadata), &event.Metadata); err != nil {
-			return event, fmt.Errorf("the metadata at position %d is not a JSON object of strings: %w", position, err)
+		var err error
+		if event.Metadata, err = decodeMetadata(metadata); err != nil {
+			return event, fmt.Errorf("the metadata at position %d: %w", position, err)
 		}
 	}
 	return event, nil
-}
-
-// encodeMetadata returns a JSON object, or nil (NULL) for a nil map. Keys and
-// values are valid UTF-8, so JSON keeps them exactly.
-func encodeMetadata(metadata map[string]string) (driver.Value, error) {
-	if metadata == nil {
-		return nil, nil
-	}
-	text, err := json.Marshal(metadata)
-	if err != nil {
-		return nil, fmt.Errorf("encode metadata: %w", err)
-	}
-	return string(text), nil
 }
 
 func positionOf(rowID int64) eventstore.Position {

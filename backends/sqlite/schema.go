@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -65,12 +66,12 @@ CREATE TABLE snapshots (
 
 // initialise makes sure that the file holds our schema, and returns the store's
 // identity. Any number of processes may do it at once.
-func initialise(c *conn, path string) (uuid.UUID, error) {
+func initialise(c *conn, path string, patience time.Duration) (uuid.UUID, error) {
 	id, err := inspect(c, path)
 	if err != nil || id != uuid.Nil {
 		return id, err
 	}
-	err = c.transaction(func() error {
+	err = c.transaction(context.Background(), patience, func() error {
 		// Someone else may have been faster.
 		if id, err = inspect(c, path); err != nil || id != uuid.Nil {
 			return err
@@ -123,4 +124,3 @@ func inspect(c *conn, path string) (uuid.UUID, error) {
 	data, _ := row[0].([]byte)
 	return uuid.FromBytes(data)
 }
-

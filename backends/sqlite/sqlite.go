@@ -84,7 +84,7 @@ func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
 	for range b.opts.Readers {
 		b.readers <- nil
 	}
-	b.committer = groupcommit.New(b.flush, groupcommit.Options{})
+	b.committer = groupcommit.New(b.flush, groupcommit.Options{CallerFlushes: true})
 	return b, nil
 }
 

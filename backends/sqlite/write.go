@@ -17,7 +17,8 @@ type writer struct {
 	path        string
 	busyTimeout time.Duration
 	conn        *conn             // nil until it is needed, and after a failure
-	versions    map[string]uint64 // scratch of an appender
+	versions    map[string]uint64 // what appenders learned of streams; see appender
+	dataVersion int64             // of the file when they did
 }
 
 // initialise connects and makes sure of the schema.
@@ -26,7 +27,7 @@ func (w *writer) initialise() (id uuid.UUID, err error) {
 		if err := w.connect(); err != nil {
 			return uuid.Nil, err
 		}
-		return initialise(w.conn, w.path)
+		return initialise(w.conn, w.path, w.busyTimeout)
 	})
 }
 
@@ -37,14 +38,18 @@ func (w *writer) connect() (err error) {
 	return err
 }
 
-// transaction runs a change as the transaction of one operation. Neither a
-// caller's context nor a broken connection gets from one into the next.
-func (w *writer) transaction(op string, change func(*conn) error) error {
+// transaction runs a change as the transaction of one operation. A done ctx ends
+// the wait for the write lock, and nothing later: the driver answers a cancelled
+// statement with a broken connection.
+func (w *writer) transaction(ctx context.Context, op string, change func(*conn) error) error {
 	if err := w.connect(); err != nil {
 		return mapError(op, err)
 	}
-	err := w.conn.transaction(func() error { return change(w.conn) })
+	err := w.conn.transaction(ctx, w.busyTimeout, func() error { return change(w.conn) })
 	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return err // it was not begun
+		}
 		// SQLite may have rolled back by itself, or ROLLBACK may have failed:
 		// whatever state the connection is in, it ends here.
 		err = errors.Join(err, w.close())
@@ -57,7 +62,7 @@ func (w *writer) close() error {
 		return nil
 	}
 	err := w.conn.Close()
-	w.conn = nil
+	w.conn, w.versions = nil, nil
 	return err
 }
 
@@ -78,7 +83,7 @@ func (b *Backend) change(ctx context.Context, op, statement string, args ...driv
 	}
 	done := make(chan error, 1)
 	go func() {
-		err := w.transaction(op, func(c *conn) error {
+		err := w.transaction(context.WithoutCancel(ctx), op, func(c *conn) error {
 			_, err := c.exec(statement, args...)
 			return err
 		})

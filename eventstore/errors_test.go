@@ -35,7 +35,7 @@ func TestEachErrorMatchesItsOwnSentinelAndNoOther(t *testing.T) {
 	for err, own := range typed {
 		wrapped := &eventstore.OpError{Op: "append", Subject: "order-1", Err: fmt.Errorf("somewhere: %w", err)}
 		for _, sentinel := range sentinels() {
-			require.Equal(t, sentinel == own, errors.Is(wrapped, sentinel), "%T against %v", err, sentinel)
+			require.Equal(t, errors.Is(own, sentinel), errors.Is(wrapped, sentinel), "%T against %v", err, sentinel)
 		}
 		for _, unrelated := range []error{context.Canceled, context.DeadlineExceeded, errors.New("another")} {
 			require.NotErrorIs(t, wrapped, unrelated)

@@ -152,12 +152,12 @@ func ExampleStore_LoadSnapshot() {
 
 	snapshot, ok, err := store.LoadSnapshot(ctx, "cart-1", "Cart")
 	fmt.Println(ok, err, string(snapshot.Data))
-	for event := range store.ReadStream(ctx, "cart-1", eventstore.ReadOptions{After: snapshot.Version}) {
-		fmt.Println("then", event.Version, event.Type)
+	for event, err := range store.ReadStream(ctx, "cart-1", eventstore.ReadOptions{After: snapshot.Version}) {
+		fmt.Println("then", event.Version, event.Type, err)
 	}
 	// Output:
 	// true <nil> {"items":2}
-	// then 3 ItemAdded
+	// then 3 ItemAdded <nil>
 }
 
 func ExampleEvent_CausedBy() {

@@ -68,7 +68,7 @@ func TestAnIdleSubscriptionIsCheckpointedWithinItsInterval(t *testing.T) {
 		go func() {
 			done <- store.Run(ctx, eventstore.Subscription{Name: "billing", Handler: func(context.Context, eventstore.RecordedEvent) error { return nil }})
 		}()
-		time.Sleep(1100 * time.Millisecond) // of the bubble's clock: no time passes
+		<-time.After(1100 * time.Millisecond) // of the bubble's clock: no time passes
 		checkpoint, ok, err := store.LoadCheckpoint(t.Context(), "billing")
 		require.NoError(t, err)
 		require.True(t, ok)
@@ -138,7 +138,7 @@ func TestAParkedEventIsLinkedOnceAndTheRunGoesOn(t *testing.T) {
 		}
 		require.Equal(t, []uint64{1, 3}, runUntil(t, store, sub, 2))
 		require.NoError(t, store.DeleteCheckpoint(t.Context(), "billing"))
-		time.Sleep(time.Second) // another error text
+		<-time.After(time.Second) // another error text
 		require.Equal(t, []uint64{1, 3}, runUntil(t, store, sub, 2))
 
 		links := collect(t, store.ReadStream(t.Context(), "parked-billing", eventstore.ReadOptions{}))

@@ -175,4 +175,3 @@ func (a *attributes) extend(name string, value jsontext.Value) error {
 	a.extensions[name] = string(unquote(value))
 	return nil
 }
-

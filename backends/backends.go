@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -28,6 +27,7 @@ type scheme struct {
 func schemes() []scheme {
 	return []scheme{
 		{[]string{"memory"}, "memory:", true, openMemory, isolateMemory},
+		{[]string{"sqlite"}, "sqlite:PATH", true, openSQLite, isolateSQLite},
 	}
 }
 
@@ -131,34 +131,4 @@ func lookup(table []scheme, name string) (scheme, bool) {
 		}
 	}
 	return scheme{}, false
-}
-
-// noParameters refuses what a scheme without parameters was given.
-func noParameters(u *url.URL) error {
-	if u.Opaque != "" || u.User != nil || u.Host != "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-		return invalidURL("%s takes no name and no parameters; write %s:", u.Scheme, u.Scheme)
-	}
-	return nil
-}
-
-func openMemory(_ context.Context, u *url.URL) (eventstore.Backend, error) {
-	if err := noParameters(u); err != nil {
-		return nil, err
-	}
-	return memory.New(), nil
-}
-
-func isolateMemory(_ context.Context, u *url.URL) (*Isolated, error) {
-	if err := noParameters(u); err != nil {
-		return nil, err
-	}
-	log := memory.NewLog()
-	handle := func(opts *memory.Options) func(context.Context) (eventstore.Backend, error) {
-		return func(context.Context) (eventstore.Backend, error) { return log.Open(opts), nil }
-	}
-	return &Isolated{
-		Open:     handle(nil),
-		OpenDeaf: handle(&memory.Options{NoHints: true, Poll: deafPoll}),
-		Remove:   func(context.Context) error { return nil },
-	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 
@@ -13,20 +14,24 @@ import (
 )
 
 func TestOpenGivesAStoreForEachScheme(t *testing.T) {
-	store, err := Open(t.Context(), "memory:")
-	require.NoError(t, err)
-	require.Equal(t, "memory", store.Capabilities().Backend)
-	require.NoError(t, store.Close())
+	for name, raw := range map[string]string{"memory": "memory:", "sqlite": "sqlite:" + t.TempDir() + "/a.db?poll=50ms"} {
+		store, err := Open(t.Context(), raw)
+		require.NoError(t, err)
+		require.Equal(t, name, store.Capabilities().Backend)
+		require.NoError(t, store.Close())
+	}
 }
 
 func TestABadURLIsAnErrorThatSaysWhatWouldBeRight(t *testing.T) {
 	for name, test := range map[string]struct{ url, want string }{
-		"empty":                     {"", "does not start with a scheme; known are memory:"},
+		"empty":                     {"", "does not start with a scheme; known are memory:, sqlite:PATH"},
 		"a bare path":               {"orders.db", "does not start with a scheme"},
 		"a libpq string":            {"host=db password=s3cr3t", "does not start with a scheme"},
 		"an unknown scheme":         {"mysql://root:s3cr3t@db/orders", `unknown scheme "mysql"; known are memory:`},
 		"a memory store with name":  {"memory:orders", "takes no name and no parameters"},
 		"a memory store with query": {"memory:?poll=1s", "takes no name and no parameters"},
+		"a sqlite parameter":        {"sqlite:a.db?cache=shared", `unknown parameter "cache"; known are busy_timeout, poll, readers`},
+		"a sqlite host":             {"sqlite://orders.db", "taken for a host"},
 		"a bad escape":              {"memory:%zz?s3cr3t", "takes no name and no parameters"},
 		"a control character":       {"memory:\x1b[31m", "cannot be read"},
 		"a bad port":                {"mysql://user:s3cr3t/x@db/orders", "cannot be read; percent-encode special characters"},
@@ -44,26 +49,33 @@ func TestABadURLIsAnErrorThatSaysWhatWouldBeRight(t *testing.T) {
 }
 
 func TestAnIsolatedStoreHasManyHandlesOnOneLog(t *testing.T) {
-	isolated, err := Isolate(t.Context(), "memory:")
-	require.NoError(t, err)
-	first, err := isolated.Open(t.Context())
-	require.NoError(t, err)
-	second, err := isolated.OpenDeaf(t.Context())
-	require.NoError(t, err)
-	require.False(t, second.Capabilities().LivePush.Supported())
+	folder := t.TempDir()
+	for _, raw := range []string{"memory:", "sqlite:" + folder + "/orders.db"} {
+		t.Run(raw, func(t *testing.T) {
+			isolated, err := Isolate(t.Context(), raw)
+			require.NoError(t, err)
+			first, err := isolated.Open(t.Context())
+			require.NoError(t, err)
+			second, err := isolated.OpenDeaf(t.Context())
+			require.NoError(t, err)
 
-	writer, err := eventstore.New(first, nil)
-	require.NoError(t, err)
-	reader, err := eventstore.New(second, nil)
-	require.NoError(t, err)
-	_, err = writer.Append(t.Context(), "order-1", eventstore.NoStream(), eventstore.Event{Type: "OrderPlaced", Data: []byte("{}")})
-	require.NoError(t, err)
-	version, err := reader.StreamVersion(t.Context(), "order-1")
-	require.NoError(t, err)
-	require.EqualValues(t, 1, version)
-	require.NoError(t, writer.Close())
-	require.NoError(t, reader.Close())
-	require.NoError(t, isolated.Remove(t.Context()))
+			writer, err := eventstore.New(first, nil)
+			require.NoError(t, err)
+			reader, err := eventstore.New(second, nil)
+			require.NoError(t, err)
+			_, err = writer.Append(t.Context(), "order-1", eventstore.NoStream(), eventstore.Event{Type: "OrderPlaced", Data: []byte("{}")})
+			require.NoError(t, err)
+			version, err := reader.StreamVersion(t.Context(), "order-1")
+			require.NoError(t, err)
+			require.EqualValues(t, 1, version)
+			require.NoError(t, writer.Close())
+			require.NoError(t, reader.Close())
+			require.NoError(t, isolated.Remove(t.Context()))
+			left, err := os.ReadDir(folder)
+			require.NoError(t, err)
+			require.Empty(t, left, "nothing is left behind, and the URL's own store was not touched")
+		})
+	}
 }
 
 // network is a table entry of a backend that is reached over the network, so

@@ -5,14 +5,10 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
-
-// deafPoll is the poll interval of handles that rely on polling alone.
-const deafPoll = 20 * time.Millisecond
 
 // Redact returns a store URL as it may be shown: scheme, host and database (or
 // file), without user, password, parameters or fragment. Where the parts cannot

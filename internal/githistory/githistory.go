@@ -33,13 +33,13 @@ const (
 
 // Change is the data of an event.
 type Change struct {
-	Path       string    `json:"path"`
-	Commit     string    `json:"commit"`
-	Author     string    `json:"author"`
-	Date       time.Time `json:"date"`
-	Subject    string    `json:"subject"`
 	Insertions int       `json:"insertions"`
 	Deletions  int       `json:"deletions"`
+	Author     string    `json:"author"`
+	Subject    string    `json:"subject"`
+	Date       time.Time `json:"date"`
+	Path       string    `json:"path"`
+	Commit     string    `json:"commit"`
 	// Binary files have no lines to count.
 	Binary bool `json:"binary,omitempty"`
 }

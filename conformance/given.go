@@ -90,8 +90,8 @@ func pagedStore(env *Env, size int) (*eventstore.Store, error) {
 	return env.Over(env.Fixture.Backend, eventstore.Options{PageSize: size})
 }
 
-// all makes a function into one that a check can run several times, with
-// increasing numbers of racers on fresh streams of one store.
+// eachRacers runs a part of a check several times, with increasing numbers of
+// racers, on the same store.
 func eachRacers(ctx context.Context, run func(ctx context.Context, racers int) error) error {
 	for _, racers := range []int{2, 8, 32} {
 		if err := run(ctx, racers); err != nil {

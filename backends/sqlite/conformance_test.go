@@ -7,22 +7,43 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, conformance.Harness{
+	conformance.Run(t, harness(t))
+}
+
+func TestSQLiteAndMemoryGiveTheSameAnswers(t *testing.T) {
+	reference := conformance.Harness{Name: "memory", Open: func(context.Context) (*conformance.Fixture, error) {
+		log := memory.NewLog()
+		return &conformance.Fixture{
+			Backend:   log.Open(nil),
+			OpenAgain: func(context.Context) (eventstore.Backend, error) { return log.Open(nil), nil },
+		}, nil
+	}}
+	for seed := range uint64(4) {
+		require.NoError(t, conformance.Differential(t.Context(), reference, harness(t), &conformance.DifferentialOptions{Seed: seed + 1}))
+	}
+}
+
+func harness(t *testing.T) conformance.Harness {
+	dir := t.TempDir()
+	return conformance.Harness{
 		Name: "sqlite",
 		Open: func(ctx context.Context) (*conformance.Fixture, error) {
-			dir, err := os.MkdirTemp(t.TempDir(), "")
+			fresh, err := os.MkdirTemp(dir, "")
 			if err != nil {
 				return nil, err
 			}
-			return newMachine(dir).fixture(ctx)
+			return newMachine(fresh).fixture(ctx)
 		},
-	})
+	}
 }
 
 // fixture opens a store on the machine for the suite.

@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"context"
-	"math/rand/v2"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -15,10 +14,17 @@ type Check struct {
 	Promise int
 	// Sentence is what the contract says; a failing check prints it.
 	Sentence string
-	// Core checks have no switch: they cannot be waived or skipped.
+	// Core checks have no switch: they cannot be waived, and one that has to be
+	// skipped fails.
 	Core bool
 	// Needs names the hook without which the check skips; empty needs none.
 	Needs Hook
+	// Requires picks the capability that Run relies on; nil relies on none.
+	// Where it is declared absent Refused runs instead.
+	Requires func(eventstore.Capabilities) eventstore.Capability
+	// Refused proves that what is declared absent is refused with ErrUnsupported.
+	// It is nil where there is no call that could be refused.
+	Refused func(ctx context.Context, env *Env) error
 	// Run returns an error that says what was expected and what came instead.
 	Run func(ctx context.Context, env *Env) error
 }
@@ -56,20 +62,19 @@ func Checks() []Check {
 	return all
 }
 
-// Env is what a check works with: a fresh store and everything opened from it,
-// all of which is closed after the check.
-type Env struct {
-	// Store is the first handle on the fresh store, with retries off, so that
-	// a backend's own errors are seen.
-	Store *eventstore.Store
-	// Fixture is the store's, for the hooks.
-	Fixture *Fixture
-	// Caps is what the backend declares.
-	Caps eventstore.Capabilities
-	// Seed makes Rand, and is printed with a failure.
-	Seed uint64
-	// Rand is the check's only source of chance.
-	Rand *rand.Rand
+// globalOrder and its like are values for Check.Requires.
+func globalOrder(c eventstore.Capabilities) eventstore.Capability { return c.GlobalOrder }
 
-	closers []func() error
+func multiStreamAppend(c eventstore.Capabilities) eventstore.Capability { return c.MultiStreamAppend }
+
+func preservedRecordTime(c eventstore.Capabilities) eventstore.Capability {
+	return c.PreservedRecordTime
+}
+
+// durable requires that an acknowledgement survives anything at all.
+func durable(c eventstore.Capabilities) eventstore.Capability {
+	if c.Durability == eventstore.SurvivesNothing {
+		return eventstore.No("an acknowledged append survives " + c.Durability.String())
+	}
+	return eventstore.Yes()
 }

@@ -2,6 +2,10 @@ package conformance
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -42,4 +46,44 @@ type Fixture struct {
 	HoldWriterReason string
 	// Remove deletes the store after the check. It is called with every handle closed.
 	Remove func(ctx context.Context) error
+}
+
+// has tells whether the fixture has a hook, and if not, why.
+func (f *Fixture) has(hook Hook) (reason string, ok bool) {
+	switch hook {
+	case "":
+		return "", true
+	case NeedsOpenAgain:
+		ok = f.OpenAgain != nil
+	case NeedsOpenDeaf:
+		ok = f.OpenDeaf != nil
+	case NeedsRestart:
+		ok = f.Restart != nil && f.OpenAgain != nil
+	case NeedsHoldWriter:
+		if f.HoldWriter == nil && f.HoldWriterReason != "" {
+			return f.HoldWriterReason, false
+		}
+		ok = f.HoldWriter != nil
+	}
+	return fmt.Sprintf("the fixture has no %s", hook), ok
+}
+
+// validate returns an error that says what is wrong with the harness itself.
+func (h Harness) validate(checks []Check) error {
+	if h.Open == nil {
+		return errors.New("conformance: harness has no Open; give the function that opens a fresh, empty store")
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(h.Waive)) {
+		i := slices.IndexFunc(checks, func(c Check) bool { return c.Name == name })
+		switch {
+		case i < 0:
+			errs = append(errs, fmt.Errorf("conformance: waived check %q does not exist; see Checks for the names", name))
+		case checks[i].Core:
+			errs = append(errs, fmt.Errorf("conformance: check %q is core and cannot be waived", name))
+		case h.Waive[name] == "":
+			errs = append(errs, fmt.Errorf("conformance: check %q is waived without an issue; say which one", name))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -51,7 +51,7 @@ race: ## run some tests under the race detector: make race PKG=./eventstore RUN=
 lint: $(GOLANGCI_LINT) ## check style, imports and go.mod in every module
 	@set -e; for module in $(MODULES); do \
 	  echo "== golangci-lint in $$module"; \
-	  (cd "$$module" && $(GOLANGCI_LINT) run --config "$(CURDIR)/.golangci.yml" ./... && go mod tidy -diff); \
+	  (cd "$$module" && $(GOLANGCI_LINT) run --allow-parallel-runners --config "$(CURDIR)/.golangci.yml" ./... && go mod tidy -diff); \
 	done
 
 .PHONY: fmt

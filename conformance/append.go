@@ -1,3 +1,322 @@
 package conformance
 
-func appendChecks() []Check { return nil }
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// Checks of promises 1, 7 and 8: an append is atomic, durable and definite.
+func appendChecks() []Check {
+	return []Check{
+		{
+			Name: "append/returns-where-the-events-are", Promise: 1, Core: true,
+			Sentence: "All events of an append are stored, and its result says at which versions and position.",
+			Run:      appendResult,
+		},
+		{
+			Name: "append/batch-is-contiguous", Promise: 1, Core: true,
+			Sentence: "All events of an append are stored, contiguous in stream and in global order.",
+			Requires: globalOrder, Needs: NeedsOpenAgain,
+			Run: appendContiguous,
+		},
+		{
+			Name: "append/nothing-of-a-failed-batch", Promise: 1, Core: true,
+			Sentence: "An append that fails stores none of its events, and leaves no hole.",
+			Run:      appendFailedBatch,
+		},
+		{
+			Name: "append/batch-is-never-seen-in-part", Promise: 1, Core: true, Needs: NeedsOpenAgain,
+			Sentence: "A reader sees all events of an append or none of them.",
+			Run:      appendNeverInPart,
+		},
+		{
+			Name: "append/acknowledged-is-in-every-later-read", Promise: 7, Core: true, Needs: NeedsOpenAgain,
+			Sentence: "After success the events are in every later read, from any handle.",
+			Run:      appendAcknowledged,
+		},
+		{
+			Name: "append/acknowledged-survives-reopening", Promise: 7, Core: true, Needs: NeedsOpenAgain,
+			Sentence: "After success the events are there when the application starts again.",
+			Requires: durable,
+			Run:      func(ctx context.Context, env *Env) error { return appendSurvives(ctx, env, env.Reopen) },
+		},
+		{
+			Name: "append/acknowledged-survives-a-crash", Promise: 7, Needs: NeedsRestart,
+			Sentence: "After success the events survive any crash that the backend claims to survive.",
+			Requires: durable,
+			Run:      func(ctx context.Context, env *Env) error { return appendSurvives(ctx, env, env.Restart) },
+		},
+		{
+			Name: "append/impatient-callers-learn-the-truth", Promise: 8, Core: true, Needs: NeedsOpenAgain,
+			Sentence: "A definite error means nothing was written and nothing will be; what cannot be known is ErrUnknownOutcome, and appending again settles it.",
+			Run:      appendImpatient,
+		},
+	}
+}
+
+func appendResult(ctx context.Context, env *Env) error {
+	stream := env.Stream("order")
+	first, second := env.Events(1), env.Events(3)
+	a, err := env.Store.Append(ctx, stream, eventstore.NoStream(), first...)
+	if err != nil {
+		return err
+	}
+	b, err := env.Store.Append(ctx, stream, eventstore.Exactly(1), second...)
+	if err != nil {
+		return err
+	}
+	if err := expectResult("the first append", a, 1, 1); err != nil {
+		return err
+	}
+	if err := expectResult("the second append", b, 2, 4); err != nil {
+		return err
+	}
+	if err := expectEvents(ctx, env.Store, stream, append(first, second...)...); err != nil {
+		return err
+	}
+	stored, err := collect(env.Store.ReadStream(ctx, stream, eventstore.ReadOptions{}))
+	if err != nil {
+		return err
+	}
+	for version, result := range map[int]eventstore.AppendResult{1: a, 4: b} {
+		if got := stored[version-1].Position; got != result.Position {
+			return unexpected(fmt.Sprintf("the position of version %d", version), result.Position, got)
+		}
+	}
+	return nil
+}
+
+func expectResult(what string, got eventstore.AppendResult, first, last uint64) error {
+	switch {
+	case got.FirstVersion != first || got.Version != last:
+		return unexpected(what, fmt.Sprintf("versions %d to %d", first, last), fmt.Sprintf("%d to %d", got.FirstVersion, got.Version))
+	case got.Duplicate:
+		return unexpected(what, "no duplicate", "Duplicate")
+	case got.Position.IsZero():
+		return unexpected(what, "a position after zero", got.Position)
+	}
+	return nil
+}
+
+// appendContiguous has many writers append batches at once, and looks for a
+// stranger between the events of one.
+func appendContiguous(ctx context.Context, env *Env) error {
+	const writers, batches, size = 8, 6, 5
+	stores, err := twoHandles(ctx, env)
+	if err != nil {
+		return err
+	}
+	prefix := env.Stream("order")
+	err = race(writers, func(i int) error {
+		for b := range batches {
+			stream := fmt.Sprintf("%s-%d", prefix, (i+b)%3) // streams that others write too
+			if _, err := stores[i%2].Append(ctx, stream, eventstore.Any(), tagged(env, size, fmt.Sprintf("%d/%d", i, b))...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	all, err := collect(env.Store.ReadAll(ctx, eventstore.ReadAllOptions{}))
+	if err != nil {
+		return err
+	}
+	if len(all) != writers*batches*size {
+		return unexpected("the events of all appends", writers*batches*size, len(all))
+	}
+	for i := 0; i < len(all); i += size {
+		for j, event := range all[i : i+size] {
+			first := all[i]
+			if event.Metadata["batch"] != first.Metadata["batch"] || event.Metadata["index"] != fmt.Sprint(j) || event.Version != first.Version+uint64(j) {
+				return unexpected(fmt.Sprintf("event %d of the global order", i+j+1),
+					fmt.Sprintf("index %d of batch %s at version %d", j, first.Metadata["batch"], first.Version+uint64(j)),
+					fmt.Sprintf("index %s of batch %s at version %d", event.Metadata["index"], event.Metadata["batch"], event.Version))
+			}
+		}
+	}
+	return nil
+}
+
+// tagged returns n new events that know their batch and their place in it.
+func tagged(env *Env, n int, batch string) []eventstore.Event {
+	events := env.Events(n)
+	for i := range events {
+		events[i].Metadata = map[string]string{"batch": batch, "index": fmt.Sprint(i)}
+	}
+	return events
+}
+
+func twoHandles(ctx context.Context, env *Env) ([2]*eventstore.Store, error) {
+	second, err := env.Again(ctx)
+	return [2]*eventstore.Store{env.Store, second}, err
+}
+
+func appendFailedBatch(ctx context.Context, env *Env) error {
+	stream := env.Stream("order")
+	stored := env.Events(3)
+	if _, err := env.Store.Append(ctx, stream, eventstore.NoStream(), stored...); err != nil {
+		return err
+	}
+	_, err := env.Store.Append(ctx, stream, eventstore.Exactly(1), env.Events(4)...)
+	if err := expectConflict("a batch at a wrong version", err, stream, eventstore.Exactly(1), 3); err != nil {
+		return err
+	}
+	overlapping := append(env.Events(2), stored[0])
+	_, err = env.Store.Append(ctx, stream, eventstore.Any(), overlapping...)
+	if err := expectError("a batch whose last event is stored already", err, eventstore.ErrEventIDReused); err != nil {
+		return err
+	}
+	next := env.Events(2)
+	result, err := env.Store.Append(ctx, stream, eventstore.Exactly(3), next...)
+	if err != nil {
+		return fmt.Errorf("append after the failed ones: %w", err)
+	}
+	if err := expectResult("the append after the failed ones", result, 4, 5); err != nil {
+		return err
+	}
+	return expectEvents(ctx, env.Store, stream, append(stored, next...)...)
+}
+
+// appendNeverInPart reads a stream over and over while batches are written to it.
+func appendNeverInPart(ctx context.Context, env *Env) error {
+	const batches, size = 40, 8
+	stream := env.Stream("order")
+	reader, err := env.Again(ctx)
+	if err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	err = race(2, func(i int) error {
+		if i == 0 {
+			defer close(done)
+			for range batches {
+				if _, err := env.Store.Append(ctx, stream, eventstore.Any(), env.Events(size)...); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		for {
+			version, err := reader.StreamVersion(ctx, stream)
+			if err != nil {
+				return err
+			}
+			if version%size != 0 {
+				return unexpected("the version of a stream that is written in batches of 8", "a multiple of 8", version)
+			}
+			select {
+			case <-done:
+				return nil
+			default:
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	version, err := reader.StreamVersion(ctx, stream)
+	if err == nil && version != batches*size {
+		return unexpected("the version after all batches", batches*size, version)
+	}
+	return err
+}
+
+func appendAcknowledged(ctx context.Context, env *Env) error {
+	stores, err := twoHandles(ctx, env)
+	if err != nil {
+		return err
+	}
+	stream := env.Stream("order")
+	var events []eventstore.Event
+	for i := range 20 {
+		event := env.Event("Happened")
+		if _, err := stores[i%2].Append(ctx, stream, eventstore.Exactly(uint64(i)), event); err != nil {
+			return err
+		}
+		events = append(events, event)
+		for _, reader := range stores {
+			if err := expectEvents(ctx, reader, stream, events...); err != nil {
+				return fmt.Errorf("after append %d was acknowledged: %w", i+1, err)
+			}
+		}
+	}
+	return nil
+}
+
+func appendSurvives(ctx context.Context, env *Env, crash func(context.Context) error) error {
+	stream := env.Stream("order")
+	events := env.Events(20)
+	for i := 0; i < len(events); i += 2 {
+		if _, err := env.Store.Append(ctx, stream, eventstore.Exactly(uint64(i)), events[i:i+2]...); err != nil {
+			return err
+		}
+	}
+	before, err := env.Store.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if err := crash(ctx); err != nil {
+		return err
+	}
+	if err := expectEvents(ctx, env.Store, stream, events...); err != nil {
+		return err
+	}
+	after, err := env.Store.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if before != after {
+		return unexpected("the store's identity and head", before, after)
+	}
+	_, err = env.Store.Append(ctx, stream, eventstore.Exactly(20), env.Events(1)...)
+	return err
+}
+
+// appendImpatient cuts appends short at a random moment and holds what each
+// caller was told against what is stored.
+func appendImpatient(ctx context.Context, env *Env) error {
+	const attempts = 60
+	reader, err := env.Again(ctx)
+	if err != nil {
+		return err
+	}
+	// What an append takes here, so that deadlines fall inside of it.
+	start := time.Now()
+	if _, err := env.Store.Append(ctx, env.Stream("warm"), eventstore.NoStream(), env.Events(1)...); err != nil {
+		return err
+	}
+	usual := max(time.Since(start), 50*time.Microsecond)
+	for range attempts {
+		stream, events := env.Stream("order"), env.Events(3)
+		short, cancel := context.WithTimeout(ctx, time.Duration(env.Rand.Int64N(int64(2*usual))))
+		_, appendErr := env.Store.Append(short, stream, eventstore.NoStream(), events...)
+		cancel()
+		unknown := errors.Is(appendErr, eventstore.ErrUnknownOutcome)
+		if appendErr != nil && !unknown && !errors.Is(appendErr, context.DeadlineExceeded) {
+			return unexpected("an append cut short by its deadline", "the context's error or ErrUnknownOutcome", appendErr)
+		}
+		if unknown {
+			result, err := env.Store.Append(ctx, stream, eventstore.NoStream(), events...)
+			if err != nil {
+				return fmt.Errorf("append again after %w: %w", appendErr, err)
+			}
+			if result.FirstVersion != 1 || result.Version != 3 {
+				return unexpected("the append that settles an unknown outcome", "versions 1 to 3", result)
+			}
+		}
+		want := events
+		if appendErr != nil && !unknown {
+			want = nil
+		}
+		if err := expectEvents(ctx, reader, stream, want...); err != nil {
+			return fmt.Errorf("after an append that returned %q: %w", fmt.Sprint(appendErr), err)
+		}
+	}
+	return nil
+}

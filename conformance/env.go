@@ -35,11 +35,11 @@ type Env struct {
 	closers []func() error
 }
 
-// OnClose has close called when the check is over, the last one first.
-func (e *Env) OnClose(close func() error) {
+// OnClose has fn called when the check is over, the last one first.
+func (e *Env) OnClose(fn func() error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.closers = append(e.closers, close)
+	e.closers = append(e.closers, fn)
 }
 
 // close ends everything that the check opened.

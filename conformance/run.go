@@ -107,16 +107,15 @@ func (h Harness) run(ctx context.Context, check Check, opts Options) (Result, ev
 		Status: Passed, Seed: opts.Seed, Rerun: opts.Rerun(check.Name, opts.Seed), Duration: time.Since(start),
 	}
 	issue, waived := h.Waive[check.Name]
-	var skipped *skipError
 	switch {
-	case errors.As(o.err, &skipped) && check.Core:
-		result.Status, result.Failure = Failed, "a core check cannot be skipped, but "+skipped.reason
-	case errors.As(o.err, &skipped):
-		result.Status, result.Reason = Skipped, skipped.reason
 	case o.err != nil && waived:
 		result.Status, result.Reason, result.Failure = Waived, issue, o.err.Error()
 	case o.err != nil:
 		result.Status, result.Failure = Failed, o.err.Error()
+	case o.skipped != "" && check.Core:
+		result.Status, result.Failure = Failed, "a core check cannot be skipped, but "+o.skipped
+	case o.skipped != "":
+		result.Status, result.Reason = Skipped, o.skipped
 	case waived:
 		result.Status, result.Failure = Failed, fmt.Sprintf("the check passes but is waived for %q; remove the waiver", issue)
 	case o.unsupported != "":
@@ -128,6 +127,7 @@ func (h Harness) run(ctx context.Context, check Check, opts Options) (Result, ev
 // outcome is what happened when a check ran.
 type outcome struct {
 	err         error
+	skipped     string // why the check could not run
 	unsupported string // the backend's declared reason
 	caps        eventstore.Capabilities
 }
@@ -195,10 +195,15 @@ func (h Harness) runOn(ctx context.Context, check Check, seed uint64) (o outcome
 		return o
 	}
 	if reason, ok := fixture.has(check.Needs); !ok && o.unsupported == "" {
-		o.err = skip("%s", reason)
+		o.skipped = reason
 		return o
 	}
-	o.err = contain(func() error { return run(ctx, env) })
+	err = contain(func() error { return run(ctx, env) })
+	if skipped := (*skipError)(nil); errors.As(err, &skipped) {
+		o.skipped = skipped.reason
+	} else {
+		o.err = err
+	}
 	return o
 }
 

@@ -1,9 +1,12 @@
 package eventstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,13 +38,14 @@ func (s *Store) Append(ctx context.Context, stream string, expected ExpectedVers
 // capability MultiStreamAppend; a part's RecordedAt needs PreservedRecordTime.
 // The limits on an append hold for all parts together.
 func (s *Store) AppendStreams(ctx context.Context, parts ...StreamAppend) ([]AppendResult, error) {
-	results, err := s.append(ctx, parts)
+	results, err := s.append(ctx, slices.Clone(parts))
 	if err != nil {
 		return nil, opError("append to several streams", "", err)
 	}
 	return results, nil
 }
 
+// append takes over the slice parts, but not the events in it, which are copied.
 func (s *Store) append(ctx context.Context, parts []StreamAppend) ([]AppendResult, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
@@ -49,10 +53,10 @@ func (s *Store) append(ctx context.Context, parts []StreamAppend) ([]AppendResul
 	if err := s.checkAppend(parts); err != nil {
 		return nil, err
 	}
-	req, err := prepare(parts)
-	if err != nil {
+	if err := prepare(parts); err != nil {
 		return nil, err
 	}
+	req := AppendRequest{Parts: parts}
 	if s.options.Observe == nil {
 		results, _, err := s.appendSettled(ctx, req)
 		return results, err
@@ -68,28 +72,27 @@ func (s *Store) append(ctx context.Context, parts []StreamAppend) ([]AppendResul
 }
 
 // prepare copies what the backend may keep and fills in what the caller left out.
-func prepare(parts []StreamAppend) (AppendRequest, error) {
-	req := AppendRequest{Parts: make([]StreamAppend, len(parts))}
-	for i, part := range parts {
-		events := make([]Event, len(part.Events))
-		for j, event := range part.Events {
-			event = event.clone()
+func prepare(parts []StreamAppend) error {
+	for i := range parts {
+		part := &parts[i]
+		part.Events = slices.Clone(part.Events)
+		for j := range part.Events {
+			event := &part.Events[j]
+			event.Data = bytes.Clone(event.Data)
+			event.Metadata = maps.Clone(event.Metadata)
 			if event.ContentType == "" {
 				event.ContentType = JSONContentType
 			}
 			if event.ID == uuid.Nil {
 				id, err := uuid.NewV7()
 				if err != nil {
-					return req, fmt.Errorf("make an event ID: %w", err)
+					return fmt.Errorf("make an event ID: %w", err)
 				}
 				event.ID = id
 			}
-			events[j] = event
 		}
-		part.Events = events
-		req.Parts[i] = part
 	}
-	return req, nil
+	return nil
 }
 
 // appendSettled appends until the outcome is known. Repeating an append is safe
@@ -120,9 +123,6 @@ func (s *Store) appendSettled(ctx context.Context, req AppendRequest) ([]AppendR
 		}
 		if !retry.wait(ctx) {
 			return nil, attempt, retry.giveUp(ctx, err)
-		}
-		if s.closed.Load() {
-			return nil, attempt, errors.Join(ErrClosed, err)
 		}
 	}
 }

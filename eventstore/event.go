@@ -125,13 +125,6 @@ func (e Event) SameContent(other Event) bool {
 		bytes.Equal(e.Data, other.Data) && maps.Equal(e.Metadata, other.Metadata)
 }
 
-// clone returns a copy that shares no memory with e.
-func (e Event) clone() Event {
-	e.Data = bytes.Clone(e.Data)
-	e.Metadata = maps.Clone(e.Metadata)
-	return e
-}
-
 // Category returns a stream's category: the part of its ID before the first
 // '-', or the whole ID where there is none. "Order-42" has the category "Order".
 func Category(stream string) string {

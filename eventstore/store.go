@@ -57,7 +57,7 @@ type Store struct {
 	limits   Limits
 	caps     Capabilities
 	logger   *slog.Logger
-	lifetime context.Context
+	lifetime context.Context //nolint:containedctx // the store's own lifetime: Close ends what runs in it
 	end      context.CancelFunc
 	closed   atomic.Bool
 }
@@ -171,7 +171,7 @@ func again[T any](ctx context.Context, s *Store, call func() (T, error)) (T, err
 
 // jitter spreads a pause over ±25 % so that many callers do not return at once.
 func jitter(d time.Duration) time.Duration {
-	return d*3/4 + rand.N(d/2+1)
+	return d*3/4 + rand.N(d/2+1) //nolint:gosec // not a secret: it only spreads callers out
 }
 
 // single makes an iterator yield an error when it is ranged over a second time.

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 )
@@ -121,14 +122,15 @@ func ended(ctx context.Context) error {
 
 // retry paces the attempts of one operation.
 type retry struct {
-	until time.Time
-	pause time.Duration
+	until  time.Time
+	pause  time.Duration
+	closed <-chan struct{}
 }
 
 const firstPause, longestPause = 10 * time.Millisecond, time.Second
 
 func (s *Store) newRetry() retry {
-	return retry{until: time.Now().Add(s.options.RetryFor), pause: firstPause}
+	return retry{until: time.Now().Add(s.options.RetryFor), pause: firstPause, closed: s.lifetime.Done()}
 }
 
 // wait pauses before the next attempt. It returns false where there is to be none.
@@ -141,6 +143,8 @@ func (r *retry) wait(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
 		return false
+	case <-r.closed:
+		return false
 	case <-timer.C:
 	}
 	r.pause = min(2*r.pause, longestPause)
@@ -149,8 +153,13 @@ func (r *retry) wait(ctx context.Context) bool {
 
 // giveUp returns the error for an operation that is not tried again.
 func (r *retry) giveUp(ctx context.Context, last error) error {
+	select {
+	case <-r.closed:
+		return fmt.Errorf("%w: %w", ErrClosed, last)
+	default:
+	}
 	if ctx.Err() != nil {
-		return errors.Join(ended(ctx), last)
+		return fmt.Errorf("%w: %w", ended(ctx), last)
 	}
 	return last
 }

@@ -18,7 +18,7 @@ type Log struct {
 	hint eventstore.Hint
 
 	mu          sync.RWMutex
-	events      []eventstore.RecordedEvent // the one at index i has the position i+1
+	events      chunks // the one at index i has the position i+1
 	streams     map[string]*stream
 	checkpoints map[string]eventstore.Checkpoint
 	snapshots   map[snapshotKey]eventstore.Snapshot
@@ -143,7 +143,7 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 func (l *Log) append(parts []eventstore.StreamAppend, results []eventstore.AppendResult, now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before := len(l.events)
+	before := l.events.length
 	for i, part := range parts {
 		result, err := l.appendPart(part, now)
 		if err != nil {
@@ -162,7 +162,7 @@ func (l *Log) appendPart(part eventstore.StreamAppend, now time.Time) (eventstor
 		if !ok {
 			return eventstore.RecordedEvent{}, false, nil
 		}
-		return l.events[i], true, nil
+		return *l.events.at(i), true, nil
 	})
 	if err != nil || !decision.Write {
 		return decision.Result, err
@@ -178,7 +178,7 @@ func (l *Log) appendPart(part eventstore.StreamAppend, now time.Time) (eventstor
 	for _, event := range part.Events {
 		l.add(s, part.Stream, event, now)
 	}
-	last := l.events[len(l.events)-1]
+	last := l.events.at(l.events.length - 1)
 	return eventstore.AppendResult{FirstVersion: first, Version: last.Version, Position: last.Position}, nil
 }
 
@@ -199,7 +199,7 @@ func (l *Log) find(s *stream, id uuid.UUID) (int, bool) {
 		return i, ok
 	}
 	for _, i := range s.versions {
-		if l.events[i].ID == id {
+		if l.events.at(i).ID == id {
 			return i, true
 		}
 	}
@@ -207,9 +207,9 @@ func (l *Log) find(s *stream, id uuid.UUID) (int, bool) {
 }
 
 func (l *Log) add(s *stream, name string, event eventstore.Event, at time.Time) {
-	i := len(l.events)
+	i := l.events.length
 	s.versions = append(s.versions, i)
-	l.events = append(l.events, eventstore.RecordedEvent{
+	l.events.add(eventstore.RecordedEvent{
 		Event:      event,
 		Stream:     name,
 		Version:    s.version(),
@@ -222,7 +222,7 @@ func (l *Log) add(s *stream, name string, event eventstore.Event, at time.Time) 
 	case len(s.versions) > scanLength:
 		s.ids = make(map[uuid.UUID]int, 2*scanLength)
 		for _, j := range s.versions {
-			s.ids[l.events[j].ID] = j
+			s.ids[l.events.at(j).ID] = j
 		}
 	}
 }
@@ -230,15 +230,15 @@ func (l *Log) add(s *stream, name string, event eventstore.Event, at time.Time) 
 // truncate takes back what a failed append of several parts wrote. Nobody has
 // seen it, for the lock was held.
 func (l *Log) truncate(length int) {
-	for i := len(l.events) - 1; i >= length; i-- {
-		name := l.events[i].Stream
+	for i := l.events.length - 1; i >= length; i-- {
+		event := l.events.at(i)
+		name := event.Stream
 		s := l.streams[name]
 		s.versions = s.versions[:len(s.versions)-1]
-		delete(s.ids, l.events[i].ID)
+		delete(s.ids, event.ID)
 		if len(s.versions) == 0 {
 			delete(l.streams, name)
 		}
 	}
-	clear(l.events[length:])
-	l.events = l.events[:length]
+	l.events.truncate(length)
 }

@@ -28,7 +28,7 @@ func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamReque
 		if req.Backward {
 			version = high - (n - low)
 		}
-		page.add(l.events[s.versions[version-1]])
+		page.add(*l.events.at(s.versions[version-1]))
 	}
 	return eventstore.Page{Events: page.events, End: uint64(len(page.events)) == high-low}, nil
 }
@@ -41,7 +41,7 @@ func (b *Backend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (e
 	l := b.log
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	low, high := bounds(index(req.After), index(req.Before), uint64(len(l.events))) // positions low+1 … high
+	low, high := bounds(index(req.After), index(req.Before), uint64(l.events.length)) // positions low+1 … high
 	next, all := req.After, req.Filter.IsZero()
 	if req.Backward {
 		next = req.Before
@@ -53,7 +53,7 @@ func (b *Backend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (e
 		if req.Backward {
 			i = high - 1 - scanned
 		}
-		event := l.events[i]
+		event := *l.events.at(int(i))
 		next = event.Position
 		if all || req.Filter.Match(event.Stream, event.Type) {
 			page.add(event)

@@ -146,27 +146,34 @@ func ownLimits(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	stream := strings.Repeat("s", min(own.MaxStreamBytes, mostTriedName))
+	long := strings.Repeat("s", min(own.MaxStreamBytes, mostTriedName))
 	large := binary(env, nil)
 	large.Data = make([]byte, min(own.MaxEventBytes, mostTriedBytes)-large.Size())
 	typed := env.Event(strings.Repeat("T", min(own.MaxTypeBytes, mostTriedName)))
 	many := env.Events(min(own.MaxAppendEvents, mostTriedEvents))
-	wide := []eventstore.Event{}
+	var wide []eventstore.Event
 	for left := min(own.MaxAppendBytes, mostTriedBytes); left > 1000 && len(wide) < own.MaxAppendEvents; {
 		event := binary(env, nil)
 		event.Data = make([]byte, min(left, own.MaxEventBytes)-event.Size())
 		wide = append(wide, event)
 		left -= event.Size()
 	}
-	var all []eventstore.Event
-	for _, events := range [][]eventstore.Event{{large}, {typed}, many, wide} {
-		if _, err := store.Append(ctx, stream, eventstore.Exactly(uint64(len(all))), events...); err != nil {
+	for _, within := range []struct {
+		stream string
+		events []eventstore.Event
+	}{
+		{long, env.Events(1)},
+		{env.Stream("Large"), []eventstore.Event{large}},
+		{env.Stream("Typed"), []eventstore.Event{typed}},
+		{env.Stream("Many"), many},
+		{env.Stream("Wide"), wide},
+	} {
+		if _, err := store.Append(ctx, within.stream, eventstore.NoStream(), within.events...); err != nil {
 			return fmt.Errorf("an append within the declared limits %+v: %w", own, err)
 		}
-		all = append(all, events...)
-	}
-	if err := expectEvents(ctx, store, stream, all...); err != nil {
-		return err
+		if err := expectEvents(ctx, store, within.stream, within.events...); err != nil {
+			return err
+		}
 	}
 	return beyondOwnLimits(ctx, env, store, spy)
 }

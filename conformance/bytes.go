@@ -293,11 +293,8 @@ func streamIDs(ctx context.Context, env *Env) error {
 	long := strings.Repeat("s", 250)
 	names := append(hardText(), long+"aaaaa", long+"aaaab", long+"aaaa", long)
 	events := make([][]eventstore.Event, len(names))
-	id := env.ID() // one ID for all: it identifies an event within its stream only
 	for i := range names {
-		event := env.Event("Happened")
-		event.ID = id
-		events[i] = []eventstore.Event{event}
+		events[i] = env.Events(1)
 	}
 	return expectRoundTrip(ctx, env, names, events)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -146,51 +147,57 @@ func refusesSubscriptions(ctx context.Context, env *Env) error {
 	return nil
 }
 
+// waitingCall is a subscription that calls waits when it waits, or handles.
+type waitingCall struct {
+	name string
+	run  func(ctx context.Context, waits func()) error
+}
+
 func cancelWaiting(ctx context.Context, env *Env) error {
 	if _, err := env.Fill(ctx, env.Stream("Order"), 3, 1); err != nil {
 		return err
 	}
-	// Each signals when it waits, or has at least begun.
-	waiting := map[string]func(ctx context.Context, waits func()) error{
-		"Subscribe": func(ctx context.Context, waits func()) error {
+	waiting := []waitingCall{
+		{"Subscribe", func(ctx context.Context, waits func()) error {
 			return untilWaiting(env.Store.Subscribe(ctx, eventstore.SubscribeOptions{}), waits)
-		},
-		"Subscribe with a filter that matches nothing": func(ctx context.Context, waits func()) error {
+		}},
+		{"Subscribe with a filter that matches nothing", func(ctx context.Context, waits func()) error {
 			opts := eventstore.SubscribeOptions{Filter: eventstore.Filter{Types: []string{"Nothing"}}}
 			return untilWaiting(env.Store.Subscribe(ctx, opts), waits)
-		},
-		"the backend's Subscribe": func(ctx context.Context, waits func()) error {
+		}},
+		{"the backend's Subscribe", func(ctx context.Context, waits func()) error {
 			size := eventstore.PageSize{MaxEvents: 2, MaxBytes: 1 << 20}
 			return untilWaiting(env.Fixture.Backend.Subscribe(ctx, eventstore.SubscribeRequest{PageSize: size}), waits)
-		},
-		"Run": func(ctx context.Context, waits func()) error {
+		}},
+		{"Run", func(ctx context.Context, waits func()) error {
 			return env.Store.Run(ctx, eventstore.Subscription{Name: "waiting", Handler: func(_ context.Context, e eventstore.RecordedEvent) error {
 				if e.Version == 3 {
 					waits()
 				}
 				return nil
 			}})
-		},
-		"Run in its handler": func(ctx context.Context, waits func()) error {
+		}},
+		{"Run in its handler", func(ctx context.Context, waits func()) error {
 			return env.Store.Run(ctx, eventstore.Subscription{Name: "handling", Handler: func(ctx context.Context, _ eventstore.RecordedEvent) error {
 				waits()
 				<-ctx.Done()
 				return ctx.Err()
 			}})
-		},
+		}},
 	}
-	for what, subscribe := range waiting {
-		if err := cancelOne(ctx, what, subscribe); err != nil {
+	for _, call := range waiting {
+		if err := call.cancel(ctx); err != nil {
 			return err
 		}
-		if err := outlast(ctx, what, subscribe); err != nil {
+		if err := call.outlast(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func untilWaiting(messages func(func(eventstore.Message, error) bool), waits func()) error {
+// untilWaiting ranges over a subscription to its end, and says when it waits.
+func untilWaiting(messages iter.Seq2[eventstore.Message, error], waits func()) error {
 	for message, err := range messages {
 		if err != nil {
 			return err
@@ -202,14 +209,14 @@ func untilWaiting(messages func(func(eventstore.Message, error) bool), waits fun
 	return nil
 }
 
-// cancelOne cancels a subscription once it waits.
-func cancelOne(ctx context.Context, what string, subscribe func(context.Context, func()) error) error {
+// cancel cancels the subscription once it waits.
+func (c waitingCall) cancel(ctx context.Context) error {
 	cancelled, cancel := context.WithCancel(ctx)
 	defer cancel()
 	waits, ended := make(chan struct{}, 1), make(chan error, 1)
 	go func() {
 		ended <- contain(func() error {
-			return subscribe(cancelled, func() {
+			return c.run(cancelled, func() {
 				select {
 				case waits <- struct{}{}:
 				default:
@@ -220,23 +227,23 @@ func cancelOne(ctx context.Context, what string, subscribe func(context.Context,
 	select {
 	case <-waits:
 	case err := <-ended:
-		return unexpected(what+" before it is cancelled", "to wait for events", fmt.Sprintf("its end: %v", err))
+		return unexpected(c.name+" before it is cancelled", "to wait for events", fmt.Sprintf("its end: %v", err))
 	case <-ctx.Done():
-		return fmt.Errorf("expected %s to catch up in time: %w", what, ctx.Err())
+		return fmt.Errorf("expected %s to catch up in time: %w", c.name, ctx.Err())
 	}
 	cancel()
 	done := doneContext{want: context.Canceled, other: context.DeadlineExceeded}
-	err, late := returnsAtOnce(what+" after it is cancelled", func() error { return <-ended })
-	return errors.Join(late, done.expect(what+" when it is cancelled", err))
+	err, late := returnsAtOnce(c.name+" after it is cancelled", func() error { return <-ended })
+	return errors.Join(late, done.expect(c.name+" when it is cancelled", err))
 }
 
-// outlast lets a subscription run into a deadline.
-func outlast(ctx context.Context, what string, subscribe func(context.Context, func()) error) error {
+// outlast lets the subscription run into a deadline.
+func (c waitingCall) outlast(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
 	done := doneContext{want: context.DeadlineExceeded, other: context.Canceled}
-	err, late := returnsAtOnce(what+" after its deadline", func() error { return subscribe(short, func() {}) })
-	return errors.Join(late, done.expect(what+" at its deadline", err))
+	err, late := returnsAtOnce(c.name+" after its deadline", func() error { return c.run(short, func() {}) })
+	return errors.Join(late, done.expect(c.name+" at its deadline", err))
 }
 
 func cancelBetweenPages(ctx context.Context, env *Env) error {
@@ -251,12 +258,12 @@ func cancelBetweenPages(ctx context.Context, env *Env) error {
 	}
 	for _, read := range []struct {
 		name string
-		run  func(context.Context) func(func(eventstore.RecordedEvent, error) bool)
+		run  func(context.Context) iter.Seq2[eventstore.RecordedEvent, error]
 	}{
-		{"ReadStream", func(ctx context.Context) func(func(eventstore.RecordedEvent, error) bool) {
+		{"ReadStream", func(ctx context.Context) iter.Seq2[eventstore.RecordedEvent, error] {
 			return store.ReadStream(ctx, stream, eventstore.ReadOptions{})
 		}},
-		{"ReadAll", func(ctx context.Context) func(func(eventstore.RecordedEvent, error) bool) {
+		{"ReadAll", func(ctx context.Context) iter.Seq2[eventstore.RecordedEvent, error] {
 			return store.ReadAll(ctx, eventstore.ReadAllOptions{})
 		}},
 	} {

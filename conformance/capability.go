@@ -146,7 +146,7 @@ func ownLimits(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	long := strings.Repeat("s", min(own.MaxStreamBytes, mostTriedName))
+	long := strings.Repeat("s", min(own.MaxStreamBytes, mostTriedName)-1)
 	large := binary(env, nil)
 	large.Data = make([]byte, min(own.MaxEventBytes, mostTriedBytes)-large.Size())
 	typed := env.Event(strings.Repeat("T", min(own.MaxTypeBytes, mostTriedName)))
@@ -162,7 +162,8 @@ func ownLimits(ctx context.Context, env *Env) error {
 		stream string
 		events []eventstore.Event
 	}{
-		{long, env.Events(1)},
+		{long + "1", env.Events(1)},
+		{long + "2", env.Events(1)},
 		{env.Stream("Large"), []eventstore.Event{large}},
 		{env.Stream("Typed"), []eventstore.Event{typed}},
 		{env.Stream("Many"), many},

@@ -44,7 +44,7 @@ type writer struct {
 }
 
 func closeDuringUse(ctx context.Context, env *Env) error {
-	for round := range 5 {
+	for round := range 3 {
 		if err := closeOnceDuringUse(ctx, env); err != nil {
 			return fmt.Errorf("round %d: %w", round+1, err)
 		}

@@ -172,19 +172,19 @@ func badTypes(ctx context.Context, env *Env) error {
 	var rows []bad
 	for _, name := range badNames(eventstore.PortableLimits().MaxTypeBytes) {
 		rows = append(rows, inSecondEvent(env, name.what, "type", name.reason, func(e *eventstore.Event) { e.Type = name.text })...)
-		for operation, call := range map[string]func(context.Context, *eventstore.Store) error{
-			"LoadSnapshot": func(ctx context.Context, s *eventstore.Store) error {
+		for _, call := range []storeCall{
+			{"LoadSnapshot", func(ctx context.Context, s *eventstore.Store) error {
 				_, _, err := s.LoadSnapshot(ctx, "Order-1", name.text)
 				return err
-			},
-			"SaveSnapshot": func(ctx context.Context, s *eventstore.Store) error {
+			}},
+			{"SaveSnapshot", func(ctx context.Context, s *eventstore.Store) error {
 				return s.SaveSnapshot(ctx, eventstore.Snapshot{Stream: "Order-1", Type: name.text, Version: 1})
-			},
-			"DeleteSnapshot": func(ctx context.Context, s *eventstore.Store) error {
+			}},
+			{"DeleteSnapshot", func(ctx context.Context, s *eventstore.Store) error {
 				return s.DeleteSnapshot(ctx, "Order-1", name.text)
-			},
+			}},
 		} {
-			rows = append(rows, bad{name.what, operation, "snapshot type", name.reason, call})
+			rows = append(rows, bad{name.what, call.name, "snapshot type", name.reason, call.run})
 		}
 	}
 	return expectRefused(ctx, env, rows...)
@@ -299,25 +299,25 @@ func idTwice(ctx context.Context, env *Env) error {
 	events := env.Events(3)
 	events[2].ID = events[0].ID
 	same := []eventstore.Event{events[0], events[1], events[0]} // not even with the same content
-	calls := map[string]func() error{
-		"other content": func() error {
-			_, err := store.Append(ctx, "Order-1", eventstore.Any(), events...)
+	calls := []storeCall{
+		{"other content", func(ctx context.Context, s *eventstore.Store) error {
+			_, err := s.Append(ctx, "Order-1", eventstore.Any(), events...)
 			return err
-		},
-		"the same content": func() error {
-			_, err := store.Append(ctx, "Order-1", eventstore.Any(), same...)
+		}},
+		{"the same content", func(ctx context.Context, s *eventstore.Store) error {
+			_, err := s.Append(ctx, "Order-1", eventstore.Any(), same...)
 			return err
-		},
+		}},
 	}
 	if env.Caps.MultiStreamAppend.Supported() {
-		calls["another part for the same stream"] = func() error {
-			_, err := store.AppendStreams(ctx, part("Order-1", eventstore.Any(), events[0]), part("Order-1", eventstore.Any(), events[2]))
+		calls = append(calls, storeCall{"another part for the same stream", func(ctx context.Context, s *eventstore.Store) error {
+			_, err := s.AppendStreams(ctx, part("Order-1", eventstore.Any(), events[0]), part("Order-1", eventstore.Any(), events[2]))
 			return err
-		}
+		}})
 	}
-	for name, call := range calls {
-		what := "an append with an ID twice, with " + name
-		err := call()
+	for _, call := range calls {
+		what := "an append with an ID twice, with " + call.name
+		err := call.run(ctx, store)
 		if err := errors.Join(expectError(what, err, eventstore.ErrEventIDReused), spy.expectNoCalls(what)); err != nil {
 			return err
 		}
@@ -376,20 +376,20 @@ func badFilters(ctx context.Context, env *Env) error {
 	limits := eventstore.PortableLimits()
 	var rows []bad
 	add := func(what, field, reason string, filter eventstore.Filter) {
-		for operation, call := range map[string]func(context.Context, *eventstore.Store) error{
-			"ReadAll": func(ctx context.Context, s *eventstore.Store) error {
+		for _, call := range []storeCall{
+			{"ReadAll", func(ctx context.Context, s *eventstore.Store) error {
 				_, err := collect(s.ReadAll(ctx, eventstore.ReadAllOptions{Filter: filter}))
 				return err
-			},
-			"Subscribe": func(ctx context.Context, s *eventstore.Store) error {
+			}},
+			{"Subscribe", func(ctx context.Context, s *eventstore.Store) error {
 				_, err := collect(s.Subscribe(ctx, eventstore.SubscribeOptions{Filter: filter}))
 				return err
-			},
-			"Run": func(ctx context.Context, s *eventstore.Store) error {
+			}},
+			{"Run", func(ctx context.Context, s *eventstore.Store) error {
 				return s.Run(ctx, eventstore.Subscription{Name: "filtered", Handler: ignoreEvent, Filter: filter})
-			},
+			}},
 		} {
-			rows = append(rows, bad{what, operation, "filter " + field, reason, call})
+			rows = append(rows, bad{what, call.name, "filter " + field, reason, call.run})
 		}
 	}
 	for _, text := range badTexts(limits.MaxStreamBytes) {
@@ -410,20 +410,20 @@ func badFilters(ctx context.Context, env *Env) error {
 func badCheckpointNames(ctx context.Context, env *Env) error {
 	var rows []bad
 	for _, name := range badTexts(255) {
-		for operation, call := range map[string]func(context.Context, *eventstore.Store) error{
-			"LoadCheckpoint": func(ctx context.Context, s *eventstore.Store) error {
+		for _, call := range []storeCall{
+			{"LoadCheckpoint", func(ctx context.Context, s *eventstore.Store) error {
 				_, _, err := s.LoadCheckpoint(ctx, name.text)
 				return err
-			},
-			"SaveCheckpoint": func(ctx context.Context, s *eventstore.Store) error {
+			}},
+			{"SaveCheckpoint", func(ctx context.Context, s *eventstore.Store) error {
 				return s.SaveCheckpoint(ctx, eventstore.Checkpoint{Name: name.text})
-			},
-			"DeleteCheckpoint": func(ctx context.Context, s *eventstore.Store) error { return s.DeleteCheckpoint(ctx, name.text) },
-			"Run": func(ctx context.Context, s *eventstore.Store) error {
+			}},
+			{"DeleteCheckpoint", func(ctx context.Context, s *eventstore.Store) error { return s.DeleteCheckpoint(ctx, name.text) }},
+			{"Run", func(ctx context.Context, s *eventstore.Store) error {
 				return s.Run(ctx, eventstore.Subscription{Name: name.text, Handler: ignoreEvent})
-			},
+			}},
 		} {
-			rows = append(rows, bad{"a name with " + name.what, operation, "name", name.reason, call})
+			rows = append(rows, bad{"a name with " + name.what, call.name, "name", name.reason, call.run})
 		}
 	}
 	return expectRefused(ctx, env, rows...)

@@ -140,8 +140,8 @@ func inOneStream(ctx context.Context, env *Env, events ...eventstore.Event) erro
 	return expectRoundTrip(ctx, env, streams, lists)
 }
 
-// binary returns an event with this data, which claims no form for it.
-func binary(env *Env, data []byte) eventstore.Event {
+// binaryEvent returns an event with this data, which claims no form for it.
+func binaryEvent(env *Env, data []byte) eventstore.Event {
 	event := env.Event("Happened")
 	event.ContentType, event.Data = "application/octet-stream", data
 	return event
@@ -152,7 +152,7 @@ func binaryData(ctx context.Context, env *Env) error {
 	var events []eventstore.Event
 	for b := range 256 {
 		every = append(every, byte(b))
-		events = append(events, binary(env, []byte{byte(b)}))
+		events = append(events, binaryEvent(env, []byte{byte(b)}))
 		pairs = append(pairs, byte(b), byte(255-b))
 	}
 	random := make([]byte, 10_000)
@@ -165,7 +165,7 @@ func binaryData(ctx context.Context, env *Env) error {
 		[]byte("\x00"), []byte("\x00\x00text\x00"), []byte("text\x00"), []byte("\xef\xbb\xbftext"), []byte("\xff\xfe\x00"),
 		[]byte("\r\n"), []byte("text\n"), []byte(" text "), []byte("\t"), []byte(`\x00\n`), []byte(`{"not":"touched"  }`), []byte("null"), []byte("'); --"),
 	} {
-		events = append(events, binary(env, data))
+		events = append(events, binaryEvent(env, data))
 	}
 	text := env.Event("Happened")
 	text.ContentType, text.Data = "text/plain", nil
@@ -305,7 +305,7 @@ func portableLimits(ctx context.Context, env *Env) error {
 		return unexpected("limits of a Store without options", fmt.Sprintf("%+v", limits), fmt.Sprintf("%+v", got))
 	}
 	sized := func(size int) eventstore.Event {
-		event := binary(env, nil)
+		event := binaryEvent(env, nil)
 		event.Data = make([]byte, size-event.Size())
 		for i := range event.Data {
 			event.Data[i] = byte(env.Rand.Uint32())

@@ -38,7 +38,7 @@ func cancellationChecks() []Check {
 			Run:      cancelDuringAppend,
 		},
 		{
-			Name: "cancel/while-retrying", Promise: 20, Core: true,
+			Name: "cancel/while-retrying", Promise: 20,
 			Sentence: "A retry ends with its context, and an unknown outcome stays unknown.",
 			Run:      cancelWhileRetrying,
 		},
@@ -87,7 +87,7 @@ func alreadyDone(ctx context.Context, env *Env) error {
 	for _, done := range doneContexts(ctx) {
 		for _, call := range storeCalls(env, stream) {
 			what := call.name + " with " + done.name
-			err, late := returnsAtOnce(what, func() error { return call.run(done.ctx, store) })
+			err, late := returnsPromptly(what, func() error { return call.run(done.ctx, store) })
 			if err := errors.Join(late, done.expect(what, err), spy.expectNoCalls(what)); err != nil {
 				return err
 			}
@@ -124,7 +124,7 @@ func backendRefusesDone(ctx context.Context, env *Env) error {
 	for _, done := range doneContexts(ctx) {
 		for _, call := range backendCalls(env, stream) {
 			what := "the backend's " + call.name + " with " + done.name
-			err, late := returnsAtOnce(what, func() error { return call.run(done.ctx, env.Fixture.Backend) })
+			err, late := returnsPromptly(what, func() error { return call.run(done.ctx, env.Fixture.Backend) })
 			if err := errors.Join(late, done.expect(what, err)); err != nil {
 				return err
 			}
@@ -138,7 +138,7 @@ func refusesSubscriptions(ctx context.Context, env *Env) error {
 	for _, call := range storeCalls(env, env.Stream("Order")) {
 		if call.name == "ReadAll" || call.name == "Subscribe" || call.name == "Run" {
 			what := call.name + " without a global order"
-			err, late := returnsAtOnce(what, func() error { return call.run(ctx, env.Store) })
+			err, late := returnsPromptly(what, func() error { return call.run(ctx, env.Store) })
 			if err := errors.Join(late, expectUnsupported(what, err, env.Caps.GlobalOrder)); err != nil {
 				return err
 			}
@@ -233,7 +233,7 @@ func (c waitingCall) cancel(ctx context.Context) error {
 	}
 	cancel()
 	done := doneContext{want: context.Canceled, other: context.DeadlineExceeded}
-	err, late := returnsAtOnce(c.name+" after it is cancelled", func() error { return <-ended })
+	err, late := returnsPromptly(c.name+" after it is cancelled", func() error { return <-ended })
 	return errors.Join(late, done.expect(c.name+" when it is cancelled", err))
 }
 
@@ -242,7 +242,7 @@ func (c waitingCall) outlast(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
 	done := doneContext{want: context.DeadlineExceeded, other: context.Canceled}
-	err, late := returnsAtOnce(c.name+" after its deadline", func() error { return c.run(short, func() {}) })
+	err, late := returnsPromptly(c.name+" after its deadline", func() error { return c.run(short, func() {}) })
 	return errors.Join(late, done.expect(c.name+" at its deadline", err))
 }
 
@@ -301,7 +301,7 @@ func cancelWhileRetrying(ctx context.Context, env *Env) error {
 		short, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
 		defer cancel()
 		what := fmt.Sprintf("an append that is retried after %q, at its deadline", lost)
-		err, late := returnsAtOnce(what, func() error {
+		err, late := returnsPromptly(what, func() error {
 			_, err := store.Append(short, env.Stream("Order"), eventstore.NoStream(), env.Event("Happened"))
 			return err
 		})

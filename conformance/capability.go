@@ -147,18 +147,18 @@ func ownLimits(ctx context.Context, env *Env) error {
 		return err
 	}
 	long := strings.Repeat("s", min(own.MaxStreamBytes, mostTriedName)-1)
-	large := binary(env, nil)
+	large := binaryEvent(env, nil)
 	large.Data = make([]byte, min(own.MaxEventBytes, mostTriedBytes)-large.Size())
 	typed := env.Event(strings.Repeat("T", min(own.MaxTypeBytes, mostTriedName)))
 	many := env.Events(min(own.MaxAppendEvents, mostTriedEvents))
 	var wide []eventstore.Event
 	for left := min(own.MaxAppendBytes, mostTriedBytes); left > 1000 && len(wide) < own.MaxAppendEvents; {
-		event := binary(env, nil)
+		event := binaryEvent(env, nil)
 		event.Data = make([]byte, min(left, own.MaxEventBytes)-event.Size())
 		wide = append(wide, event)
 		left -= event.Size()
 	}
-	for _, within := range []struct {
+	for _, allowed := range []struct {
 		stream string
 		events []eventstore.Event
 	}{
@@ -169,10 +169,10 @@ func ownLimits(ctx context.Context, env *Env) error {
 		{env.Stream("Many"), many},
 		{env.Stream("Wide"), wide},
 	} {
-		if _, err := store.Append(ctx, within.stream, eventstore.NoStream(), within.events...); err != nil {
+		if _, err := store.Append(ctx, allowed.stream, eventstore.NoStream(), allowed.events...); err != nil {
 			return fmt.Errorf("an append within the declared limits %+v: %w", own, err)
 		}
-		if err := expectEvents(ctx, store, within.stream, within.events...); err != nil {
+		if err := expectEvents(ctx, store, allowed.stream, allowed.events...); err != nil {
 			return err
 		}
 	}
@@ -198,7 +198,7 @@ func beyondOwnLimits(ctx context.Context, env *Env, store *eventstore.Store, spy
 		err = errors.Join(err, refused("more events than the declared limit", "Order-1", env.Events(own.MaxAppendEvents+1)...))
 	}
 	if own.MaxEventBytes < mostTriedBytes {
-		err = errors.Join(err, refused("an event beyond the declared limit", "Order-1", binary(env, make([]byte, own.MaxEventBytes+1))))
+		err = errors.Join(err, refused("an event beyond the declared limit", "Order-1", binaryEvent(env, make([]byte, own.MaxEventBytes+1))))
 	}
 	return err
 }

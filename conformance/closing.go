@@ -62,7 +62,7 @@ func closedStore(ctx context.Context, env *Env) error {
 	}
 	for _, call := range storeCalls(env, stream) {
 		what := call.name + " after Close"
-		err, late := returnsAtOnce(what, func() error { return call.run(ctx, store) })
+		err, late := returnsPromptly(what, func() error { return call.run(ctx, store) })
 		if err := errors.Join(late, expectError(what, err, eventstore.ErrClosed), spy.expectNoCalls(what)); err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func closedBackend(ctx context.Context, env *Env) error {
 	}
 	for _, call := range backendCalls(env, stream) {
 		what := "the backend's " + call.name + " after Close"
-		err, late := returnsAtOnce(what, func() error { return call.run(ctx, backend) })
+		err, late := returnsPromptly(what, func() error { return call.run(ctx, backend) })
 		if err := errors.Join(late, expectError(what, err, eventstore.ErrClosed)); err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func closeTwice(ctx context.Context, env *Env) error {
 		{"the Store", env.Store.Close},
 		{"the backend", env.Fixture.Backend.Close},
 	} {
-		err, late := returnsAtOnce("Close of "+closer.name, func() error {
+		err, late := returnsPromptly("Close of "+closer.name, func() error {
 			return race(8, func(int) error { return closer.close() })
 		})
 		if err := errors.Join(late, err, closer.close()); err != nil {
@@ -149,12 +149,12 @@ func closeWakes(ctx context.Context, env *Env) error {
 			return fmt.Errorf("expected %d subscriptions to catch up in time: %w", len(ended), ctx.Err())
 		}
 	}
-	closed, late := returnsAtOnce("Close under waiting subscriptions", env.Store.Close)
+	closed, late := returnsPromptly("Close under waiting subscriptions", env.Store.Close)
 	if err := errors.Join(closed, late); err != nil {
 		return err
 	}
 	for i, what := range []string{"Subscribe", "the backend's Subscribe", "Run"} {
-		err, late := returnsAtOnce(what+" after Close", func() error { return <-ended[i] })
+		err, late := returnsPromptly(what+" after Close", func() error { return <-ended[i] })
 		if err := errors.Join(late, expectError(what+" at Close", err, eventstore.ErrClosed)); err != nil {
 			return err
 		}

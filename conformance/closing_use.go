@@ -36,11 +36,10 @@ func (u *user) start() {
 	}()
 }
 
-// writer appends one event after the other and knows what it was told.
+// writer appends one event after the other and knows what it was told last.
 type writer struct {
-	stream string
-	events []eventstore.Event // the last one's append failed
-	err    error
+	acknowledged []eventstore.Event
+	last         appendAttempt
 }
 
 func closeDuringUse(ctx context.Context, env *Env) error {
@@ -60,16 +59,16 @@ func closeOnceDuringUse(ctx context.Context, env *Env) error {
 	writers := make([]*writer, 4)
 	var users []*user
 	for i := range writers {
-		w := &writer{stream: env.Stream("Busy")}
+		w := &writer{last: appendAttempt{stream: env.Stream("Busy")}}
 		writers[i] = w
 		users = append(users, &user{name: "Append", use: func() error {
-			event := env.Event("Happened")
-			_, w.err = store.Append(ctx, w.stream, eventstore.Exactly(uint64(len(w.events))), event)
-			w.events = append(w.events, event)
-			return w.err
+			w.acknowledged = append(w.acknowledged, w.last.events...)
+			w.last.events = env.Events(1)
+			_, w.last.err = store.Append(ctx, w.last.stream, eventstore.Exactly(uint64(len(w.acknowledged))), w.last.events...)
+			return w.last.err
 		}})
 	}
-	for _, call := range storeCalls(env, writers[0].stream) {
+	for _, call := range storeCalls(env, writers[0].last.stream) {
 		switch call.name {
 		case "ReadStream", "Info", "LoadSnapshot", "LoadCheckpoint":
 		case "ReadAll":
@@ -100,12 +99,12 @@ func closeOnceDuringUse(ctx context.Context, env *Env) error {
 		}
 		return true, nil
 	})
-	closed, late := returnsAtOnce("Close during use", store.Close)
+	closed, late := returnsPromptly("Close during use", store.Close)
 	if err := errors.Join(err, closed, late); err != nil {
 		return err
 	}
 	for _, u := range users {
-		err, late := returnsAtOnce(u.name+" after Close during use", func() error { return <-u.ended })
+		err, late := returnsPromptly(u.name+" after Close during use", func() error { return <-u.ended })
 		if late != nil {
 			return late
 		}
@@ -114,7 +113,10 @@ func closeOnceDuringUse(ctx context.Context, env *Env) error {
 		}
 	}
 	for _, w := range writers {
-		if err := w.expectTruth(ctx, env.Store); err != nil {
+		if err := w.last.expectTruth(ctx, env.Store, w.acknowledged...); err != nil {
+			return err
+		}
+		if err := w.last.settle(ctx, env.Store, w.acknowledged...); err != nil {
 			return err
 		}
 	}
@@ -140,20 +142,6 @@ func subscribers(ctx context.Context, store *eventstore.Store) []*user {
 		}})
 	}
 	return []*user{subscribe, run}
-}
-
-// expectTruth holds what the writer was told against the data.
-func (w *writer) expectTruth(ctx context.Context, store *eventstore.Store) error {
-	acknowledged := w.events[:len(w.events)-1]
-	if !errors.Is(w.err, eventstore.ErrUnknownOutcome) {
-		return expectEvents(ctx, store, w.stream, acknowledged...)
-	}
-	// Appending again settles it.
-	last := w.events[len(w.events)-1]
-	if _, err := store.Append(ctx, w.stream, eventstore.Exactly(uint64(len(acknowledged))), last); err != nil {
-		return fmt.Errorf("append again after %w: %w", w.err, err)
-	}
-	return expectEvents(ctx, store, w.stream, w.events...)
 }
 
 // leakCycles is how often a handle is opened, used and closed.
@@ -188,7 +176,7 @@ func closeLeaksNothing(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	patient, cancel := context.WithTimeout(ctx, atOnce)
+	patient, cancel := context.WithTimeout(ctx, promptly)
 	defer cancel()
 	var left []string
 	err = eventually(patient, "the goroutines of closed handles to end", func() (bool, error) {
@@ -239,7 +227,7 @@ func abandonSubscription(ctx context.Context, store *eventstore.Store) error {
 	if err := store.Close(); err != nil {
 		return err
 	}
-	err, late := returnsAtOnce("Subscribe after Close", func() error { return <-ended })
+	err, late := returnsPromptly("Subscribe after Close", func() error { return <-ended })
 	return errors.Join(late, expectError("Subscribe at Close", err, eventstore.ErrClosed))
 }
 

@@ -35,11 +35,11 @@ type Env struct {
 	closers []func() error
 }
 
-// OnClose has close called when the check is over, the last one first.
-func (e *Env) OnClose(close func() error) {
+// OnClose has fn called when the check is over, the last one first.
+func (e *Env) OnClose(fn func() error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.closers = append(e.closers, close)
+	e.closers = append(e.closers, fn)
 }
 
 // close ends everything that the check opened.
@@ -177,5 +177,9 @@ func (e *Env) Fill(ctx context.Context, stream string, n, size int) ([]eventstor
 			return nil, fmt.Errorf("fill the stream: %w", err)
 		}
 	}
-	return collect(e.Store.ReadStream(ctx, stream, eventstore.ReadOptions{}))
+	stored, err := collect(e.Store.ReadStream(ctx, stream, eventstore.ReadOptions{}))
+	if err == nil && len(stored) < n {
+		err = unexpected(fmt.Sprintf("stream %q after it was filled", stream), fmt.Sprintf("at least %d events", n), len(stored))
+	}
+	return stored, err
 }

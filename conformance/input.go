@@ -87,7 +87,7 @@ func expectRefused(ctx context.Context, env *Env, rows ...bad) error {
 	}
 	for _, row := range rows {
 		what := row.operation + " with " + row.what
-		err, late := returnsAtOnce(what, func() error { return row.call(ctx, store) })
+		err, late := returnsPromptly(what, func() error { return row.call(ctx, store) })
 		if err := errors.Join(late, row.expect(what, err), spy.expectNoCalls(what)); err != nil {
 			return err
 		}

@@ -15,22 +15,18 @@ func mannersChecks() []Check {
 	return slices.Concat(cancellationChecks(), closingChecks(), aliasingChecks())
 }
 
-// atOnce is how long something may take that waits for nothing. It is far above
-// what any backend needs, so that a busy machine does not fail a check.
-const atOnce = 5 * time.Second
-
-// returnsAtOnce runs call in a goroutine of its own and returns its error. Late is
-// not nil where call did not return at once.
-func returnsAtOnce(what string, call func() error) (result, late error) {
+// returnsPromptly runs call in a goroutine of its own and returns its error. Late is
+// not nil where call did not return promptly.
+func returnsPromptly(what string, call func() error) (result, late error) {
 	done := make(chan error, 1)
 	go func() { done <- contain(call) }()
-	timer := time.NewTimer(atOnce)
+	timer := time.NewTimer(promptly)
 	defer timer.Stop()
 	select {
 	case result := <-done:
 		return result, nil
 	case <-timer.C:
-		return nil, unexpected(what, fmt.Sprintf("its return within %s", atOnce), "none")
+		return nil, unexpected(what, fmt.Sprintf("its return within %s", promptly), "none")
 	}
 }
 

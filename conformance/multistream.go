@@ -12,32 +12,32 @@ import (
 func multiStreamChecks() []Check {
 	checks := []Check{
 		{
-			Name:     "multi-stream/all-written",
+			Name:     "multi/all-written",
 			Sentence: "An append to several streams writes all its parts, in their order and together in the global order.",
 			Run:      writesAllParts,
 		},
 		{
-			Name:     "multi-stream/same-stream-twice",
+			Name:     "multi/same-stream-twice",
 			Sentence: "A stream may occur twice in one append: the later part sees what the earlier one wrote.",
 			Run:      sameStreamTwice,
 		},
 		{
-			Name:     "multi-stream/one-conflict-fails-all",
+			Name:     "multi/one-conflict-fails-all",
 			Sentence: "One part's conflict or reused ID fails the whole append, and nothing of it is written.",
 			Run:      oneErrorFailsAll,
 		},
 		{
-			Name:     "multi-stream/duplicates-and-new",
+			Name:     "multi/duplicates-and-new",
 			Sentence: "A part that repeats an earlier append writes nothing and returns its result, while the other parts are written.",
 			Run:      duplicatesAndNew,
 		},
 		{
-			Name: "multi-stream/never-torn", Needs: NeedsOpenAgain,
+			Name: "multi/never-torn", Needs: NeedsOpenAgain,
 			Sentence: "No reader ever sees one part of an append without the others.",
 			Run:      neverTorn,
 		},
 		{
-			Name: "multi-stream/opposite-orders", Needs: NeedsOpenAgain,
+			Name: "multi/opposite-orders", Needs: NeedsOpenAgain,
 			Sentence: "Appends that name the same streams in opposite orders all succeed.",
 			Run:      oppositeOrders,
 		},

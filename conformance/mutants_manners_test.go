@@ -129,7 +129,7 @@ func TestBrokenMannersAreFound(t *testing.T) {
 		// Aliasing.
 		{"shares what it returns", sharesReturned, []string{"alias/returned-events"}},
 		{"reads every page into one buffer", oneBuffer, []string{"alias/kept-events"}},
-		{"shares snapshots", sharesSnapshots, []string{"alias/snapshots"}},
+		{"shares snapshots", sharesSnapshots, []string{"snapshot/aliasing"}},
 	} {
 		t.Run(mutant.name, func(t *testing.T) { mutant.expectFound(t) })
 	}
@@ -176,13 +176,13 @@ func TestUntrueCapabilitiesAreFound(t *testing.T) {
 		}), []string{"capability/record-time"}},
 		{"forgets IDs after a hundred events", shortMemory, []string{"capability/idempotency-window"}},
 
-		{"writes the parts one by one", oneByOne, []string{"multi-stream/one-conflict-fails-all", "multi-stream/never-torn"}},
-		{"writes the first part alone", firstPartOnly, []string{"multi-stream/all-written", "multi-stream/never-torn", "multi-stream/duplicates-and-new"}},
-		{"sorts the parts", sortsParts, []string{"multi-stream/all-written"}},
-		{"judges every part before any is written", judgesFirst, []string{"multi-stream/same-stream-twice"}},
-		{"refuses a part that is a duplicate", refusesDuplicateParts, []string{"multi-stream/duplicates-and-new"}},
-		{"takes an ID in two streams for reuse", refusesSharedIDs, []string{"multi-stream/all-written"}},
-		{"deadlocks on streams in opposite orders", locksInOrder(), []string{"multi-stream/opposite-orders"}},
+		{"writes the parts one by one", oneByOne, []string{"multi/one-conflict-fails-all", "multi/never-torn"}},
+		{"writes the first part alone", firstPartOnly, []string{"multi/all-written", "multi/never-torn", "multi/duplicates-and-new"}},
+		{"sorts the parts", sortsParts, []string{"multi/all-written"}},
+		{"judges every part before any is written", judgesFirst, []string{"multi/same-stream-twice"}},
+		{"refuses a part that is a duplicate", refusesDuplicateParts, []string{"multi/duplicates-and-new"}},
+		{"takes an ID in two streams for reuse", refusesSharedIDs, []string{"multi/all-written"}},
+		{"deadlocks on streams in opposite orders", locksInOrder(), []string{"multi/opposite-orders"}},
 	} {
 		t.Run(mutant.name, func(t *testing.T) { mutant.expectFound(t) })
 	}

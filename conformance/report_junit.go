@@ -48,6 +48,7 @@ func (r Report) WriteJUnit(w io.Writer) error {
 	for _, result := range r.Results {
 		c := junitCase{Class: printable(r.Backend), Name: result.Check, Time: seconds(result.Duration)}
 		switch result.Status {
+		case Passed:
 		case Failed:
 			c.Failure = &junitMessage{Message: printable(result.Sentence), Text: printable(result.explain())}
 		case Skipped, Unsupported, Waived:

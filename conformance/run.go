@@ -54,6 +54,9 @@ func RunAll(ctx context.Context, h Harness, opts Options) (Report, error) {
 			return report, fmt.Errorf("conformance: stopped before check %q: %w", check.Name, err)
 		}
 		result, caps := h.run(ctx, check, opts)
+		if err := ctx.Err(); err != nil { // an interrupted check has no result
+			return report, fmt.Errorf("conformance: stopped in check %q: %w", check.Name, err)
+		}
 		if report.Capabilities.Backend == "" {
 			report.Capabilities = caps
 		}
@@ -107,16 +110,15 @@ func (h Harness) run(ctx context.Context, check Check, opts Options) (Result, ev
 		Status: Passed, Seed: opts.Seed, Rerun: opts.Rerun(check.Name, opts.Seed), Duration: time.Since(start),
 	}
 	issue, waived := h.Waive[check.Name]
-	var skipped *skipError
 	switch {
-	case errors.As(o.err, &skipped) && check.Core:
-		result.Status, result.Failure = Failed, "a core check cannot be skipped, but "+skipped.reason
-	case errors.As(o.err, &skipped):
-		result.Status, result.Reason = Skipped, skipped.reason
 	case o.err != nil && waived:
 		result.Status, result.Reason, result.Failure = Waived, issue, o.err.Error()
 	case o.err != nil:
 		result.Status, result.Failure = Failed, o.err.Error()
+	case o.skipped != "" && check.Core:
+		result.Status, result.Failure = Failed, "a core check cannot be skipped, but "+o.skipped
+	case o.skipped != "":
+		result.Status, result.Reason = Skipped, o.skipped
 	case waived:
 		result.Status, result.Failure = Failed, fmt.Sprintf("the check passes but is waived for %q; remove the waiver", issue)
 	case o.unsupported != "":
@@ -128,6 +130,7 @@ func (h Harness) run(ctx context.Context, check Check, opts Options) (Result, ev
 // outcome is what happened when a check ran.
 type outcome struct {
 	err         error
+	skipped     string // why the check could not run
 	unsupported string // the backend's declared reason
 	caps        eventstore.Capabilities
 }
@@ -147,13 +150,13 @@ func (h Harness) attempt(ctx context.Context, check Check, opts Options) outcome
 		o.err = errors.Join(o.err, err)
 		done <- o
 	}()
-	giveUp := time.NewTimer(opts.Timeout + grace)
+	giveUp := time.NewTimer(opts.Timeout + 2*grace) // one grace is for Remove
 	defer giveUp.Stop()
 	select {
 	case o := <-done:
 		return o
 	case <-giveUp.C:
-		return outcome{err: fmt.Errorf("expected the check to end within %s, but it hangs though its context ended %s ago", opts.Timeout, grace)}
+		return outcome{err: fmt.Errorf("expected the check to end within %s, but it hangs though its context ended %s ago", opts.Timeout, 2*grace)}
 	}
 }
 
@@ -195,10 +198,15 @@ func (h Harness) runOn(ctx context.Context, check Check, seed uint64) (o outcome
 		return o
 	}
 	if reason, ok := fixture.has(check.Needs); !ok && o.unsupported == "" {
-		o.err = skip("%s", reason)
+		o.skipped = reason
 		return o
 	}
-	o.err = contain(func() error { return run(ctx, env) })
+	err = contain(func() error { return run(ctx, env) })
+	if skipped := (*skipError)(nil); errors.As(err, &skipped) {
+		o.skipped = skipped.reason
+	} else {
+		o.err = err
+	}
 	return o
 }
 

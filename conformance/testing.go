@@ -38,6 +38,7 @@ func Run(t *testing.T, h Harness) {
 			report.Results = append(report.Results, result)
 			report.Duration += result.Duration
 			switch result.Status {
+			case Passed:
 			case Failed:
 				t.Errorf("check %s\n%s", result.Check, result.explain())
 			case Skipped:

@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,7 +35,7 @@ func TestADifferenceIsFoundAndShownShortAndAgainWithItsSeed(t *testing.T) {
 		"accepts an ID with other content",
 		"returns the stream's end for a duplicate",
 		"reverses ReadAll",
-		"answers ReadStream late on the second handle",
+		"shows another order through each handle", // of those that do not depend on time
 		"drops an event between two pages",
 		"is off by one when it reads a stream backward",
 		"is off by one when it reads everything backward",
@@ -49,19 +50,27 @@ func TestADifferenceIsFoundAndShownShortAndAgainWithItsSeed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			subject, ok := subjects[name]
 			require.True(t, ok, "there is no mutant of this name")
-			find := func() *conformance.DifferenceError {
-				err := conformance.Differential(t.Context(), readerHarness("reference", nil), subject, &conformance.DifferentialOptions{Seed: 7})
+			find := func(seed uint64) *conformance.DifferenceError {
+				err := conformance.Differential(t.Context(), readerHarness("reference", nil), subject, &conformance.DifferentialOptions{Seed: seed})
+				if err == nil {
+					return nil
+				}
 				var difference *conformance.DifferenceError
 				require.ErrorAs(t, err, &difference)
 				return difference
 			}
-			first := find()
+			var first *conformance.DifferenceError
+			for seed := uint64(1); seed <= 5 && first == nil; seed++ {
+				first = find(seed)
+			}
+			require.NotNil(t, first, "five lists of operations did not tell it from a sound backend")
 			require.NotEqual(t, first.Want, first.Got)
-			require.Contains(t, first.Error(), "seed 7")
+			require.Contains(t, first.Error(), fmt.Sprintf("seed %d", first.Seed))
 			require.Contains(t, first.Error(), first.Operation)
 			require.NotEmpty(t, first.Shortest)
 			require.LessOrEqual(t, len(first.Shortest), max(12, first.Index/2+1), "the shortest list is not short: %q", first.Shortest)
-			again := find()
+			again := find(first.Seed)
+			require.NotNil(t, again)
 			require.Equal(t, first.Index, again.Index)
 			require.Equal(t, first.Operation, again.Operation)
 			require.Equal(t, first.Want, again.Want)

@@ -195,28 +195,33 @@ func (g *generator) subscribe() operation {
 
 func (g *generator) saveSnapshot() operation {
 	handle, stream, kind := g.handle(), pick(g, g.streams[:3]), pick(g, g.names)
-	back, schema, data := g.IntN(10)-1, g.IntN(3), fmt.Appendf(nil, "%x\x00\xff", g.Uint64())
+	back, schema, data := g.IntN(6)-1, g.IntN(3), fmt.Appendf(nil, "%x\x00\xff", g.Uint64())
 	text := fmt.Sprintf("save snapshot %q of %q through handle %d: %d before the stream's version, schema %d", kind, stream, handle, back, schema)
 	return operation{text, func(ctx context.Context, s *side) string {
 		current, err := s.handle(handle).StreamVersion(ctx, stream)
 		if err != nil {
 			return describeError(err)
 		}
-		return describeError(s.handle(handle).SaveSnapshot(ctx, eventstore.Snapshot{
+		saved := describeError(s.handle(handle).SaveSnapshot(ctx, eventstore.Snapshot{
 			Stream: stream, Type: kind, Version: uint64(max(0, int(current)-back)), SchemaVersion: schema, Data: data,
 		}))
+		return saved + "; then " + s.describeSnapshot(ctx, handle, stream, kind)
 	}}
+}
+
+func (s *side) describeSnapshot(ctx context.Context, handle int, stream, kind string) string {
+	snapshot, ok, err := s.handle(handle).LoadSnapshot(ctx, stream, kind)
+	if err != nil || !ok {
+		return fmt.Sprintf("found %t, %s", ok, describeError(err))
+	}
+	return fmt.Sprintf("%q %q at %d, schema %d: %q", snapshot.Stream, snapshot.Type, snapshot.Version, snapshot.SchemaVersion, snapshot.Data)
 }
 
 func (g *generator) loadSnapshot() operation {
 	handle, stream, kind := g.handle(), pick(g, g.streams[:3]), pick(g, g.names)
 	text := fmt.Sprintf("load snapshot %q of %q through handle %d", kind, stream, handle)
 	return operation{text, func(ctx context.Context, s *side) string {
-		snapshot, ok, err := s.handle(handle).LoadSnapshot(ctx, stream, kind)
-		if err != nil || !ok {
-			return fmt.Sprintf("found %t, %s", ok, describeError(err))
-		}
-		return fmt.Sprintf("%q %q at %d, schema %d: %q", snapshot.Stream, snapshot.Type, snapshot.Version, snapshot.SchemaVersion, snapshot.Data)
+		return s.describeSnapshot(ctx, handle, stream, kind)
 	}}
 }
 
@@ -246,23 +251,28 @@ func (g *generator) saveCheckpoint() operation {
 		case 1:
 			checkpoint.Position = beyond(info.Head)
 		}
-		return describeError(s.handle(handle).SaveCheckpoint(ctx, checkpoint))
+		saved := describeError(s.handle(handle).SaveCheckpoint(ctx, checkpoint))
+		return saved + "; then " + s.describeCheckpoint(ctx, handle, name)
 	}}
+}
+
+func (s *side) describeCheckpoint(ctx context.Context, handle int, name string) string {
+	checkpoint, ok, err := s.handle(handle).LoadCheckpoint(ctx, name)
+	if err != nil || !ok {
+		return fmt.Sprintf("found %t, %s", ok, describeError(err))
+	}
+	info, err := s.handle(handle).Info(ctx)
+	if err != nil {
+		return describeError(err)
+	}
+	return fmt.Sprintf("%q of this store: %t, at %s", checkpoint.Name, checkpoint.Store == info.ID && info.ID != uuid.Nil, s.describeMark(checkpoint.Position))
 }
 
 func (g *generator) loadCheckpoint() operation {
 	handle, name := g.handle(), pick(g, g.names)
 	text := fmt.Sprintf("load checkpoint %q through handle %d", name, handle)
 	return operation{text, func(ctx context.Context, s *side) string {
-		checkpoint, ok, err := s.handle(handle).LoadCheckpoint(ctx, name)
-		if err != nil || !ok {
-			return fmt.Sprintf("found %t, %s", ok, describeError(err))
-		}
-		info, err := s.handle(handle).Info(ctx)
-		if err != nil {
-			return describeError(err)
-		}
-		return fmt.Sprintf("%q of this store: %t, at %s", checkpoint.Name, checkpoint.Store == info.ID && info.ID != uuid.Nil, s.describeMark(checkpoint.Position))
+		return s.describeCheckpoint(ctx, handle, name)
 	}}
 }
 

@@ -246,7 +246,7 @@ func like(pattern, text string) bool {
 }
 
 // recent tells whether an event is so new that a lagging replica has not got it.
-func recent(e eventstore.RecordedEvent) bool { return time.Since(e.RecordedAt) < 10*time.Millisecond }
+func recent(e eventstore.RecordedEvent) bool { return time.Since(e.RecordedAt) < 100*time.Millisecond }
 
 // savedCheckpoints replaces how checkpoints are saved.
 type savedCheckpoints struct {

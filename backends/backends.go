@@ -76,6 +76,9 @@ type Isolated struct {
 	// OpenDeaf is Open without the notifications that wake subscriptions. It is
 	// nil where the backend has none that can be turned off.
 	OpenDeaf func(ctx context.Context) (eventstore.Backend, error)
+	// OneLock says why no writer can hold a position that is not yet visible, as
+	// the suite's check of late arrivals would want; empty where one can.
+	OneLock string
 	// Remove deletes the data. Every handle must be closed.
 	Remove func(ctx context.Context) error
 }

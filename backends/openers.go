@@ -39,6 +39,7 @@ func isolateMemory(_ context.Context, u *url.URL) (*Isolated, error) {
 	return &Isolated{
 		Open:     handle(nil),
 		OpenDeaf: handle(&memory.Options{NoHints: true, Poll: deafPoll}),
+		OneLock:  "one lock is held from taking a position until the event is visible",
 		Remove:   func(context.Context) error { return nil },
 	}, nil
 }
@@ -63,7 +64,8 @@ func isolateSQLite(_ context.Context, u *url.URL) (*Isolated, error) {
 		OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) {
 			return opened(sqlite.Open(ctx, path, &sqlite.Options{NoHints: true, Poll: deafPoll}))
 		},
-		Remove: func(context.Context) error { return remove() },
+		OneLock: "a writer holds the file's only write lock from taking a position until its commit",
+		Remove:  func(context.Context) error { return remove() },
 	}, nil
 }
 

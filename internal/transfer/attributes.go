@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
 // attributes are a line's values while it is read.
@@ -150,6 +152,9 @@ func (a *attributes) set(bit uint16, text []byte) (err error) {
 		if err != nil || a.record.Version == 0 {
 			return fmt.Errorf("version %q is not a number from 1", clip(string(text)))
 		}
+	case seenPosition:
+		// It is of use to a later export into the same file alone.
+		a.record.position, _ = eventstore.ParsePosition(string(text))
 	case seenMetadata:
 		a.metadata = bytes.Clone(text)
 	case seenBase64:

@@ -222,7 +222,8 @@ func (a *appender) find(stream string, id uuid.UUID) (eventstore.RecordedEvent, 
 	if err != nil || !ok {
 		return eventstore.RecordedEvent{}, false, err
 	}
-	event, err := decodeEvent(columns)
+	var event eventstore.RecordedEvent
+	err = decodeEvent(columns, &event)
 	return event, err == nil, err
 }
 

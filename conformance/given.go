@@ -4,22 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// What the checks of reads and subscriptions begin with: two handles and a log
-// whose order is known because one writer wrote it.
-
-// handles returns two handles on the same data, the first of which is env.Store.
-func handles(ctx context.Context, env *Env) ([]*eventstore.Store, error) {
-	again, err := env.Again(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return []*eventstore.Store{env.Store, again}, nil
-}
+// What the checks of reads and subscriptions begin with: a log whose order is
+// known because one writer wrote it.
 
 // writeLog makes n appends of one to three events to four streams, in turns
 // through each store, and returns every event in the global order. What ReadAll
@@ -90,8 +80,14 @@ func pagedStore(env *Env, size int) (*eventstore.Store, error) {
 	return env.Over(env.Fixture.Backend, eventstore.Options{PageSize: size})
 }
 
-// all makes a function into one that a check can run several times, with
-// increasing numbers of racers on fresh streams of one store.
+// needs is the check with a hook that it cannot do without.
+func needs(hook Hook, check Check) Check {
+	check.Needs = hook
+	return check
+}
+
+// eachRacers runs a part of a check several times, with increasing numbers of
+// racers, on the same store.
 func eachRacers(ctx context.Context, run func(ctx context.Context, racers int) error) error {
 	for _, racers := range []int{2, 8, 32} {
 		if err := run(ctx, racers); err != nil {
@@ -163,6 +159,3 @@ func prefixes(text string) []string {
 	}
 	return append(all, text)
 }
-
-// quoted joins names for an error message.
-func quoted(names []string) string { return fmt.Sprintf("[%q]", strings.Join(names, `", "`)) }

@@ -49,18 +49,22 @@ func connect(path string, mode connMode, busyTimeout time.Duration) (*conn, erro
 		return nil, err
 	}
 	c := &conn{Conn: opened, statements: make(map[string]driver.Stmt)}
-	if err := c.configure(mode, busyTimeout); err != nil {
+	if err := c.configure(path, mode, busyTimeout); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-func (c *conn) configure(mode connMode, busyTimeout time.Duration) error {
+func (c *conn) configure(path string, mode connMode, busyTimeout time.Duration) error {
 	if err := c.script(fmt.Sprintf("PRAGMA busy_timeout = %d", busyTurn.Milliseconds())); err != nil {
 		return err
 	}
 	if mode == reading {
 		return c.script("PRAGMA query_only = ON")
+	}
+	// The journal's mode is written to the file, so the file must be ours.
+	if _, err := inspect(c, path); err != nil {
+		return err
 	}
 	// The change to WAL does not wait for other connections by itself.
 	journal, err := retryBusy(context.Background(), busyTimeout, func() (string, error) {

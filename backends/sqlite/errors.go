@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -57,20 +56,24 @@ func unavailable(code int) bool {
 	return false
 }
 
-// primaryCode returns SQLite's primary result code, or SQLITE_OK for an error of
-// another origin.
-func primaryCode(err error) int {
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
+// extendedCode returns SQLite's result code in full, or SQLITE_OK for an error
+// of another origin. It takes any error with a code for the driver's
+// (*sqlite.Error), which a test could not make.
+func extendedCode(err error) int {
+	var coded interface {
+		error
+		Code() int
+	}
+	if !errors.As(err, &coded) {
 		return sqlite3.SQLITE_OK
 	}
-	return e.Code() & 0xff
+	return coded.Code()
 }
 
-func isUnique(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE
-}
+// primaryCode is the part of the code that says what is wrong, not where.
+func primaryCode(err error) int { return extendedCode(err) & 0xff }
+
+func isUnique(err error) bool { return extendedCode(err) == sqlite3.SQLITE_CONSTRAINT_UNIQUE }
 
 // isBusy tells whether to try again soon: the file is locked, or another process
 // is recovering its log (SQLITE_BUSY_RECOVERY, SQLITE_PROTOCOL).

@@ -181,6 +181,7 @@ func writeMutants() []mutant {
 				if err != nil || len(events) == 1 {
 					return first, err
 				}
+				roundTrip()
 				rest, err := b.Backend.Append(ctx, expecting(withEvents(req, events[1:]), eventstore.Any()))
 				if err == nil {
 					rest[0].FirstVersion = first[0].FirstVersion

@@ -10,6 +10,7 @@ package groupcommit
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -31,7 +32,8 @@ type Call struct {
 
 // Flush writes a group of appends in its order and sets the verdict of each
 // call. ctx is not any caller's: it ends at the configured timeout only, so that
-// one impatient caller cannot spoil the group.
+// one impatient caller cannot spoil the group. With [Options].CallerFlushes, the
+// ctx of a group of one may be that append's own.
 type Flush func(ctx context.Context, group []*Call)
 
 // Options bounds the groups. Zero fields mean the defaults.
@@ -43,6 +45,12 @@ type Options struct {
 	Flushes int
 	// Timeout bounds a flush; 0 means 30 s.
 	Timeout time.Duration
+	// CallerFlushes makes a caller that finds nobody under way flush its append
+	// itself, alone, which saves handing it to another goroutine and back. The
+	// caller cannot leave meanwhile: the flush must heed its ctx wherever it may
+	// wait for long, and must not where that could spoil what it has begun. It is
+	// for databases inside the process, and needs Flushes to be 1.
+	CallerFlushes bool
 }
 
 // Committer forms groups.
@@ -83,8 +91,13 @@ func (c *Committer) Append(ctx context.Context, req eventstore.AppendRequest) ([
 			call.bytes += event.Size()
 		}
 	}
-	if err := c.enqueue(ctx, call); err != nil {
+	alone, err := c.enqueue(ctx, call)
+	if err != nil {
 		return nil, err
+	}
+	if alone {
+		c.lead(ctx, call)
+		return call.Results, call.Err
 	}
 	select {
 	case <-call.done:
@@ -110,21 +123,46 @@ func (c *Committer) Close() {
 	c.flights.Wait()
 }
 
-func (c *Committer) enqueue(ctx context.Context, call *Call) error {
+// enqueue makes the call wait for the next group. alone is true where it does
+// not wait, because the caller is to flush it.
+func (c *Committer) enqueue(ctx context.Context, call *Call) (alone bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return eventstore.ErrClosed
+		return false, eventstore.ErrClosed
 	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return false, ctx.Err()
+	}
+	if c.opts.CallerFlushes && c.flying == 0 {
+		c.flying++
+		c.flights.Add(1)
+		return true, nil
 	}
 	c.queue = append(c.queue, call)
 	if c.flying < c.opts.Flushes {
 		c.flying++
 		c.flights.Go(c.fly)
 	}
-	return nil
+	return false, nil
+}
+
+// lead flushes a call in its caller's goroutine, and leaves those that came
+// meanwhile to a flusher.
+func (c *Committer) lead(ctx context.Context, call *Call) {
+	defer c.flights.Done()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.queue) > 0 {
+			c.flights.Go(c.fly)
+		} else {
+			c.flying--
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
+	defer cancel()
+	c.flush(ctx, []*Call{call})
 }
 
 func (c *Committer) withdraw(call *Call) bool {
@@ -151,6 +189,22 @@ func (c *Committer) fly() {
 		for _, call := range group {
 			close(call.done)
 		}
+		c.gather()
+	}
+}
+
+// gather lets run whoever is ready to: those that were just answered come back
+// with their next appends, which then leave together and not one first and the
+// others after it. It does not wait for anyone: it ends when nobody came.
+func (c *Committer) gather() {
+	for before := -1; ; runtime.Gosched() {
+		c.mu.Lock()
+		waiting := len(c.queue)
+		c.mu.Unlock()
+		if waiting == before {
+			return
+		}
+		before = waiting
 	}
 }
 

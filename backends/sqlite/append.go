@@ -1,0 +1,74 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+)
+
+// Append implements [eventstore.Backend].
+func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+	if err := b.ready(ctx); err != nil {
+		return nil, err
+	}
+	return b.committer.Append(ctx, req)
+}
+
+// flush writes a group of appends in one transaction, each with its own verdict.
+// If the transaction fails, so do all of them, even those that had been refused:
+// a conflict may have been one with an earlier append of the same group.
+func (b *Backend) flush(ctx context.Context, group []*groupcommit.Call) {
+	err := b.commit(ctx, group)
+	if err != nil {
+		for _, call := range group {
+			call.Results, call.Err = nil, err
+		}
+		return
+	}
+	if !b.opts.NoHints {
+		b.hint.Notify()
+	}
+}
+
+func (b *Backend) commit(ctx context.Context, group []*groupcommit.Call) error {
+	var w *writer
+	select {
+	case w = <-b.writer:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { b.writer <- w }()
+	err := w.appendAll(ctx, group, (*appender).queue)
+	if err == errMetAgain { //nolint:errorlint // wrapped, it would mean that the rollback failed too
+		err = w.appendAll(ctx, group, (*appender).judge)
+	}
+	return err
+}
+
+// appendAll makes a group's appends in one transaction.
+func (w *writer) appendAll(ctx context.Context, group []*groupcommit.Call, appendOne func(*appender, []eventstore.StreamAppend) ([]eventstore.AppendResult, error)) error {
+	return w.transaction(ctx, "append", func(*conn) error {
+		a, err := w.appender()
+		if err != nil {
+			return err
+		}
+		for _, call := range group {
+			call.Results, call.Err = appendOne(a, call.Parts)
+			if call.Err != nil && !isVerdict(call.Err) {
+				return call.Err
+			}
+		}
+		return a.insertQueued(rowsAtOnce)
+	})
+}
+
+// isVerdict tells whether err is an answer about one append, which leaves the
+// others of its group alone.
+func isVerdict(err error) bool {
+	return errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrEventIDReused)
+}
+
+// errMetAgain says that an event which was taken for new is stored already.
+var errMetAgain = errors.New("an event ID is met again")

@@ -405,7 +405,7 @@ func TestABackendThatDoesNothingFailsEveryCoreCheck(t *testing.T) {
 			backend, err := open(ctx)
 			return &conformance.Fixture{Backend: backend, OpenAgain: open, OpenDeaf: open}, err
 		},
-	}, conformance.Options{Timeout: 2 * time.Second})
+	}, conformance.Options{Timeout: 500 * time.Millisecond})
 	require.NoError(t, err)
 	core := 0
 	for _, result := range report.Results {

@@ -259,7 +259,7 @@ func monotonicReads(ctx context.Context, env *Env) error {
 			reader <- contain(func() error {
 				var version uint64
 				var head eventstore.Position
-				for i := 0; writing.Load(); i++ {
+				for i := 0; i < 20 || writing.Load(); i++ { // also where the writers leave a reader no time
 					store := stores[i%2]
 					now, err := store.StreamVersion(ctx, stream)
 					if err != nil {

@@ -227,3 +227,12 @@ func isLocalHost(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
+
+// PoolConfig returns the configuration of a pool on the database that a URL
+// names, with everything that [OpenURL] takes from it but this package's own
+// parameters. Applications use it to share one pool, or to work on the same
+// database beside the store.
+func PoolConfig(u *url.URL) (*pgxpool.Config, error) {
+	_, config, err := parseURL(u)
+	return config, err
+}

@@ -171,16 +171,16 @@ func readPage(ctx context.Context, c *conn, size eventstore.PageSize, query stri
 		} else if err != nil {
 			return nil, false, err
 		}
-		event, err := decodeEvent(row[:])
-		if err != nil {
-			return nil, false, err
-		}
-		bytes += event.Size()
 		if len(events) == fewEvents {
 			// Many have few; who has more most often has a full page.
 			events = slices.Grow(events, min(size.MaxEvents-fewEvents, maxRoom))
 		}
-		events = append(events, event)
+		events = append(events, eventstore.RecordedEvent{})
+		event := &events[len(events)-1]
+		if err := decodeEvent(row[:], event); err != nil {
+			return nil, false, err
+		}
+		bytes += event.Size()
 	}
 	return events, true, nil
 }

@@ -38,11 +38,13 @@ event and stores it once.`,
 	flags.StringVar(&f.data, "data", "", "the event's `data`; default is standard input")
 	flags.StringVar(&f.contentType, "content-type", eventstore.JSONContentType, "the data's media `type`")
 	flags.StringArrayVar(&f.metadata, "meta", nil, "metadata, as `key=value`; may be repeated")
-	_ = cmd.MarkFlagRequired("type") // the flag exists
 	return cmd
 }
 
 func (a *app) appendEvent(cmd *cobra.Command, url, stream string, f appendFlags) error {
+	if f.eventType == "" {
+		return usagef("give the event's type with --type")
+	}
 	expected, err := eventstore.ParseExpectedVersion(f.expect)
 	if err != nil {
 		return usagef("--expect: %s", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -77,7 +78,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	err := root.ExecuteContext(ctx)
 	var said silent
 	if err != nil && !errors.As(err, &said) {
-		fmt.Fprintf(s.err, "switchyard: %s\n", safeText(err.Error()))
+		fmt.Fprintf(s.err, "switchyard: %s\n", safeText(withoutURLs(err.Error(), args)))
 		if !started {
 			fmt.Fprintln(s.err, "Run 'switchyard --help', or a command with --help, for usage.")
 		}
@@ -86,6 +87,19 @@ func run(ctx context.Context, args []string, s streams) int {
 		return exitUsage
 	}
 	return exitCode(err)
+}
+
+// withoutURLs hides what stands in the wrong place of a command line: the flag
+// library repeats it, and it may be a URL with a password.
+func withoutURLs(text string, args []string) string {
+	for _, arg := range args {
+		if strings.Contains(arg, "://") {
+			quoted := strconv.Quote(arg)
+			text = strings.ReplaceAll(text, arg, backends.Redact(arg))
+			text = strings.ReplaceAll(text, quoted[1:len(quoted)-1], backends.Redact(arg))
+		}
+	}
+	return text
 }
 
 func exitCode(err error) int {

@@ -43,6 +43,10 @@ func pause(ctx context.Context, d time.Duration) {
 
 const diskTime = 500 * time.Microsecond
 
+// slowDisk makes it all but certain that an append is under way when its store
+// is closed.
+const slowDisk = 10 * time.Millisecond
+
 // driverErrors does not translate what its driver says of a done context and a
 // closed connection.
 func driverErrors(_ *testing.T, inner eventstore.Backend) *altered {
@@ -55,7 +59,7 @@ func driverErrors(_ *testing.T, inner eventstore.Backend) *altered {
 	return &altered{
 		Backend: inner,
 		append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
-			pause(ctx, diskTime)
+			pause(ctx, slowDisk)
 			results, err := inner.Append(ctx, req)
 			return results, raw(err)
 		},
@@ -177,7 +181,7 @@ func closedAfterStoring(_ *testing.T, inner eventstore.Backend) *altered {
 		Backend: inner,
 		append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
 			results, err := inner.Append(ctx, req)
-			pause(ctx, diskTime)
+			pause(ctx, slowDisk)
 			if closed.Load() {
 				return nil, eventstore.ErrClosed
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -51,9 +53,20 @@ func appendChecks() []Check {
 			Run:      func(ctx context.Context, env *Env) error { return appendSurvives(ctx, env, env.Restart) },
 		},
 		{
+			Name: "append/acknowledged-survives-a-crash-under-load", Promise: 7, Needs: NeedsRestart,
+			Sentence: "What was acknowledged while the server crashed is there afterwards, what failed for certain is not, and what is unknown is there whole or not at all.",
+			Requires: durable,
+			Run:      appendSurvivesUnderLoad,
+		},
+		{
 			Name: "append/impatient-callers-learn-the-truth", Promise: 8, Core: true, Needs: NeedsOpenAgain,
-			Sentence: "A definite error means nothing was written and nothing will be; what cannot be known is ErrUnknownOutcome, and appending again settles it.",
+			Sentence: "A definite error means nothing was written and nothing will be; what cannot be known is ErrUnknownOutcome, and appending again settles it. A caller who gives up harms no other.",
 			Run:      appendImpatient,
+		},
+		{
+			Name: "append/failed-events-are-still-new", Promise: 8, Core: true, Needs: NeedsOpenAgain,
+			Sentence: "A definite error means nothing was written: the same events, appended again as they should be, are new.",
+			Run:      appendFailedAgain,
 		},
 	}
 }
@@ -183,7 +196,8 @@ func appendFailedBatch(ctx context.Context, env *Env) error {
 	return expectEvents(ctx, env.Store, stream, append(stored, next...)...)
 }
 
-// appendNeverInPart reads a stream over and over while batches are written to it.
+// appendNeverInPart reads a stream over and over, in every way there is, while
+// batches are written to it by one writer.
 func appendNeverInPart(ctx context.Context, env *Env) error {
 	const batches, size = 40, 8
 	stream := env.Stream("order")
@@ -202,13 +216,26 @@ func appendNeverInPart(ctx context.Context, env *Env) error {
 			}
 			return nil
 		}
-		for {
+		for after := uint64(0); ; {
 			version, err := reader.StreamVersion(ctx, stream)
 			if err != nil {
 				return err
 			}
-			if version%size != 0 {
-				return unexpected("the version of a stream that is written in batches of 8", "a multiple of 8", version)
+			more, err := collect(reader.ReadStream(ctx, stream, eventstore.ReadOptions{After: after}))
+			if err != nil {
+				return err
+			}
+			after += uint64(len(more))
+			total := after
+			if env.Caps.GlobalOrder.Supported() {
+				all, err := collect(reader.ReadAll(ctx, eventstore.ReadAllOptions{Backward: true}))
+				if err != nil {
+					return err
+				}
+				total = uint64(len(all))
+			}
+			if version%size != 0 || after%size != 0 || total%size != 0 {
+				return unexpected("the version, the events of the stream and all events, written in batches of 8", "multiples of 8", []uint64{version, after, total})
 			}
 			select {
 			case <-done:
@@ -236,13 +263,21 @@ func appendAcknowledged(ctx context.Context, env *Env) error {
 	var events []eventstore.Event
 	for i := range 20 {
 		event := env.Event("Happened")
-		if _, err := stores[i%2].Append(ctx, stream, eventstore.Exactly(uint64(i)), event); err != nil {
+		result, err := stores[i%2].Append(ctx, stream, eventstore.Exactly(uint64(i)), event)
+		if err != nil {
 			return err
 		}
 		events = append(events, event)
 		for _, reader := range stores {
 			if err := expectEvents(ctx, reader, stream, events...); err != nil {
 				return fmt.Errorf("after append %d was acknowledged: %w", i+1, err)
+			}
+			info, err := whereItIs(ctx, reader)
+			if err != nil {
+				return err
+			}
+			if env.Caps.GlobalOrder.Supported() && info.Head != result.Position {
+				return unexpected(fmt.Sprintf("the store's head after append %d was acknowledged", i+1), result.Position, info.Head)
 			}
 		}
 	}
@@ -257,7 +292,7 @@ func appendSurvives(ctx context.Context, env *Env, crash func(context.Context) e
 			return err
 		}
 	}
-	before, err := env.Store.Info(ctx)
+	before, err := whereItIs(ctx, env.Store)
 	if err != nil {
 		return err
 	}
@@ -267,56 +302,203 @@ func appendSurvives(ctx context.Context, env *Env, crash func(context.Context) e
 	if err := expectEvents(ctx, env.Store, stream, events...); err != nil {
 		return err
 	}
-	after, err := env.Store.Info(ctx)
-	if err != nil {
+	if err := expectSameHead(ctx, env.Store, before); err != nil {
 		return err
-	}
-	if before != after {
-		return unexpected("the store's identity and head", before, after)
 	}
 	_, err = env.Store.Append(ctx, stream, eventstore.Exactly(20), env.Events(1)...)
 	return err
 }
 
-// appendImpatient cuts appends short at a random moment and holds what each
-// caller was told against what is stored.
-func appendImpatient(ctx context.Context, env *Env) error {
-	const attempts = 60
-	reader, err := env.Again(ctx)
+// appendAttempt is an append and what its caller was told.
+type appendAttempt struct {
+	stream string
+	events []eventstore.Event
+	err    error
+}
+
+func (a appendAttempt) unknown() bool { return errors.Is(a.err, eventstore.ErrUnknownOutcome) }
+
+// expectTruth holds what the caller was told against what the stream holds after
+// the events that are certain to be there.
+func (a appendAttempt) expectTruth(ctx context.Context, store *eventstore.Store, certain ...eventstore.Event) error {
+	with := append(slices.Clone(certain), a.events...)
+	var err error
+	switch {
+	case a.err == nil:
+		err = expectEvents(ctx, store, a.stream, with...)
+	case !a.unknown():
+		err = expectEvents(ctx, store, a.stream, certain...)
+	case expectEvents(ctx, store, a.stream, certain...) != nil:
+		err = expectEvents(ctx, store, a.stream, with...)
+	}
+	if err != nil {
+		return fmt.Errorf("after an append that returned %q: %w", fmt.Sprint(a.err), err)
+	}
+	return nil
+}
+
+// settle appends again what is unknown, and expects it to be there once.
+func (a appendAttempt) settle(ctx context.Context, store *eventstore.Store, certain ...eventstore.Event) error {
+	result, err := store.Append(ctx, a.stream, eventstore.Exactly(uint64(len(certain))), a.events...)
+	if err != nil {
+		return fmt.Errorf("append again after %q: %w", a.err, err)
+	}
+	first := uint64(len(certain)) + 1
+	if last := first + uint64(len(a.events)) - 1; result.FirstVersion != first || result.Version != last {
+		return unexpected("the append that settles an unknown outcome", fmt.Sprintf("versions %d to %d", first, last), result)
+	}
+	return expectEvents(ctx, store, a.stream, append(slices.Clone(certain), a.events...)...)
+}
+
+// appendSurvivesUnderLoad has eight writers append, each to a stream of its own,
+// until the server is gone or back again.
+func appendSurvivesUnderLoad(ctx context.Context, env *Env) error {
+	const writers = 8
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
-	// What an append takes here, so that deadlines fall inside of it.
-	start := time.Now()
-	if _, err := env.Store.Append(ctx, env.Stream("warm"), eventstore.NoStream(), env.Events(1)...); err != nil {
+	var stop atomic.Bool
+	var acknowledged atomic.Int64
+	certain := make([][]eventstore.Event, writers)
+	last := make([]appendAttempt, writers) // the one that ended the writer
+	for i := range last {
+		last[i].stream = env.Stream("order")
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- race(writers, func(i int) error {
+			for !stop.Load() {
+				events := env.Events(2)
+				_, err := stores[i%2].Append(ctx, last[i].stream, eventstore.Exactly(uint64(len(certain[i]))), events...)
+				if err != nil {
+					last[i].events, last[i].err = events, err
+					return nil
+				}
+				certain[i] = append(certain[i], events...)
+				acknowledged.Add(1)
+			}
+			return nil
+		})
+	}()
+	err = eventually(ctx, "eight writers to be under way", func() (bool, error) { return acknowledged.Load() >= 5*writers, nil })
+	if err == nil {
+		err = env.Restart(ctx)
+	}
+	stop.Store(true)
+	if err := errors.Join(err, <-ended); err != nil {
 		return err
 	}
-	usual := max(time.Since(start), 50*time.Microsecond)
-	for range attempts {
-		stream, events := env.Stream("order"), env.Events(3)
-		short, cancel := context.WithTimeout(ctx, time.Duration(env.Rand.Int64N(int64(2*usual))))
-		_, appendErr := env.Store.Append(short, stream, eventstore.NoStream(), events...)
-		cancel()
-		unknown := errors.Is(appendErr, eventstore.ErrUnknownOutcome)
-		if appendErr != nil && !unknown && !errors.Is(appendErr, context.DeadlineExceeded) {
-			return unexpected("an append cut short by its deadline", "the context's error or ErrUnknownOutcome", appendErr)
+	for i, attempt := range last {
+		if attempt.err == nil {
+			err = expectEvents(ctx, env.Store, attempt.stream, certain[i]...)
+		} else if err = attempt.expectTruth(ctx, env.Store, certain[i]...); err == nil {
+			err = attempt.settle(ctx, env.Store, certain[i]...)
 		}
-		if unknown {
-			result, err := env.Store.Append(ctx, stream, eventstore.NoStream(), events...)
-			if err != nil {
-				return fmt.Errorf("append again after %w: %w", appendErr, err)
-			}
-			if result.FirstVersion != 1 || result.Version != 3 {
-				return unexpected("the append that settles an unknown outcome", "versions 1 to 3", result)
-			}
-		}
-		want := events
-		if appendErr != nil && !unknown {
-			want = nil
-		}
-		if err := expectEvents(ctx, reader, stream, want...); err != nil {
-			return fmt.Errorf("after an append that returned %q: %w", fmt.Sprint(appendErr), err)
+		if err != nil {
+			return fmt.Errorf("writer %d, which had %d events acknowledged: %w", i+1, len(certain[i]), err)
 		}
 	}
 	return nil
+}
+
+// appendFailedAgain catches a backend that remembers the IDs of what it refused.
+func appendFailedAgain(ctx context.Context, env *Env) error {
+	stores, err := twoHandles(ctx, env)
+	if err != nil {
+		return err
+	}
+	stream, stored, events := env.Stream("order"), env.Events(1), env.Events(3)
+	if _, err := env.Store.Append(ctx, stream, eventstore.NoStream(), stored...); err != nil {
+		return err
+	}
+	_, err = stores[0].Append(ctx, stream, eventstore.NoStream(), events...)
+	if err := expectConflict("a batch at a wrong version", err, stream, eventstore.NoStream(), 1); err != nil {
+		return err
+	}
+	_, err = stores[1].Append(ctx, stream, eventstore.Any(), append(slices.Clone(events), stored...)...)
+	if err := expectError("a batch whose last event is stored already", err, eventstore.ErrEventIDReused); err != nil {
+		return err
+	}
+	for i, event := range events {
+		version := uint64(i) + 2
+		result, err := stores[i%2].Append(ctx, stream, eventstore.Exactly(version-1), event)
+		if err != nil {
+			return fmt.Errorf("append an event of the failed batches by itself: %w", err)
+		}
+		if err := expectResult("an event of the failed batches by itself", result, version, version); err != nil {
+			return err
+		}
+	}
+	return expectEvents(ctx, env.Store, stream, append(stored, events...)...)
+}
+
+// appendImpatient cuts appends short at random moments, beside others that are
+// not, and holds what each caller was told against what is stored.
+func appendImpatient(ctx context.Context, env *Env) error {
+	const writers, appends = 8, 12
+	stores, err := twoHandles(ctx, env)
+	if err != nil {
+		return err
+	}
+	usual, err := usualAppend(ctx, env)
+	if err != nil {
+		return err
+	}
+	attempts := make([][]appendAttempt, writers)
+	deadlines := make([][]time.Duration, writers)
+	for i := range writers {
+		attempts[i] = make([]appendAttempt, appends)
+		for range appends {
+			deadlines[i] = append(deadlines[i], time.Duration(env.Rand.Int64N(int64(4*usual))))
+		}
+	}
+	err = race(writers, func(i int) error {
+		for n := range attempts[i] {
+			a := &attempts[i][n]
+			a.stream, a.events = env.Stream("order"), env.Events(3)
+			if i < writers/2 {
+				if _, err := stores[i%2].Append(ctx, a.stream, eventstore.NoStream(), a.events...); err != nil {
+					return fmt.Errorf("a patient caller beside impatient ones: %w", err)
+				}
+				continue
+			}
+			short, cancel := context.WithTimeout(ctx, deadlines[i][n])
+			_, a.err = stores[i%2].Append(short, a.stream, eventstore.NoStream(), a.events...)
+			cancel()
+			if a.err != nil && !a.unknown() && !errors.Is(a.err, context.DeadlineExceeded) {
+				return unexpected("an append cut short by its deadline", "the context's error or ErrUnknownOutcome", a.err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// Only now, so that what is written late is found too.
+	for i, a := range slices.Concat(attempts...) {
+		if err := a.expectTruth(ctx, stores[i%2]); err != nil {
+			return err
+		}
+		if a.err != nil {
+			if err := a.settle(ctx, stores[(i+1)%2]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// usualAppend is the time that an append takes here when it is alone: the
+// shortest of a few, for the first one may have to connect.
+func usualAppend(ctx context.Context, env *Env) (time.Duration, error) {
+	shortest := time.Second
+	for range 5 {
+		start := time.Now()
+		if _, err := env.Store.Append(ctx, env.Stream("warm"), eventstore.NoStream(), env.Events(3)...); err != nil {
+			return 0, err
+		}
+		shortest = min(shortest, time.Since(start))
+	}
+	return max(shortest, 50*time.Microsecond), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -35,6 +36,12 @@ func concurrencyChecks() []Check {
 				Sentence: "Concurrent appends that expect Any are all stored, whole and once.",
 				Run:      func(ctx context.Context, env *Env) error { return allWin(ctx, env, racers) },
 			},
+			Check{
+				Name: fmt.Sprintf("race/one-winner-of-%d-on-two-streams", racers), Promise: 10, Core: true, Needs: NeedsOpenAgain,
+				Sentence: "Of N concurrent appends to the same two streams, in either order, exactly one wins and writes to both; the others write to none.",
+				Requires: multiStreamAppend, Refused: severalStreamsRefused,
+				Run: func(ctx context.Context, env *Env) error { return severalStreams(ctx, env, racers) },
+			},
 		)
 	}
 	return checks
@@ -46,7 +53,7 @@ func oneWinner(ctx context.Context, env *Env, racers, version int) error {
 	if err != nil {
 		return err
 	}
-	for range 4 {
+	for range max(4, 64/racers) { // few racers meet less often
 		stream := env.Stream("order")
 		if version > 0 {
 			if _, err := env.Fill(ctx, stream, version, version); err != nil {
@@ -60,11 +67,11 @@ func oneWinner(ctx context.Context, env *Env, racers, version int) error {
 		}
 		var wins, winner atomic.Int64
 		err := race(racers, func(i int) error {
-			_, err := stores[i%2].Append(ctx, stream, expected, batches[i]...)
+			result, err := stores[i%2].Append(ctx, stream, expected, batches[i]...)
 			if err == nil {
 				wins.Add(1)
 				winner.Store(int64(i))
-				return nil
+				return expectResult("the winner", result, uint64(version)+1, uint64(version)+2)
 			}
 			return expectConflict("a loser", err, stream, expected, uint64(version)+2)
 		})
@@ -141,14 +148,13 @@ func allWin(ctx context.Context, env *Env, racers int) error {
 		return err
 	}
 	stream := env.Stream("order")
+	results := make([]eventstore.AppendResult, racers*appends)
 	err = race(racers, func(i int) error {
 		for b := range appends {
-			result, err := stores[i%2].Append(ctx, stream, eventstore.Any(), tagged(env, size, fmt.Sprintf("%d/%d", i, b))...)
-			if err != nil {
+			n := i*appends + b
+			var err error
+			if results[n], err = stores[i%2].Append(ctx, stream, eventstore.Any(), tagged(env, size, fmt.Sprint(n))...); err != nil {
 				return err
-			}
-			if result.Version != result.FirstVersion+size-1 || result.Duplicate {
-				return unexpected("an append of three events", "three new versions", result)
 			}
 		}
 		return nil
@@ -170,6 +176,92 @@ func allWin(ctx context.Context, env *Env, racers int) error {
 			return unexpected(fmt.Sprintf("event %d of the stream", i+1), "whole batches, each once", describeRecord(event))
 		}
 		seen[batch+"#"+index] = true
+	}
+	// Appends that travel together must each get their own answer.
+	for n, result := range results {
+		if err := expectResult(fmt.Sprintf("append %d", n), result, result.FirstVersion, result.FirstVersion+size-1); err != nil {
+			return err
+		}
+		if result.FirstVersion < 1 || result.Version > uint64(len(stored)) {
+			return unexpected(fmt.Sprintf("append %d", n), fmt.Sprintf("versions within 1 to %d", len(stored)), result)
+		}
+		last := stored[result.Version-1]
+		if last.Metadata["batch"] != fmt.Sprint(n) || last.Position != result.Position {
+			return unexpected(fmt.Sprintf("what is stored where append %d was told, version %d at position %s", n, result.Version, result.Position), "its last event", describeRecord(last))
+		}
+	}
+	return nil
+}
+
+// severalStreams races for two streams at once, in either order.
+func severalStreams(ctx context.Context, env *Env, racers int) error {
+	stores, err := twoHandles(ctx, env)
+	if err != nil {
+		return err
+	}
+	for range max(4, 64/racers) {
+		streams := [2]string{env.Stream("account"), env.Stream("account")}
+		opened := env.Events(2)
+		for i, stream := range streams {
+			if _, err := env.Store.Append(ctx, stream, eventstore.NoStream(), opened[i]); err != nil {
+				return err
+			}
+		}
+		batches := make([][]eventstore.Event, racers)
+		for i := range batches {
+			batches[i] = env.Events(2)
+		}
+		var wins, winner atomic.Int64
+		err := race(racers, func(i int) error {
+			parts := []eventstore.StreamAppend{
+				{Stream: streams[0], Expected: eventstore.Exactly(1), Events: batches[i][:1]},
+				{Stream: streams[1], Expected: eventstore.Exactly(1), Events: batches[i][1:]},
+			}
+			if i/2%2 == 1 { // half of the racers on each handle
+				slices.Reverse(parts)
+			}
+			_, err := stores[i%2].AppendStreams(ctx, parts...)
+			if err == nil {
+				wins.Add(1)
+				winner.Store(int64(i))
+				return nil
+			}
+			if err := expectError("a loser", err, eventstore.ErrConflict); err != nil {
+				return err
+			}
+			var conflict *eventstore.ConflictError
+			if !errors.As(err, &conflict) || !slices.Contains(streams[:], conflict.Stream) || conflict.Actual != 2 {
+				return unexpected("a loser's conflict", "one of the two streams, at version 2", err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if wins.Load() != 1 {
+			return unexpected(fmt.Sprintf("winners among %d racers", racers), 1, wins.Load())
+		}
+		for i, stream := range streams {
+			if err := expectEvents(ctx, env.Store, stream, opened[i], batches[winner.Load()][i]); err != nil {
+				return fmt.Errorf("after a race for two streams: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func severalStreamsRefused(ctx context.Context, env *Env) error {
+	streams := [2]string{env.Stream("account"), env.Stream("account")}
+	_, err := env.Store.AppendStreams(ctx,
+		eventstore.StreamAppend{Stream: streams[0], Expected: eventstore.NoStream(), Events: env.Events(1)},
+		eventstore.StreamAppend{Stream: streams[1], Expected: eventstore.NoStream(), Events: env.Events(1)})
+	if err := expectError("an append to two streams", err, eventstore.ErrUnsupported); err != nil {
+		return err
+	}
+	for _, stream := range streams {
+		if err := expectEvents(ctx, env.Store, stream); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 func consumerChecks() []Check {
 	return []Check{
 		{
-			Name: "subscription/slow-consumer", Promise: 19, Core: true, Requires: globalOrder,
+			Name: "subscription/slow-consumer", Promise: 19, Core: true, Requires: globalOrder, Needs: NeedsOpenAgain,
 			Sentence: "A subscriber that does not go on holds up no writer and no other subscriber, and misses nothing when it does.",
 			Run:      slowConsumer,
 		},
@@ -78,7 +78,7 @@ func waitFor(ctx context.Context, what string, closed <-chan struct{}) error {
 
 func slowConsumer(ctx context.Context, env *Env) error {
 	const writers, appends = 4, 50
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}

@@ -15,13 +15,13 @@ import (
 
 func durableChecks() []Check {
 	return slices.Concat([]Check{
-		durableCheck("at-least-once", 18, true, "A durable subscription handles every event, stored or live, and goes on after an orderly stop without repetition.", durableGoesOn),
-		durableCheck("crash", 18, true, "After a crash every event since the last saved checkpoint is handled again, and none is lost.", durableCrash),
+		needs(NeedsOpenAgain, durableCheck("at-least-once", 18, true, "A durable subscription handles every event, stored or live, and goes on after an orderly stop without repetition.", durableGoesOn)),
+		needs(NeedsOpenAgain, durableCheck("crash", 18, true, "After a crash every event since the last saved checkpoint is handled again, and none is lost.", durableCrash)),
 		durableCheck("checkpoint-after-handler", 18, true, "The checkpoint never passes an unhandled event and moves forward only: what is stored is what was saved, at every save.", checkpointAfterHandler),
-		durableCheck("foreign-checkpoint", 18, true, "A checkpoint of another store is refused with ErrForeignCheckpoint before any event is handled.", foreignCheckpoint),
-		durableCheck("checkpoint-ahead", 18, true, "A checkpoint ahead of the store's head is refused with ErrCheckpointAhead before any event is handled.", checkpointAhead),
+		needs(NeedsOpenAgain, durableCheck("foreign-checkpoint", 18, true, "A checkpoint of another store is refused with ErrForeignCheckpoint before any event is handled.", foreignCheckpoint)),
+		needs(NeedsOpenAgain, durableCheck("checkpoint-ahead", 18, true, "A checkpoint ahead of the store's head is refused with ErrCheckpointAhead before any event is handled.", checkpointAhead)),
 		durableCheck("filtered", 18, false, "A filtered subscription handles exactly what matches.", durableFiltered),
-		durableCheck("filtered-progress", 18, false, "A filtered subscription's checkpoint moves on when nothing matches.", durableProgress),
+		needs(NeedsOpenAgain, durableCheck("filtered-progress", 18, false, "A filtered subscription's checkpoint moves on when nothing matches.", durableProgress)),
 		durableCheck("begins-after", 18, false, "A subscription without a checkpoint begins after the position it was given; one with a checkpoint ignores that.", durableBeginsAfter),
 		durableCheck("names-apart", 18, false, "Each name has its own checkpoint: two subscriptions both handle everything.", durableNamesApart),
 		durableCheck("cancelled", 20, false, "A cancelled context ends Run promptly, while it waits and while a handler works, and an already cancelled one handles nothing.", durableCancelled),
@@ -33,11 +33,11 @@ func durableCheck(name string, promise int, core bool, sentence string, run func
 }
 
 func durableGoesOn(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
-	if _, err := writeLog(ctx, env, 6, stores...); err != nil {
+	if _, err := writeLog(ctx, env, 6, stores[:]...); err != nil {
 		return err
 	}
 	var handled recorder
@@ -70,11 +70,11 @@ func durableGoesOn(ctx context.Context, env *Env) error {
 // saves are lost.
 func durableCrash(ctx context.Context, env *Env) error {
 	const saveEvery = 3
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
-	all, err := writeLog(ctx, env, 15, stores...)
+	all, err := writeLog(ctx, env, 15, stores[:]...)
 	if err != nil {
 		return err
 	}
@@ -149,11 +149,11 @@ func checkpointAfterHandler(ctx context.Context, env *Env) error {
 // refusedCheckpoint puts a checkpoint that the Store would not save into the
 // backend and expects that every way to use it is refused.
 func refusedCheckpoint(ctx context.Context, env *Env, bad func(eventstore.Info) eventstore.Checkpoint, want error) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
-	if _, err := writeLog(ctx, env, 4, stores...); err != nil {
+	if _, err := writeLog(ctx, env, 4, stores[:]...); err != nil {
 		return err
 	}
 	info, err := env.Store.Info(ctx)
@@ -229,7 +229,7 @@ func durableFiltered(ctx context.Context, env *Env) error {
 }
 
 func durableProgress(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}

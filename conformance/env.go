@@ -177,5 +177,9 @@ func (e *Env) Fill(ctx context.Context, stream string, n, size int) ([]eventstor
 			return nil, fmt.Errorf("fill the stream: %w", err)
 		}
 	}
-	return collect(e.Store.ReadStream(ctx, stream, eventstore.ReadOptions{}))
+	stored, err := collect(e.Store.ReadStream(ctx, stream, eventstore.ReadOptions{}))
+	if err == nil && len(stored) < n {
+		err = unexpected(fmt.Sprintf("stream %q after it was filled", stream), fmt.Sprintf("at least %d events", n), len(stored))
+	}
+	return stored, err
 }

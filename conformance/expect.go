@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,7 +40,35 @@ func expectError(what string, err, sentinel error) error {
 	if !errors.Is(err, sentinel) {
 		return unexpected(what, fmt.Sprintf("the error %q", sentinel), fmt.Sprintf("%q", err.Error()))
 	}
+	verdicts := []error{eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrEventIDReused, eventstore.ErrUnsupported}
+	if !slices.Contains(verdicts, sentinel) {
+		return nil
+	}
+	// A verdict leaves nothing open, so it is nothing else besides.
+	for _, other := range append(verdicts, eventstore.ErrUnknownOutcome, eventstore.ErrUnavailable, eventstore.ErrClosed) {
+		if other != sentinel && errors.Is(err, other) { //nolint:errorlint // two sentinels are compared
+			return unexpected(what, fmt.Sprintf("the error %q and no other", sentinel), fmt.Sprintf("one that is %q too: %q", other, err.Error()))
+		}
+	}
 	return nil
+}
+
+// whereItIs returns a store's identity and head; nothing where the backend has
+// no global order, and so no head.
+func whereItIs(ctx context.Context, store *eventstore.Store) (eventstore.Info, error) {
+	if !store.Capabilities().GlobalOrder.Supported() {
+		return eventstore.Info{}, nil
+	}
+	return store.Info(ctx)
+}
+
+// expectSameHead returns an error unless the store is where it was.
+func expectSameHead(ctx context.Context, store *eventstore.Store, before eventstore.Info) error {
+	after, err := whereItIs(ctx, store)
+	if err == nil && after != before {
+		return unexpected("the store's identity and head", fmt.Sprintf("%s at %s", before.ID, before.Head), fmt.Sprintf("%s at %s", after.ID, after.Head))
+	}
+	return err
 }
 
 // expectConflict returns an error unless err is a conflict with these facts.

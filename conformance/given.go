@@ -4,22 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"iter"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// What the checks of reads and subscriptions begin with: two handles and a log
-// whose order is known because one writer wrote it.
-
-// handles returns two handles on the same data, the first of which is env.Store.
-func handles(ctx context.Context, env *Env) ([]*eventstore.Store, error) {
-	again, err := env.Again(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return []*eventstore.Store{env.Store, again}, nil
-}
+// What the checks of reads and subscriptions begin with: a log whose order is
+// known because one writer wrote it.
 
 // writeLog makes n appends of one to three events to four streams, in turns
 // through each store, and returns every event in the global order. What ReadAll
@@ -73,6 +64,21 @@ func expectAppended(all, appended []eventstore.RecordedEvent) error {
 	return expectIncreasing("ReadAll", all)
 }
 
+// collectAtMost is collect for a read that a broken backend may never end: it
+// stops after n events, one more than there can be.
+func collectAtMost(n int, seq iter.Seq2[eventstore.RecordedEvent, error]) ([]eventstore.RecordedEvent, error) {
+	var all []eventstore.RecordedEvent
+	for event, err := range seq {
+		if err != nil {
+			return all, err
+		}
+		if all = append(all, event); len(all) == n {
+			break
+		}
+	}
+	return all, nil
+}
+
 // expectIncreasing returns an error unless the positions rise strictly from above zero.
 func expectIncreasing(what string, events []eventstore.RecordedEvent) error {
 	var last eventstore.Position
@@ -88,6 +94,12 @@ func expectIncreasing(what string, events []eventstore.RecordedEvent) error {
 // pagedStore returns a Store over the first handle's backend with its own page size.
 func pagedStore(env *Env, size int) (*eventstore.Store, error) {
 	return env.Over(env.Fixture.Backend, eventstore.Options{PageSize: size})
+}
+
+// needs is the check with a hook that it cannot do without.
+func needs(hook Hook, check Check) Check {
+	check.Needs = hook
+	return check
 }
 
 // eachRacers runs a part of a check several times, with increasing numbers of
@@ -163,6 +175,3 @@ func prefixes(text string) []string {
 	}
 	return append(all, text)
 }
-
-// quoted joins names for an error message.
-func quoted(names []string) string { return fmt.Sprintf("[%q]", strings.Join(names, `", "`)) }

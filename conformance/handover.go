@@ -12,12 +12,12 @@ import (
 func handOverChecks() []Check {
 	return []Check{
 		{
-			Name: "subscription/hand-over-forced", Promise: 16, Core: true, Requires: globalOrder,
+			Name: "subscription/hand-over-forced", Promise: 16, Core: true, Requires: globalOrder, Needs: NeedsOpenAgain,
 			Sentence: "No gap and no repetition at the change from catch-up to live: an event appended between the last stored one, CaughtUp and the first live one is delivered once (100 changes).",
 			Run:      handOverForced,
 		},
 		{
-			Name: "subscription/hand-over-under-load", Promise: 16, Core: true, Requires: globalOrder,
+			Name: "subscription/hand-over-under-load", Promise: 16, Core: true, Requires: globalOrder, Needs: NeedsOpenAgain,
 			Sentence: "No gap and no repetition at the change from catch-up to live while others write through two handles (100 changes).",
 			Run:      handOverUnderLoad,
 		},
@@ -31,11 +31,11 @@ const handOvers = 100
 // says CaughtUp; at CaughtUp, which is before it begins to wait; and at the last
 // of the events that came of those appends.
 func handOverForced(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
-	stored, err := writeLog(ctx, env, 4, stores...)
+	stored, err := writeLog(ctx, env, 4, stores[:]...)
 	if err != nil {
 		return err
 	}
@@ -93,11 +93,11 @@ func handOverForced(ctx context.Context, env *Env) error {
 // two handles that never pause for each other.
 func handOverUnderLoad(ctx context.Context, env *Env) error {
 	const subscribers = 10
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
-	stored, err := writeLog(ctx, env, 10, stores...)
+	stored, err := writeLog(ctx, env, 10, stores[:]...)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func iteratorChecks() []Check {
 			Run:      breakFrees,
 		},
 		{
-			Name: "iterator/nothing-held-open", Promise: 15, Core: true,
+			Name: "iterator/nothing-held-open", Promise: 15, Core: true, Needs: NeedsOpenAgain,
 			Sentence: "No transaction or cursor is held open while the caller works: the loop's body can append through the same and another handle.",
 			Run:      appendWhileReading,
 		},
@@ -216,6 +216,9 @@ func appendWhileReading(ctx context.Context, env *Env) error {
 	before, err := env.Fill(ctx, stream, 6, 3)
 	if err != nil {
 		return err
+	}
+	if len(before) != 6 {
+		return unexpected("read of a stream of 6 events", 6, len(before))
 	}
 	for name, read := range reads(store, stream) {
 		var seen []eventstore.RecordedEvent

@@ -18,20 +18,20 @@ func orderChecks() []Check {
 	}
 	return slices.Concat([]Check{
 		{
-			Name: "order/versions-under-writers", Promise: 11, Core: true,
+			Name: "order/versions-under-writers", Promise: 11, Core: true, Needs: NeedsOpenAgain,
 			Sentence: "Versions are 1..n without a hole or a duplicate when 2, 8 and 32 writers append to one stream through two handles, and each writer is told the versions of its own events.",
 			Run:      versionsUnderWriters,
 		},
-		ordered("position-agrees-with-version", 12, "Position order agrees with version order in each stream, also under concurrent writers.", positionAgrees),
-		ordered("union-of-streams", 15, "ReadAll is the union of all streams: every event of every stream, once, with the same content and position.", unionOfStreams),
-		ordered("handles-agree", 12, "All readers on all handles agree on the order, while 2, 8 and 32 writers write and afterwards.", handlesAgree),
-		ordered("append-position", 12, "An append returns the position of its last event; positions rise strictly from above zero.", appendPosition),
+		needs(NeedsOpenAgain, ordered("position-agrees-with-version", 12, "Position order agrees with version order in each stream, also under concurrent writers.", positionAgrees)),
+		needs(NeedsOpenAgain, ordered("union-of-streams", 15, "ReadAll is the union of all streams: every event of every stream, once, with the same content and position.", unionOfStreams)),
+		needs(NeedsOpenAgain, ordered("handles-agree", 12, "All readers on all handles agree on the order, while 2, 8 and 32 writers write and afterwards.", handlesAgree)),
+		needs(NeedsOpenAgain, ordered("append-position", 12, "An append returns the position of its last event; positions rise strictly from above zero.", appendPosition)),
 		{
 			Name: "order/position-text", Promise: 12, Requires: globalOrder,
 			Sentence: "A position survives the way through its text and through JSON, and can be resumed from afterwards.",
 			Run:      positionText,
 		},
-		ordered("head", 14, "The head is the position of the last event, through every handle, as soon as the append returned.", headFollows),
+		needs(NeedsOpenAgain, ordered("head", 14, "The head is the position of the last event, through every handle, as soon as the append returned.", headFollows)),
 	}, visibilityChecks())
 }
 
@@ -61,17 +61,26 @@ func writeAtOnce(ctx context.Context, env *Env, n, appends int, stores []*events
 	return slices.Concat(told...), err
 }
 
+// count is how many events were written.
+func count(told []written) int {
+	n := 0
+	for _, w := range told {
+		n += len(w.events)
+	}
+	return n
+}
+
 // appendsFor keeps the work of a check about equal for any number of racers.
 func appendsFor(racers int) int { return max(4, 96/racers) }
 
 func versionsUnderWriters(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
 	return eachRacers(ctx, func(ctx context.Context, racers int) error {
 		stream := env.Stream("Order")
-		told, err := writeAtOnce(ctx, env, racers, appendsFor(racers), stores, stream)
+		told, err := writeAtOnce(ctx, env, racers, appendsFor(racers), stores[:], stream)
 		if err != nil {
 			return err
 		}
@@ -89,13 +98,15 @@ func versionsUnderWriters(ctx context.Context, env *Env) error {
 }
 
 func positionAgrees(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
+	written := 0
 	return eachRacers(ctx, func(ctx context.Context, racers int) error {
 		streams := []string{env.Stream("Order"), env.Stream("Order"), env.Stream("Cart")}
-		if _, err := writeAtOnce(ctx, env, racers, appendsFor(racers), stores, streams...); err != nil {
+		told, err := writeAtOnce(ctx, env, racers, appendsFor(racers), stores[:], streams...)
+		if err != nil {
 			return err
 		}
 		all, err := collect(stores[0].ReadAll(ctx, eventstore.ReadAllOptions{}))
@@ -112,24 +123,24 @@ func positionAgrees(ctx context.Context, env *Env) error {
 			}
 			versions[event.Stream]++
 		}
+		if written += count(told); len(all) != written {
+			return unexpected("events in ReadAll", written, len(all))
+		}
 		return nil
 	})
 }
 
 func unionOfStreams(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
 	streams := []string{env.Stream("Order"), env.Stream("Order"), env.Stream("Cart"), "Plain", "Ord%r-1"}
-	told, err := writeAtOnce(ctx, env, 8, 10, stores, streams...)
+	told, err := writeAtOnce(ctx, env, 8, 10, stores[:], streams...)
 	if err != nil {
 		return err
 	}
-	want := 0
-	for _, w := range told {
-		want += len(w.events)
-	}
+	want := count(told)
 	var union []eventstore.RecordedEvent
 	for i, stream := range streams {
 		events, err := collect(stores[i%2].ReadStream(ctx, stream, eventstore.ReadOptions{}))
@@ -157,10 +168,11 @@ func unionOfStreams(ctx context.Context, env *Env) error {
 // handlesAgree compares what readers saw while there were writers with what all
 // of them see afterwards: it must be how that begins.
 func handlesAgree(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
+	written := 0
 	return eachRacers(ctx, func(ctx context.Context, racers int) error {
 		const readers = 4
 		var writing atomic.Bool
@@ -182,7 +194,7 @@ func handlesAgree(ctx context.Context, env *Env) error {
 				})
 			})
 		}
-		_, err := writeAtOnce(ctx, env, racers, appendsFor(racers)/2, stores, env.Stream("Order"), env.Stream("Order"), env.Stream("Cart"))
+		told, err := writeAtOnce(ctx, env, racers, appendsFor(racers)/2, stores[:], env.Stream("Order"), env.Stream("Order"), env.Stream("Cart"))
 		writing.Store(false)
 		reading.Wait()
 		if err := errors.Join(append(failures, err)...); err != nil {
@@ -199,6 +211,9 @@ func handlesAgree(ctx context.Context, env *Env) error {
 		if err := expectSame("ReadAll through the second handle against the first", final, other); err != nil {
 			return err
 		}
+		if written += count(told); len(final) != written {
+			return unexpected("events in ReadAll", written, len(final))
+		}
 		for i, snapshots := range seen {
 			for _, all := range snapshots {
 				what := fmt.Sprintf("ReadAll through handle %d while there were writers, against how the log begins afterwards", i%2+1)
@@ -212,14 +227,14 @@ func handlesAgree(ctx context.Context, env *Env) error {
 }
 
 func appendPosition(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
-	if _, err := writeLog(ctx, env, 20, stores...); err != nil { // compares them for one writer
+	if _, err := writeLog(ctx, env, 20, stores[:]...); err != nil { // compares them for one writer
 		return err
 	}
-	told, err := writeAtOnce(ctx, env, 8, 8, stores, env.Stream("Order"), env.Stream("Cart"))
+	told, err := writeAtOnce(ctx, env, 8, 8, stores[:], env.Stream("Order"), env.Stream("Cart"))
 	if err != nil {
 		return err
 	}
@@ -274,15 +289,20 @@ func positionText(ctx context.Context, env *Env) error {
 }
 
 func headFollows(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
+	var last eventstore.Position
 	for i := range 20 {
 		result, err := stores[i%2].Append(ctx, "Order-1", eventstore.Any(), env.Events(1+i%3)...)
 		if err != nil {
 			return err
 		}
+		if !last.Before(result.Position) {
+			return unexpected("position of an append", "one after "+last.String(), result.Position)
+		}
+		last = result.Position
 		for j, store := range stores {
 			info, err := store.Info(ctx)
 			if err != nil {

@@ -21,7 +21,7 @@ func pageChecks() []Check {
 			Run:      allPages,
 		},
 		{
-			Name: "page/names-the-store", Promise: 18, Requires: globalOrder, Refused: refuseGlobalOrder,
+			Name: "page/names-the-store", Promise: 18, Requires: globalOrder, Refused: refuseGlobalOrder, Needs: NeedsOpenAgain,
 			Sentence: "Every page of everything names the store's identity, which is the same through all handles and after reopening.",
 			Run:      pagesNameStore,
 		},

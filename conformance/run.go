@@ -54,6 +54,9 @@ func RunAll(ctx context.Context, h Harness, opts Options) (Report, error) {
 			return report, fmt.Errorf("conformance: stopped before check %q: %w", check.Name, err)
 		}
 		result, caps := h.run(ctx, check, opts)
+		if err := ctx.Err(); err != nil { // an interrupted check has no result
+			return report, fmt.Errorf("conformance: stopped in check %q: %w", check.Name, err)
+		}
 		if report.Capabilities.Backend == "" {
 			report.Capabilities = caps
 		}
@@ -147,13 +150,13 @@ func (h Harness) attempt(ctx context.Context, check Check, opts Options) outcome
 		o.err = errors.Join(o.err, err)
 		done <- o
 	}()
-	giveUp := time.NewTimer(opts.Timeout + grace)
+	giveUp := time.NewTimer(opts.Timeout + 2*grace) // one grace is for Remove
 	defer giveUp.Stop()
 	select {
 	case o := <-done:
 		return o
 	case <-giveUp.C:
-		return outcome{err: fmt.Errorf("expected the check to end within %s, but it hangs though its context ended %s ago", opts.Timeout, grace)}
+		return outcome{err: fmt.Errorf("expected the check to end within %s, but it hangs though its context ended %s ago", opts.Timeout, 2*grace)}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 func snapshotChecks() []Check {
 	return []Check{
 		{
-			Name: "snapshot/round-trip", Promise: 9, Core: true,
+			Name: "snapshot/round-trip", Promise: 9, Core: true, Needs: NeedsOpenAgain,
 			Sentence: "A snapshot's bytes, version, type and schema version come back as they were saved, up to the largest size.",
 			Run:      snapshotRoundTrip,
 		},
@@ -22,12 +22,12 @@ func snapshotChecks() []Check {
 			Run:      snapshotAbsent,
 		},
 		{
-			Name: "snapshot/latest-wins", Promise: 14, Core: true,
+			Name: "snapshot/latest-wins", Promise: 14, Core: true, Needs: NeedsOpenAgain,
 			Sentence: "The snapshot with the highest version remains; a lower one is ignored, one of the same version replaces it, through any handle.",
 			Run:      snapshotLatestWins,
 		},
 		{
-			Name: "snapshot/concurrent-saves", Promise: 14,
+			Name: "snapshot/concurrent-saves", Promise: 14, Needs: NeedsOpenAgain,
 			Sentence: "Of 2, 8 and 32 concurrent saves through two handles the highest version remains, whole.",
 			Run:      snapshotConcurrent,
 		},
@@ -37,12 +37,12 @@ func snapshotChecks() []Check {
 			Run:      snapshotKeys,
 		},
 		{
-			Name: "snapshot/delete", Promise: 14,
+			Name: "snapshot/delete", Promise: 14, Needs: NeedsOpenAgain,
 			Sentence: "A deleted snapshot is gone for every handle, its stream stays, and a lower version can be saved afterwards.",
 			Run:      snapshotDelete,
 		},
 		{
-			Name: "snapshot/survives-reopening", Promise: 14,
+			Name: "snapshot/survives-reopening", Promise: 14, Needs: NeedsOpenAgain,
 			Sentence: "Snapshots are there after every handle was closed and the store opened again.",
 			Run:      snapshotReopen,
 		},
@@ -79,7 +79,7 @@ func describeSnapshot(s eventstore.Snapshot) string {
 }
 
 func snapshotRoundTrip(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func snapshotAbsent(ctx context.Context, env *Env) error {
 }
 
 func snapshotLatestWins(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func snapshotLatestWins(ctx context.Context, env *Env) error {
 
 func snapshotConcurrent(ctx context.Context, env *Env) error {
 	const versions = 48
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func snapshotKeys(ctx context.Context, env *Env) error {
 }
 
 func snapshotDelete(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}

@@ -14,18 +14,17 @@ func subscriptionChecks() []Check {
 		return Check{Name: "subscription/" + name, Promise: promise, Requires: globalOrder, Refused: refuseGlobalOrder, Sentence: sentence, Run: run}
 	}
 	core := func(c Check) Check { c.Core = true; return c }
-	needs := func(hook Hook, c Check) Check { c.Needs = hook; return c }
 	return slices.Concat([]Check{
 		core(check("from-the-start", 16, "A subscription from the zero position delivers every event, in order, each once.", fromTheStart)),
 		core(check("from-any-position", 16, "From any position: every later event, in order; batches are not torn by resuming inside them.", fromAnyPosition)),
-		core(check("resume", 16, "Leaving after any message and subscribing after its position goes on without loss or repetition.", resumeAnywhere)),
+		needs(NeedsOpenAgain, core(check("resume", 16, "Leaving after any message and subscribing after its position goes on without loss or repetition.", resumeAnywhere))),
 		check("caught-up", 16, "CaughtUp comes once, when everything stored at the start has been delivered, also in an empty store.", caughtUp),
-		check("progress", 16, "A filter that matches nothing still yields the position that was considered, while others write, and it can be resumed from.", progressWithoutMatch),
-		core(check("sees-other-handles", 16, "A live subscription delivers what another handle appends, within the declared poll interval.", seesOtherHandles)),
-		check("live-push", 17, "A backend that declares LivePush delivers an event of any handle before the next poll.", livePush),
+		needs(NeedsOpenAgain, check("progress", 16, "A filter that matches nothing still yields the position that was considered, while others write, and it can be resumed from.", progressWithoutMatch)),
+		needs(NeedsOpenAgain, core(check("sees-other-handles", 16, "A live subscription delivers what another handle appends, within the declared poll interval.", seesOtherHandles))),
+		needs(NeedsOpenAgain, check("live-push", 17, "A backend that declares LivePush delivers an event of any handle before the next poll.", livePush)),
 		needs(NeedsOpenDeaf, check("without-hints", 17, "With every notification lost, delivery still completes within the poll interval.", withoutHints)),
 		check("cancelled", 20, "A cancelled context ends a subscription promptly with the context's error, while it waits and while it catches up.", cancelSubscription),
-		check("closed", 20, "Closing the store ends its subscriptions promptly with ErrClosed.", closeSubscription),
+		needs(NeedsOpenAgain, check("closed", 20, "Closing the store ends its subscriptions promptly with ErrClosed.", closeSubscription)),
 	}, handOverChecks(), consumerChecks())
 }
 
@@ -83,11 +82,11 @@ func fromAnyPosition(ctx context.Context, env *Env) error {
 }
 
 func resumeAnywhere(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
-	all, err := writeLog(ctx, env, 15, stores...)
+	all, err := writeLog(ctx, env, 15, stores[:]...)
 	if err != nil {
 		return err
 	}
@@ -164,7 +163,7 @@ func caughtUp(ctx context.Context, env *Env) error {
 }
 
 func progressWithoutMatch(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -210,7 +209,7 @@ func progressWithoutMatch(ctx context.Context, env *Env) error {
 }
 
 func seesOtherHandles(ctx context.Context, env *Env) error {
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -252,7 +251,7 @@ func livePush(ctx context.Context, env *Env) error {
 	if !env.Caps.LivePush.Supported() {
 		return nil // subscription/sees-other-handles holds it to its poll interval
 	}
-	stores, err := handles(ctx, env)
+	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package eventstore
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 )
@@ -136,10 +138,11 @@ type OpError struct {
 }
 
 func (e *OpError) Error() string {
-	if e.Subject == "" {
-		return e.Op + ": " + e.Err.Error()
+	cause, subject := e.Err.Error(), strconv.Quote(clip(e.Subject))
+	if e.Subject == "" || strings.Contains(cause, subject) {
+		return e.Op + ": " + cause // which names the subject
 	}
-	return fmt.Sprintf("%s %q: %s", e.Op, clip(e.Subject), e.Err)
+	return e.Op + " " + subject + ": " + cause
 }
 
 // Unwrap returns the cause.

@@ -60,7 +60,7 @@ func TestErrorsSayWhatHappenedAndWhatToDo(t *testing.T) {
 	}{
 		{
 			&eventstore.OpError{Op: "append to stream", Subject: "order-1", Err: &eventstore.ConflictError{Stream: "order-1", Expected: eventstore.Exactly(3), Actual: 5}},
-			`append to stream "order-1": version conflict on stream "order-1": expected 3, but it is at 5; read on from there and decide again`,
+			`append to stream: version conflict on stream "order-1": expected 3, but it is at 5; read on from there and decide again`,
 		},
 		{
 			&eventstore.ConflictError{Stream: "order-1", Expected: eventstore.NoStream(), Actual: 1},

@@ -1,6 +1,6 @@
 module github.com/switchyard-dev/switchyard/examples/custom-backend
 
-go 1.26
+go 1.26.0
 
 replace github.com/switchyard-dev/switchyard => ../..
 
@@ -12,6 +12,6 @@ require (
 )
 
 require (
-	go.yaml.in/yaml/v3 v3.0.5 // indirect
-	golang.org/x/sys v0.47.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.6 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 )

@@ -37,15 +37,16 @@ type broken struct {
 
 // shared is what the handles of one fixture have in common.
 type shared struct {
-	mu      sync.Mutex
-	log     *memory.Log
-	handles []*broken
-	calls   int
-	seen    map[uuid.UUID]eventstore.AppendResult
-	results []eventstore.AppendResult
-	stored  []eventstore.AppendRequest
-	leader  context.Context //nolint:containedctx // a mutant confuses its callers' contexts
-	crash   func(*shared)   // what a crash does to the log; nil is nothing
+	mu        sync.Mutex
+	log       *memory.Log
+	handles   []*broken
+	calls     int
+	seen      map[uuid.UUID]eventstore.AppendResult
+	results   []eventstore.AppendResult
+	stored    []eventstore.AppendRequest
+	leader    context.Context //nolint:containedctx // a mutant confuses its callers' contexts
+	interrupt bool            // the run ends at the next append
+	crash     func(*shared)   // what a crash does to the log; nil is nothing
 }
 
 // Capabilities declares that a log survives a crash: it is outside of its

@@ -49,7 +49,6 @@ func TestExitCodes(t *testing.T) {
 		"conformance, unknown form":   {[]string{"conformance", url, "--format", "x"}, exitUsage, "text, json, junit or markdown"},
 		"conformance, no check":       {[]string{"conformance", url, "--match", "no such check"}, exitFailed, "selects no check"},
 		"a store without a config":    {[]string{"stats", "@x", "--config", "/absent.yaml"}, exitFailed, "absent.yaml"},
-		"quickstart of no commits":    {[]string{"quickstart", "--commits", "0"}, exitUsage, "--commits"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := call(t, "nonsense", test.args...)

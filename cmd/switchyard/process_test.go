@@ -49,8 +49,8 @@ func TestACopyThatIsKilledGoesOn(t *testing.T) {
 }
 
 func TestFollowEndsCleanlyWithCtrlC(t *testing.T) {
-	for _, args := range [][]string{nil, {"--name", "me"}} {
-		t.Run(strings.Join(args, " "), func(t *testing.T) {
+	for name, args := range map[string][]string{"without a name": nil, "with a name": {"--name", "me"}} {
+		t.Run(name, func(t *testing.T) {
 			url := sqliteURL(t)
 			ok(t, line("a", 1)+line("a", 2), "import", url)
 			first := startFollow(t, url, args)

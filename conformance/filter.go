@@ -13,7 +13,7 @@ func filterChecks() []Check {
 	}
 	return []Check{
 		filter("category", "A category selects the streams with exactly this text before the first '-', and streams without a '-' by their whole ID.",
-			filtersEqual(func() []eventstore.Filter { return categoryFilters() })),
+			filtersEqual(categoryFilters)),
 		filter("stream-prefix", "A stream prefix selects the streams that begin with its bytes: wildcards, quotes, case and normal forms are data.",
 			filtersEqual(prefixFilters)),
 		filter("types", "Types select events of exactly these types, and several types any of them.",

@@ -291,7 +291,7 @@ func monotonicReads(ctx context.Context, env *Env) error {
 		}
 		want := count(slices.DeleteFunc(told, func(w written) bool { return w.stream != stream }))
 		version, err := stores[0].StreamVersion(ctx, stream)
-		if err != nil || version != uint64(want) { //nolint:gosec // a length
+		if err != nil || version != uint64(want) {
 			return unexpected(fmt.Sprintf("version of stream %q in the end", stream), want, fmt.Sprintf("%d, error %v", version, err))
 		}
 		return nil

@@ -28,6 +28,7 @@ func schemes() []scheme {
 	return []scheme{
 		{[]string{"memory"}, "memory:", true, openMemory, isolateMemory},
 		{[]string{"sqlite"}, "sqlite:PATH", true, openSQLite, isolateSQLite},
+		{[]string{"postgres", "postgresql"}, "postgres://USER@HOST/DATABASE", false, openPostgres, isolatePostgres},
 	}
 }
 
@@ -36,6 +37,7 @@ func schemes() []scheme {
 //
 //	memory:             a new store in this process's memory
 //	sqlite:orders.db    a file; see package sqlite
+//	postgres://…        a schema of a PostgreSQL database; see package postgres
 //
 // Errors: ErrInvalid for a URL with an unknown scheme or parameter, naming the
 // known ones; otherwise the backend's own. No error carries a credential.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -66,6 +67,29 @@ func isolateSQLite(_ context.Context, u *url.URL) (*Isolated, error) {
 		},
 		OneLock: "a writer holds the file's only write lock from taking a position until its commit",
 		Remove:  func(context.Context) error { return remove() },
+	}, nil
+}
+
+func openPostgres(ctx context.Context, u *url.URL) (eventstore.Backend, error) {
+	return opened(postgres.OpenURL(ctx, u))
+}
+
+func isolatePostgres(_ context.Context, u *url.URL) (*Isolated, error) {
+	fresh, remove, err := postgres.Beside(u)
+	if err != nil {
+		return nil, err
+	}
+	deaf := *fresh
+	values := deaf.Query()
+	values.Set("listen", "off")
+	values.Set("hints", "off")
+	values.Set("poll", deafPoll.String())
+	deaf.RawQuery = values.Encode()
+	return &Isolated{
+		Open:     func(ctx context.Context) (eventstore.Backend, error) { return openPostgres(ctx, fresh) },
+		OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) { return openPostgres(ctx, &deaf) },
+		OneLock:  "a writer takes its positions under the store's lock; what a transaction of the caller's may do is tested beside the backend",
+		Remove:   remove,
 	}, nil
 }
 

@@ -3,6 +3,8 @@ package conformance
 import (
 	"fmt"
 	"os"
+	"regexp"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,8 +26,8 @@ func Run(t *testing.T, h Harness) {
 		opts.Seed = seed
 	}
 	opts.Rerun = func(check string, seed uint64) string {
-		pattern := "^" + strings.ReplaceAll(t.Name()+"/"+check, "/", "$/^") + "$"
-		return fmt.Sprintf("%s=%d go test -run '%s' .", SeedVariable, seed, pattern)
+		pattern := "^" + strings.ReplaceAll(regexp.QuoteMeta(t.Name()+"/"+check), "/", "$/^") + "$"
+		return fmt.Sprintf("%s=%d go test -run '%s' %s", SeedVariable, seed, pattern, testedPackage())
 	}
 	checks, err := choose(Checks(), h, &opts)
 	if err != nil {
@@ -51,4 +53,18 @@ func Run(t *testing.T, h Harness) {
 		})
 	}
 	t.Log(report.Summary())
+}
+
+// testedPackage is the path of the package whose test is running; "." where the
+// binary does not know it.
+func testedPackage() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "."
+	}
+	path, ok := strings.CutSuffix(info.Path, ".test")
+	if !ok {
+		return "."
+	}
+	return path
 }

@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/bench"
+	"github.com/switchyard-dev/switchyard/internal/bench/pgpeers"
 )
 
 type benchFlags struct {
@@ -55,7 +59,12 @@ func (a *app) bench(ctx context.Context, args []string, f benchFlags) (err error
 			return err
 		}
 		defer func() { err = errors.Join(err, isolated.Remove(context.WithoutCancel(ctx))) }()
-		targets = append(targets, bench.Target{Name: name, Open: func(ctx context.Context) (*eventstore.Store, error) {
+		peers, closePeers, err := peersOf(ctx, rawURL)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, closePeers(context.WithoutCancel(ctx))) }()
+		targets = append(targets, bench.Target{Name: name, Baselines: peers, Open: func(ctx context.Context) (*eventstore.Store, error) {
 			backend, err := isolated.Open(ctx)
 			if err != nil {
 				return nil, err
@@ -84,4 +93,22 @@ func (a *app) bench(ctx context.Context, args []string, f benchFlags) (err error
 		show = func(w io.Writer) error { return bench.WriteJSON(w, results) }
 	}
 	return show(a.out)
+}
+
+// peersOf returns what else can be measured on the server of a URL.
+func peersOf(ctx context.Context, rawURL string) (cases []bench.Case, stop func(context.Context) error, err error) {
+	none := func(context.Context) error { return nil }
+	u, err := url.Parse(rawURL)
+	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
+		return nil, none, nil //nolint:nilerr // a URL that cannot be read was refused before
+	}
+	config, err := postgres.PoolConfig(u)
+	if err != nil {
+		return nil, none, err
+	}
+	peers, err := pgpeers.Open(ctx, config)
+	if err != nil {
+		return nil, none, err
+	}
+	return peers.Cases(), peers.Close, nil
 }

@@ -196,7 +196,8 @@ func TestStatsAndCaps(t *testing.T) {
 
 func TestInitTwiceIsTheSameStore(t *testing.T) {
 	url := sqliteURL(t)
-	require.Equal(t, ok(t, "", "init", url), ok(t, "", "init", url))
+	first := ok(t, "", "init", url)
+	require.Equal(t, first, ok(t, "", "init", url))
 	require.Contains(t, ok(t, "", "init", url, "--text"), "is ready: store")
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -175,7 +176,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 			break
 		}
 	}
-	mount := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=192m,mode=0755", "tmpfs", dir)
+	mount := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=256m,mode=0755", "tmpfs", dir)
 	if out, err := mount.CombinedOutput(); err != nil {
 		t.Skipf("this machine does not let root mount a file system: %s", out)
 	}
@@ -187,6 +188,10 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	}})
 	pool := openPool(t, server.URL())
 	store := newStore(t, openBackend(t, pool, nil), &eventstore.Options{RetryFor: -1})
+	var disk syscall.Statfs_t
+	require.NoError(t, syscall.Statfs(dir, &disk))
+	const left = 12 << 20
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "filler"), make([]byte, int(disk.Bavail)*int(disk.Bsize)-left), 0o600))
 	var book audit.Book
 	bytes := make([]byte, 64<<10) // random, so that the server cannot compress it
 	_, err := rand.Read(bytes)
@@ -203,11 +208,9 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 			failures++
 		}
 	}
-	require.Greater(t, book.Totals().Acknowledged, 50, "it was the disk that failed")
+	require.Greater(t, book.Totals().Acknowledged, 10, "it was the disk that failed")
 	// Room again: the server goes on, or is started again.
-	remount := exec.CommandContext(t.Context(), "mount", "-o", "remount,size=512m", dir)
-	out, err := remount.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	require.NoError(t, os.Remove(filepath.Join(dir, "filler")))
 	require.NoError(t, server.Stop())
 	require.NoError(t, server.Start(t.Context()))
 	require.Eventually(t, func() bool {

@@ -98,7 +98,7 @@ func expectEvents(ctx context.Context, store *eventstore.Store, stream string, e
 		if i >= len(events) {
 			return unexpected(fmt.Sprintf("stream %q", stream), fmt.Sprintf("%d events", len(events)), fmt.Sprintf("%d: the first one too many is %s", len(stored), describe(got.Event)))
 		}
-		if err := expectEvent(got, stream, uint64(i)+1, events[i]); err != nil {
+		if err := expectEvent(got, stream, uint64(i)+1, events[i]); err != nil { //nolint:gosec // i is below len(events)
 			return err
 		}
 	}

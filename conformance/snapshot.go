@@ -52,7 +52,7 @@ func snapshotChecks() []Check {
 			Run:      snapshotRefused,
 		},
 		{
-			Name: "snapshot/aliasing", Promise: 9,
+			Name: "snapshot/aliasing", Core: true, Promise: 9,
 			Sentence: "The caller's buffers are its own: changing a saved or a loaded snapshot's data changes nothing that is stored.",
 			Run:      snapshotAliasing,
 		},

@@ -37,7 +37,9 @@ type Backend interface {
 	// ReadStream returns a page of one stream. An absent stream is an empty page.
 	ReadStream(ctx context.Context, req ReadStreamRequest) (Page, error)
 
-	// ReadAll returns a page of all streams in the global order.
+	// ReadAll returns a page of all streams in the global order. A backend that
+	// declares GlobalOrder absent is asked for the last event alone, backward: its
+	// page tells the store's identity and head.
 	ReadAll(ctx context.Context, req ReadAllRequest) (Page, error)
 
 	// Subscribe yields every event after a position in order, each once, without

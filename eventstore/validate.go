@@ -97,7 +97,7 @@ func (s *Store) checkEvent(i int, event *Event) (int, error) {
 			return 0, invalid(field("metadata"), "the value of %q is not valid UTF-8; encode bytes as text", clip(k))
 		}
 	}
-	if isJSON(event.ContentType) && !json.Valid(event.Data) {
+	if isJSON(event.ContentType) && (!json.Valid(event.Data) || !utf8.Valid(event.Data)) {
 		return 0, invalid(field("data"), "it is not valid JSON (%d bytes); send JSON, such as {}, or name another content type", len(event.Data))
 	}
 	return size, nil

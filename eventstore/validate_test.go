@@ -34,6 +34,7 @@ func TestBadInputIsRefusedByFieldBeforeTheBackendIsCalled(t *testing.T) {
 		{"a long type", "s", with(func(e *eventstore.Event) { e.Type = long }), "invalid events[0].type: 256 bytes"},
 		{"a reserved type", "s", with(func(e *eventstore.Event) { e.Type = "$T" }), "invalid events[0].type: \"$T\" starts"},
 		{"data that is not JSON", "s", with(func(e *eventstore.Event) { e.Data = []byte("{") }), "invalid events[0].data: it is not valid JSON (1 bytes)"},
+		{"JSON with a text that is not UTF-8", "s", with(func(e *eventstore.Event) { e.Data = []byte("\"\xff\"") }), "invalid events[0].data: it is not valid JSON (3 bytes)"},
 		{"no data for JSON", "s", with(func(e *eventstore.Event) { e.Data = nil }), "invalid events[0].data: it is not valid JSON (0 bytes)"},
 		{"broken JSON of a suffix type", "s", with(func(e *eventstore.Event) {
 			e.Data, e.ContentType = []byte("{"), "application/vnd.x+json; charset=utf-8"

@@ -76,7 +76,8 @@ func TestAnAppendWhoseAnswerIsLostIsStoredOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, found.Clean(), "%s", found)
 	stored := 0
-	for range settling.ReadAll(t.Context(), eventstore.ReadAllOptions{Filter: eventstore.Filter{Category: "cut"}}) {
+	for _, err := range settling.ReadAll(t.Context(), eventstore.ReadAllOptions{Filter: eventstore.Filter{Category: "cut"}}) {
+		require.NoError(t, err)
 		stored++
 	}
 	require.Equal(t, cuts, stored, "every cut came after the commit")
@@ -90,7 +91,7 @@ func TestAListenerThatIsKilledIsReplaced(t *testing.T) {
 	reader := newStore(t, reading, nil)
 	admin, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
-	defer admin.Close(context.Background()) //nolint:errcheck // the end of the test
+	defer admin.Close(context.Background())
 	listener := func() (pid int32) {
 		require.Eventually(t, func() bool {
 			return admin.QueryRow(t.Context(), `select pid from pg_stat_activity where datname = current_database() and query like 'listen %'`).Scan(&pid) == nil
@@ -123,7 +124,7 @@ func TestAListenerThatIsKilledIsReplaced(t *testing.T) {
 		require.Eventually(t, func() bool { return listener() != pid }, soon, 5*time.Millisecond)
 	}
 	cancel()
-	for range delivered { //nolint:revive // the subscription ends
+	for range delivered { // the subscription ends
 	}
 }
 
@@ -170,7 +171,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "disk")
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	for parent := dir; parent != "/"; parent = filepath.Dir(parent) {
-		if parent != os.TempDir() { // the server runs as another user
+		if parent != os.TempDir() { //nolint:usetesting // compared, not used: the server runs as another user
 			require.NoError(t, os.Chmod(parent, 0o755))
 		} else {
 			break

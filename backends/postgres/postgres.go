@@ -58,7 +58,7 @@ type Backend struct {
 	appends  *groupcommit.Committer
 	wake     *wake
 	reading  pageBudget
-	lifetime context.Context
+	lifetime context.Context //nolint:containedctx // the handle's own: Close ends what runs in it
 	end      context.CancelFunc
 	closed   atomic.Bool
 }

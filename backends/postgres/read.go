@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -195,7 +196,7 @@ func (q *query) build(table string, limit int) (string, []any) {
 	if q.backward {
 		direction = " desc"
 	}
-	args := append(q.args, limit)
+	args := append(slices.Clone(q.args), any(limit))
 	return "select " + eventColumns + " from " + table + q.conditions.String() + " order by " + q.order + direction + " limit $" + strconv.Itoa(len(args)), args
 }
 

@@ -35,8 +35,8 @@ type wake struct {
 	token   string // this handle's, so that it does not wake itself twice
 	listen  bool
 
-	near, far chan struct{} // pokes for the two tellers
-	ctx       context.Context
+	near, far chan struct{}   // pokes for the two tellers
+	ctx       context.Context //nolint:containedctx // the handle's lifetime
 	running   sync.WaitGroup
 
 	mu          sync.Mutex

@@ -37,7 +37,7 @@ func harness(t *testing.T) conformance.Harness {
 	return conformance.Harness{
 		Name: "sqlite",
 		Open: func(ctx context.Context) (*conformance.Fixture, error) {
-			fresh, err := os.MkdirTemp(dir, "")
+			fresh, err := os.MkdirTemp(dir, "") //nolint:usetesting // each check has a folder, and removes it
 			if err != nil {
 				return nil, err
 			}

@@ -27,7 +27,7 @@ func decodeEvent(row []driver.Value, event *eventstore.RecordedEvent) (err error
 	data, ok7 := row[6].([]byte)
 	metadata, ok8 := row[7].(string)
 	at, ok9 := row[8].(int64)
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || !(ok8 || row[7] == nil) || !ok9 || len(id) != len(event.ID) {
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || (!ok8 && row[7] != nil) || !ok9 || len(id) != len(event.ID) {
 		return fmt.Errorf("the row at position %v is not an event; restore the file from a backup", row[0])
 	}
 	event.Position = positionOf(position)

@@ -80,6 +80,7 @@ func TestASubscriptionHearsOfAnotherHandlesEvents(t *testing.T) {
 			require.NoError(t, err)
 		case eventstore.MessageEvent:
 			return
+		case eventstore.MessageProgress:
 		}
 	}
 }

@@ -26,8 +26,9 @@ func main() {
 	config := flag.String("config", "switchyard.yaml", "the file that names the store \"orders\"")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Stdout, *config); err != nil {
+	err := run(ctx, os.Stdout, *config)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "orders:", err)
 		os.Exit(1)
 	}

@@ -49,7 +49,7 @@ type Summary struct {
 	Commits, Events int
 }
 
-// ErrNoHistory: there is no git repository, no commit in it, or no git.
+// ErrNoHistory means that there is no git repository, no commit in it, or no git.
 var ErrNoHistory = errors.New("no git history")
 
 // sample is the beginning of this project's own history, under its licence,

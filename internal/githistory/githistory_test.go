@@ -107,7 +107,7 @@ func TestAHistoryBecomesOneStreamForEachFile(t *testing.T) {
 }
 
 func TestWhereThereIsNoHistoryTheErrorSaysSo(t *testing.T) {
-	t.Setenv("GIT_CEILING_DIRECTORIES", os.TempDir())
+	t.Setenv("GIT_CEILING_DIRECTORIES", filepath.Dir(filepath.Dir(t.TempDir())))
 	empty, _ := repository(t)
 	for name, dir := range map[string]string{"no repository": t.TempDir(), "no commit": empty, "no folder": "/does/not/exist"} {
 		_, err := githistory.Write(t.Context(), io.Discard, dir, 0)

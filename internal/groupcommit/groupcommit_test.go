@@ -350,7 +350,7 @@ func TestThirtyTwoRacersEachGoThroughOnce(t *testing.T) {
 			require.False(t, flushing, "one flush at a time")
 			flushing = true
 			mu.Unlock()
-			time.Sleep(time.Millisecond) // of the bubble's time: all others get to run
+			<-time.After(time.Millisecond) // of the bubble's time: all others get to run
 			mu.Lock()
 			defer mu.Unlock()
 			flushing = false

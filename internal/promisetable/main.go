@@ -39,7 +39,7 @@ func main() {
 
 func run(write bool, args []string) error {
 	if len(args) < 2 {
-		return errors.New("usage: promisetable [-write] README.md REPORT.json...")
+		return errors.New("usage: promisetable [-write] README.md REPORT.json…")
 	}
 	reports, err := load(args[1:])
 	if err != nil {

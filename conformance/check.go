@@ -47,6 +47,7 @@ func Checks() []Check {
 	var all []Check
 	for _, group := range [][]Check{
 		appendChecks(),
+		acknowledgedChecks(),
 		bytesChecks(),
 		expectationChecks(),
 		idempotencyChecks(),

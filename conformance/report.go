@@ -23,7 +23,8 @@ const (
 	// Skipped: a hook is missing, or the server cannot be brought into the state
 	// that the check needs. The reason is in the result.
 	Skipped Status = "skipped"
-	// Unsupported: the backend declares that it cannot do this, and refuses the
+	// Unsupported: the backend declares that it cannot do this, or that the state
+	// which the check brings about cannot exist, and says why; and it refuses the
 	// call where there is one.
 	Unsupported Status = "unsupported"
 	// Waived: the check failed, and the harness names the issue that says why.

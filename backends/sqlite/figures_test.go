@@ -41,7 +41,7 @@ func BenchmarkFigures(b *testing.B) {
 			figures = append(figures, f)
 		}
 		add("1 writer × 1 event", 0.85, "bare insert and commit", func() (float64, float64) {
-			return bareInserts(b, 1, 1500), appends(b, 1, 1500)
+			return oneWriter(b, 1500)
 		})
 		add("64 writers × 1 event", 12, "1 writer", func() (float64, float64) {
 			return appends(b, 1, 1500), appends(b, 64, 24000)
@@ -129,15 +129,7 @@ func bareInserts(b testing.TB, perCommit, n int) float64 {
 	c, err := connect(path, writing, time.Second)
 	require.NoError(b, err)
 	defer c.Close()
-	rows := make([][]driver.Value, n)
-	for i := range rows {
-		part := workload(i)
-		version, _ := part.Expected.Exact()
-		event := part.Events[0]
-		metadata, err := encodeMetadata(event.Metadata)
-		require.NoError(b, err)
-		rows[i] = []driver.Value{part.Stream, int64(version) + 1, event.ID[:], event.Type, event.ContentType, event.Data, metadata, time.Now().UnixMicro()}
-	}
+	rows := encoded(b, n)
 	start := time.Now()
 	for len(rows) > 0 {
 		k := min(perCommit, len(rows))
@@ -147,6 +139,56 @@ func bareInserts(b testing.TB, perCommit, n int) float64 {
 		rows = rows[k:]
 	}
 	return rate(n, start)
+}
+
+// encoded returns the workload as rows.
+func encoded(b testing.TB, n int) [][]driver.Value {
+	rows := make([][]driver.Value, n)
+	for i := range rows {
+		part := workload(i)
+		version, _ := part.Expected.Exact()
+		event := part.Events[0]
+		metadata, err := encodeMetadata(event.Metadata)
+		require.NoError(b, err)
+		rows[i] = []driver.Value{part.Stream, int64(version) + 1, event.ID[:], event.Type, event.ContentType, event.Data, metadata, time.Now().UnixMicro()}
+	}
+	return rows
+}
+
+// oneWriter writes n events, one a commit, bare and through a Store. They take
+// turns of 50 events, so that whatever else the machine does hits both.
+func oneWriter(b testing.TB, n int) (bare, ours float64) {
+	const turn = 50
+	schema, path := openFresh(b)
+	require.NoError(b, schema.Close())
+	c, err := connect(path, writing, time.Second)
+	require.NoError(b, err)
+	defer c.Close()
+	store, _ := openFresh(b)
+	defer store.Close()
+	rows := encoded(b, n)
+	var bareTime, ourTime time.Duration
+	for first := 0; first < n; first += turn {
+		start := time.Now()
+		for i := first; i < first+turn; i++ {
+			if err := bareCommit(c, rows[i:i+1]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		bareTime += time.Since(start)
+		parts := make([]eventstore.StreamAppend, 0, turn)
+		for i := first; i < first+turn; i++ {
+			parts = append(parts, workload(i))
+		}
+		start = time.Now()
+		for _, part := range parts {
+			if _, err := store.Append(b.Context(), part.Stream, part.Expected, part.Events...); err != nil {
+				b.Fatal(err)
+			}
+		}
+		ourTime += time.Since(start)
+	}
+	return float64(n) / bareTime.Seconds(), float64(n) / ourTime.Seconds()
 }
 
 func bareCommit(c *conn, rows [][]driver.Value) error {

@@ -33,7 +33,7 @@ type Call struct {
 // Flush writes a group of appends in its order and sets the verdict of each
 // call. ctx is not any caller's: it ends at the configured timeout only, so that
 // one impatient caller cannot spoil the group. With [Options].CallerFlushes, the
-// ctx of a group of one may be that append's own.
+// ctx of a group of one may be that append's own, without a timeout.
 type Flush func(ctx context.Context, group []*Call)
 
 // Options bounds the groups. Zero fields mean the defaults.
@@ -48,8 +48,9 @@ type Options struct {
 	// CallerFlushes makes a caller that finds nobody under way flush its append
 	// itself, alone, which saves handing it to another goroutine and back. The
 	// caller cannot leave meanwhile: the flush must heed its ctx wherever it may
-	// wait for long, and must not where that could spoil what it has begun. It is
-	// for databases inside the process, and needs Flushes to be 1.
+	// wait for long, and must not where that could spoil what it has begun. It
+	// bounds its waits itself: a timer for each append would cost what is saved.
+	// It is for databases inside the process, and needs Flushes to be 1.
 	CallerFlushes bool
 }
 
@@ -160,8 +161,6 @@ func (c *Committer) lead(ctx context.Context, call *Call) {
 			c.flying--
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
-	defer cancel()
 	c.flush(ctx, []*Call{call})
 }
 

@@ -88,6 +88,9 @@ func expectRoundTrip(ctx context.Context, env *Env, streams []string, events [][
 		}
 	}
 	for i, stream := range streams {
+		if window := env.Caps.IdempotencyWindow; window > 0 && uint64(len(events[i])) > window {
+			continue
+		}
 		result, err := env.Store.Append(ctx, stream, eventstore.NoStream(), events[i]...)
 		if err != nil || !result.Duplicate {
 			return unexpected(fmt.Sprintf("the same append to stream %q again, beginning with %s", stream, describe(events[i][0])), "a duplicate", fmt.Sprintf("%+v, error: %v", result, err))
@@ -126,9 +129,9 @@ func expectReturned(ctx context.Context, env *Env, store *eventstore.Store, stre
 	return nil
 }
 
-// inOneStream is expectRoundTrip for events of one stream, in appends that fit
-// the portable limits.
-func inOneStream(ctx context.Context, env *Env, events ...eventstore.Event) error {
+// inBatches is expectRoundTrip for events that are spread over streams, so that
+// each append fits the portable limits.
+func inBatches(ctx context.Context, env *Env, events ...eventstore.Event) error {
 	const most = 64
 	var streams []string
 	var lists [][]eventstore.Event
@@ -169,7 +172,7 @@ func binaryData(ctx context.Context, env *Env) error {
 	}
 	text := env.Event("Happened")
 	text.ContentType, text.Data = "text/plain", nil
-	return inOneStream(ctx, env, append(events, text)...)
+	return inBatches(ctx, env, append(events, text)...)
 }
 
 func jsonData(ctx context.Context, env *Env) error {
@@ -187,7 +190,7 @@ func jsonData(ctx context.Context, env *Env) error {
 			events = append(events, event)
 		}
 	}
-	return inOneStream(ctx, env, events...)
+	return inBatches(ctx, env, events...)
 }
 
 func metadataText(ctx context.Context, env *Env) error {
@@ -209,7 +212,7 @@ func metadataText(ctx context.Context, env *Env) error {
 		event.Metadata = metadata
 		events = append(events, event)
 	}
-	return inOneStream(ctx, env, append(events,
+	return inBatches(ctx, env, append(events,
 		env.Event("Happened").WithCorrelationID("correlation").WithSchemaVersion(3),
 	)...)
 }
@@ -225,7 +228,7 @@ func contentTypes(ctx context.Context, env *Env) error {
 		event.ContentType = contentType
 		events = append(events, event)
 	}
-	if err := inOneStream(ctx, env, events...); err != nil {
+	if err := inBatches(ctx, env, events...); err != nil {
 		return err
 	}
 	// An empty one stands for JSON, and comes back as that.
@@ -243,7 +246,7 @@ func eventTypes(ctx context.Context, env *Env) error {
 	for _, text := range append(hardText(), strings.Repeat("T", 255), "order.placed.v1", "Shop.Orders, Shop.Domain, Version=1.0.0.0") {
 		events = append(events, env.Event(text))
 	}
-	return inOneStream(ctx, env, events...)
+	return inBatches(ctx, env, events...)
 }
 
 func eventIDs(ctx context.Context, env *Env) error {
@@ -272,7 +275,7 @@ func eventIDs(ctx context.Context, env *Env) error {
 		}
 		add(id)
 	}
-	return inOneStream(ctx, env, events...)
+	return inBatches(ctx, env, events...)
 }
 
 // hardText is text that careless storage changes, cuts, folds, escapes or takes

@@ -266,12 +266,12 @@ func idempotencyWindow(ctx context.Context, env *Env) error {
 	if window := env.Caps.IdempotencyWindow; window > 0 && window < back {
 		distance = int(window)
 	}
-	stream, old := env.Stream("Order"), env.Events(2)
+	stream, old := env.Stream("Order"), env.Events(min(2, distance))
 	original, err := env.Store.Append(ctx, stream, eventstore.NoStream(), old...)
 	if err != nil {
 		return err
 	}
-	// With so many more, the first of the two is the last one within the window.
+	// With so many more, the first of them is the last one within the window.
 	if _, err := env.Fill(ctx, stream, distance-len(old), 50); err != nil {
 		return err
 	}

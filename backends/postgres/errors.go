@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -22,6 +23,8 @@ func classify(err error, committing bool) error {
 	var server *pgconn.PgError
 	var connecting *pgconn.ConnectError
 	switch {
+	case errors.Is(err, pgx.ErrTxClosed), errors.Is(err, pgx.ErrTxCommitRollback):
+		return nil // a caller's transaction that was over, or that had failed: certain, and no use to try again
 	case errors.As(err, &connecting):
 		if errors.As(err, &server) && isRefusal(server.Code) {
 			return nil

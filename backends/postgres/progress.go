@@ -60,9 +60,13 @@ func scanCheckpoint(name string, row pgx.Row) (eventstore.Checkpoint, bool, erro
 }
 
 func saveCheckpoint(ctx context.Context, db querier, sql string, c eventstore.Checkpoint) error {
-	hi, lo := c.Position.Words()
-	_, err := db.Exec(ctx, sql, c.Name, c.Store, strconv.FormatUint(hi, 10), strconv.FormatUint(lo, 10))
+	_, err := db.Exec(ctx, sql, checkpointArgs(c)...)
 	return err
+}
+
+func checkpointArgs(c eventstore.Checkpoint) []any {
+	hi, lo := c.Position.Words()
+	return []any{c.Name, c.Store, strconv.FormatUint(hi, 10), strconv.FormatUint(lo, 10)}
 }
 
 type snapshots struct{ b *Backend }

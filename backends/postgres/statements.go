@@ -7,6 +7,7 @@ type statements struct {
 	append, lock, versions, storedIDs string
 	head                              string
 	loadCheckpoint, lockCheckpoint    string
+	beginCheckpoint                   string
 	saveCheckpoint, deleteCheckpoint  string
 	loadSnapshot, saveSnapshot        string
 	deleteSnapshot                    string
@@ -37,6 +38,8 @@ func newStatements(schema string) statements {
 			on conflict (name) do update set store_id = excluded.store_id, position_high = excluded.position_high,
 				position_low = excluded.position_low, updated_at = now()
 			where (c.position_high, c.position_low) < (excluded.position_high, excluded.position_low)`,
+		beginCheckpoint: `insert into ` + s + `.checkpoints (name, store_id, position_high, position_low)
+			values ($1, $2, $3::text::numeric, $4::text::numeric) on conflict (name) do nothing`,
 		deleteCheckpoint: `delete from ` + s + `.checkpoints where name = $1`,
 
 		loadSnapshot: `select version, schema_version, data from ` + s + `.snapshots where stream_id = $1 and snapshot_type = $2`,

@@ -33,7 +33,7 @@ const (
 
 // A filtered page looks at so many positions at most, so that a rare match
 // neither takes long nor keeps a done context waiting.
-const scanAtOnce = 16384
+const scanAtOnce = 4096
 
 // A read looks at its context again after so many rows.
 const rowsBetweenChecks = 64

@@ -93,6 +93,10 @@ func (a *app) reportWriter(format string) (func(conformance.Report, io.Writer) e
 	return nil, false
 }
 
+// suiteAtOnce is how many checks run at once. They wait for the disk and for poll
+// intervals more than they compute.
+const suiteAtOnce = 4
+
 // runSuite runs the suite beside a URL's store.
 func (a *app) runSuite(ctx context.Context, rawURL, name string, opts conformance.Options) (conformance.Report, error) {
 	backend, err := probe(ctx, rawURL)
@@ -102,6 +106,7 @@ func (a *app) runSuite(ctx context.Context, rawURL, name string, opts conformanc
 	opts.Rerun = func(check string, seed uint64) string {
 		return fmt.Sprintf("switchyard conformance %s --match '^%s$' --seed %d", name, check, seed)
 	}
+	opts.Parallel = suiteAtOnce
 	done := 0
 	opts.Progress = func(result conformance.Result) {
 		done++

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,14 +57,4 @@ func ok(t *testing.T, stdin string, args ...string) string {
 func sqliteURL(t *testing.T) string {
 	t.Helper()
 	return "sqlite:" + filepath.ToSlash(filepath.Join(t.TempDir(), "events.db"))
-}
-
-// appendTo adds text to a file.
-func appendTo(path, text string) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteString(text)
-	return errors.Join(err, file.Close())
 }

@@ -280,6 +280,12 @@ func (t *tour) swap(ctx context.Context, _ quickstartFlags) error {
 		if err != nil {
 			return err
 		}
-		return t.printReport(t.url, target, report)
+		if err := t.printReport(t.url, target, report); err != nil {
+			return err
+		}
+		if !report.Equal() {
+			return errDiffer
+		}
+		return nil
 	})
 }

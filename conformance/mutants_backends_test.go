@@ -7,7 +7,6 @@ import (
 	"iter"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,9 +42,32 @@ func pause(ctx context.Context, d time.Duration) {
 
 const diskTime = 500 * time.Microsecond
 
-// slowDisk makes it all but certain that an append is under way when its store
-// is closed.
-const slowDisk = 10 * time.Millisecond
+// slowDisk makes sure that appends are under way when their backend is closed:
+// from a stream's second append on, each takes until then.
+type slowDisk struct {
+	inner  eventstore.Backend
+	once   sync.Once
+	closed chan struct{}
+}
+
+func newSlowDisk(inner eventstore.Backend) *slowDisk {
+	return &slowDisk{inner: inner, closed: make(chan struct{})}
+}
+
+func (d *slowDisk) write(ctx context.Context, req eventstore.AppendRequest) {
+	if version, _ := req.Parts[0].Expected.Exact(); version > 0 {
+		select {
+		case <-d.closed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (d *slowDisk) close() error {
+	err := d.inner.Close()
+	d.once.Do(func() { close(d.closed) })
+	return err
+}
 
 // driverErrors does not translate what its driver says of a done context and a
 // closed connection.
@@ -56,10 +78,13 @@ func driverErrors(_ *testing.T, inner eventstore.Backend) *altered {
 		}
 		return err
 	}
+	disk := newSlowDisk(inner)
 	return &altered{
 		Backend: inner,
+		close:   disk.close,
 		append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
-			pause(ctx, slowDisk)
+			pause(ctx, diskTime)
+			disk.write(ctx, req)
 			results, err := inner.Append(ctx, req)
 			return results, raw(err)
 		},
@@ -176,20 +201,19 @@ func closesAll() alter {
 
 // closedAfterStoring finds itself closed once the commit is done.
 func closedAfterStoring(_ *testing.T, inner eventstore.Backend) *altered {
-	var closed atomic.Bool
+	disk := newSlowDisk(inner)
 	return &altered{
 		Backend: inner,
+		close:   disk.close,
 		append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
 			results, err := inner.Append(ctx, req)
-			pause(ctx, slowDisk)
-			if closed.Load() {
+			disk.write(ctx, req)
+			select {
+			case <-disk.closed:
 				return nil, eventstore.ErrClosed
+			default:
+				return results, err
 			}
-			return results, err
-		},
-		close: func() error {
-			closed.Store(true)
-			return inner.Close()
 		},
 	}
 }

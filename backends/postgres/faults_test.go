@@ -122,6 +122,7 @@ func (l *load) audit() (audit.Findings, audit.Totals) {
 }
 
 func TestNothingIsLostOrDoubledWhenTheServerIsKilled(t *testing.T) {
+	t.Parallel()
 	server := testservers.PrivatePostgres(t, testservers.PostgresOptions{})
 	l := startLoad(t, server.URL())
 	rows := startRows(l)
@@ -138,6 +139,7 @@ func TestNothingIsLostOrDoubledWhenTheServerIsKilled(t *testing.T) {
 }
 
 func TestNothingIsLostOrDoubledWhenSessionsAreTerminated(t *testing.T) {
+	t.Parallel()
 	url := server.Database(t)
 	l := startLoad(t, url)
 	admin, err := pgx.Connect(t.Context(), url)
@@ -165,6 +167,7 @@ func TestNothingIsLostOrDoubledWhenSessionsAreTerminated(t *testing.T) {
 // Without a flush at commit the server loses what it acknowledged, and the audit
 // says so: this is the proof that the tests above can fail.
 func TestTheAuditFindsLossesOfAServerThatDoesNotFlush(t *testing.T) {
+	t.Parallel()
 	server := testservers.PrivatePostgres(t, testservers.PostgresOptions{
 		Settings: map[string]string{"synchronous_commit": "off", "wal_writer_delay": "10s"},
 	})

@@ -104,8 +104,11 @@ func checkVersion(schema string, version, known int) error {
 // schemaVersion returns the store's identity and schema version; version 0 is no
 // store.
 func schemaVersion(ctx context.Context, db querier, schema string) (id uuid.UUID, version int, err error) {
+	// Not to_regclass: it answers from the session's cache, which need not know yet
+	// what another process has just created.
 	var exists bool
-	if err := db.QueryRow(ctx, `select to_regclass($1) is not null`, quote(schema)+".store").Scan(&exists); err != nil || !exists {
+	if err := db.QueryRow(ctx, `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = $1 and c.relname = 'store')`, schema).Scan(&exists); err != nil || !exists {
 		return id, 0, readError(ctx, err)
 	}
 	err = db.QueryRow(ctx, `select id, schema_version from `+quote(schema)+`.store`).Scan(&id, &version)

@@ -37,7 +37,7 @@ func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool) erro
 	a.tellLosses(to)
 	stopCounting, totals := a.count(ctx, from)
 	defer stopCounting()
-	progress := a.report("copied", -1)
+	progress := a.report("copied")
 	result, err := transfer.Copy(ctx, from.Store, to.Store, &transfer.CopyOptions{
 		Follow:      follow,
 		Checkpoints: to.backend.Checkpoints(),

@@ -39,7 +39,7 @@ line, so an export can be ended anyhow and run again.`,
 }
 
 func (a *app) exportTo(ctx context.Context, store *handle, name []string, opts transfer.ExportOptions) error {
-	progress := a.report("exported", -1)
+	progress := a.report("exported")
 	defer progress.end()
 	opts.Progress = func(p transfer.Progress) { progress.at(p.Read) }
 	if len(name) == 0 || name[0] == "-" {

@@ -28,10 +28,10 @@ twice after a crash, never left out.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), args[0], func(store *handle) error {
 				err := a.follow(cmd, store, f)
-				if errors.Is(err, context.Canceled) && cmd.Context().Err() != nil {
-					return nil // Ctrl-C is how it ends
+				if cmd.Context().Err() == nil || !errors.Is(err, context.Canceled) {
+					return err
 				}
-				return err
+				return nil // Ctrl-C is how it ends
 			})
 		},
 	}

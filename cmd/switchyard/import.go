@@ -39,7 +39,7 @@ over. A wrong line ends the import with its number; every line before it is stor
 
 func (a *app) importFrom(ctx context.Context, store *handle, input io.Reader, size int64) error {
 	a.tellLosses(store)
-	progress := a.report("imported", -1)
+	progress := a.report("imported")
 	result, err := transfer.Import(ctx, store.Store, input, &transfer.ImportOptions{Progress: func(p transfer.Progress) {
 		if size > 0 && p.Bytes > 0 && p.Read > 0 {
 			progress.total(int(float64(p.Read) / float64(p.Bytes) * float64(size))) // an estimate until the end

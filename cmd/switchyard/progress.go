@@ -24,11 +24,11 @@ const (
 	plainInterval = 2 * time.Second
 )
 
-// report starts a reporter. total is the number of events to come, or -1.
-func (a *app) report(verb string, total int) *reporter {
+// report starts a reporter; how many events are to come, total tells later.
+func (a *app) report(verb string) *reporter {
 	r := &reporter{out: a.err, verb: verb, start: time.Now(), last: time.Now(), quiet: a.quiet}
 	if a.interactive && !a.quiet {
-		r.bar = progressbar.NewOptions(total,
+		r.bar = progressbar.NewOptions(-1,
 			progressbar.OptionSetWriter(a.err),
 			progressbar.OptionSetDescription(verb),
 			progressbar.OptionShowCount(),

@@ -18,7 +18,7 @@ func (a *app) statsCommand() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), args[0], func(store *handle) error {
-				progress := a.report("read", -1)
+				progress := a.report("read")
 				stats, err := transfer.Measure(cmd.Context(), store.Store, func(p transfer.Progress) { progress.at(p.Read) })
 				progress.end()
 				switch {

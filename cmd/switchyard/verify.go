@@ -23,7 +23,7 @@ The first difference is named, and the exit code is 1.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withTwo(cmd.Context(), args[0], args[1], func(one, two *handle) error {
-				progress := a.report("compared", -1)
+				progress := a.report("compared")
 				report, err := transfer.Verify(cmd.Context(), one.Store, two.Store, func(p transfer.Progress) { progress.at(p.Read) })
 				progress.end()
 				if err != nil {

@@ -166,10 +166,11 @@ func (a *attributes) set(bit uint16, text []byte) (err error) {
 // extend keeps an attribute that this format does not know.
 func (a *attributes) extend(name string, value jsontext.Value) error {
 	switch value.Kind() {
-	case 'n':
+	case jsontext.KindNull:
 		return nil // an attribute that is null counts as absent
-	case '{', '[':
+	case jsontext.KindBeginObject, jsontext.KindBeginArray:
 		return fmt.Errorf("attribute %q is an object or a list, which CloudEvents does not allow", clip(name))
+	default:
 	}
 	if _, twice := a.extensions[name]; twice {
 		return fmt.Errorf("attribute %q occurs twice", clip(name))

@@ -11,7 +11,7 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// ErrForeignFile: a file is not an earlier export of this store.
+// ErrForeignFile says that a file is not an earlier export of this store.
 var ErrForeignFile = errors.New("the file is not an export of this store")
 
 // ExportFile is [Export] into a file that may hold an earlier export of the same

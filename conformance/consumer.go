@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -183,7 +184,15 @@ func boundedMemory(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	if grown := heap() - before; grown > allowed {
+	grown := heap() - before
+	for _, s := range stalledOnes {
+		select {
+		case <-s.ended: // and what it held was freed
+			return fmt.Errorf("expected a stalled subscriber to stall until its memory was measured, but it ended: %w", errors.Join(s.err, ctx.Err()))
+		default:
+		}
+	}
+	if grown > allowed {
 		return unexpected(fmt.Sprintf("memory of %d subscribers that do not go on, with pages of %d KiB", subscribers, pageBytes>>10), fmt.Sprintf("at most %d KiB", allowed>>10), fmt.Sprintf("%d KiB", grown>>10))
 	}
 	return nil

@@ -237,37 +237,36 @@ func appendFailedAgain(ctx context.Context, env *Env) error {
 	return expectEvents(ctx, env.Store, stream, append(stored, events...)...)
 }
 
-// appendImpatient cuts appends short at random moments, beside others that are
-// not, and holds what each caller was told against what is stored.
+// appendImpatient cuts every other append of eight writers short at a random
+// moment, and holds what each caller was told against what is stored.
 func appendImpatient(ctx context.Context, env *Env) error {
-	const writers, appends = 8, 12
+	const writers, appends = 8, 20
 	stores, err := twoHandles(ctx, env)
 	if err != nil {
 		return err
 	}
-	usual, err := usualAppend(ctx, env)
-	if err != nil {
-		return err
-	}
 	attempts := make([][]appendAttempt, writers)
-	deadlines := make([][]time.Duration, writers)
+	moments := make([][]float64, writers) // of the cuts, as parts of what an append takes
 	for i := range writers {
 		attempts[i] = make([]appendAttempt, appends)
 		for range appends {
-			deadlines[i] = append(deadlines[i], time.Duration(env.Rand.Int64N(int64(4*usual))))
+			moments[i] = append(moments[i], 2*env.Rand.Float64())
 		}
 	}
 	err = race(writers, func(i int) error {
+		usual := time.Duration(0) // what the last append took that was not cut
 		for n := range attempts[i] {
 			a := &attempts[i][n]
 			a.stream, a.events = env.Stream("order"), env.Events(3)
-			if i < writers/2 {
+			if n%2 == 0 {
+				start := time.Now()
 				if _, err := stores[i%2].Append(ctx, a.stream, eventstore.NoStream(), a.events...); err != nil {
 					return fmt.Errorf("a patient caller beside impatient ones: %w", err)
 				}
+				usual = time.Since(start)
 				continue
 			}
-			short, cancel := context.WithTimeout(ctx, deadlines[i][n])
+			short, cancel := context.WithTimeout(ctx, time.Duration(moments[i][n]*float64(usual)))
 			_, a.err = stores[i%2].Append(short, a.stream, eventstore.NoStream(), a.events...)
 			cancel()
 			if a.err != nil && !a.unknown() && !errors.Is(a.err, context.DeadlineExceeded) {

@@ -94,16 +94,17 @@ func expectEvents(ctx context.Context, store *eventstore.Store, stream string, e
 	if err != nil {
 		return err
 	}
-	for i, got := range stored {
-		if i >= len(events) {
-			return unexpected(fmt.Sprintf("stream %q", stream), fmt.Sprintf("%d events", len(events)), fmt.Sprintf("%d: the first one too many is %s", len(stored), describe(got.Event)))
+	what := fmt.Sprintf("stream %q", stream)
+	for i, event := range events {
+		if i >= len(stored) {
+			return unexpected(what, fmt.Sprintf("%d events", len(events)), fmt.Sprintf("%d: the first one missing is %s", len(stored), describe(event)))
 		}
-		if err := expectEvent(got, stream, uint64(i)+1, events[i]); err != nil { //nolint:gosec // i is below len(events)
+		if err := expectEvent(stored[i], stream, uint64(i)+1, event); err != nil {
 			return err
 		}
 	}
-	if len(stored) < len(events) {
-		return unexpected(fmt.Sprintf("stream %q", stream), fmt.Sprintf("%d events", len(events)), fmt.Sprintf("%d: the first one missing is %s", len(stored), describe(events[len(stored)])))
+	if n := len(events); len(stored) > n {
+		return unexpected(what, fmt.Sprintf("%d events", n), fmt.Sprintf("%d: the first one too many is %s", len(stored), describe(stored[n].Event)))
 	}
 	return nil
 }

@@ -375,7 +375,7 @@ func writeMutants() []mutant {
 					b.shared.leader = nil
 					b.shared.mu.Unlock()
 				}
-				if leader.Err() != nil {
+				if errors.Is(leader.Err(), context.DeadlineExceeded) {
 					return nil, leader.Err()
 				}
 				return b.Backend.Append(ctx, req)

@@ -76,7 +76,8 @@ func TestAnAppendWhoseAnswerIsLostIsStoredOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, found.Clean(), "%s", found)
 	stored := 0
-	for range settling.ReadAll(t.Context(), eventstore.ReadAllOptions{Filter: eventstore.Filter{Category: "cut"}}) {
+	for _, err := range settling.ReadAll(t.Context(), eventstore.ReadAllOptions{Filter: eventstore.Filter{Category: "cut"}}) {
+		require.NoError(t, err)
 		stored++
 	}
 	require.Equal(t, cuts, stored, "every cut came after the commit")
@@ -90,7 +91,7 @@ func TestAListenerThatIsKilledIsReplaced(t *testing.T) {
 	reader := newStore(t, reading, nil)
 	admin, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
-	defer admin.Close(context.Background()) //nolint:errcheck // the end of the test
+	defer admin.Close(context.Background())
 	listener := func() (pid int32) {
 		require.Eventually(t, func() bool {
 			return admin.QueryRow(t.Context(), `select pid from pg_stat_activity where datname = current_database() and query like 'listen %'`).Scan(&pid) == nil
@@ -123,8 +124,8 @@ func TestAListenerThatIsKilledIsReplaced(t *testing.T) {
 		require.Eventually(t, func() bool { return listener() != pid }, soon, 5*time.Millisecond)
 	}
 	cancel()
-	for range delivered { //nolint:revive // the subscription ends
-	}
+	_, open := <-delivered
+	require.False(t, open, "the subscription has ended")
 }
 
 func TestAWriterThatStopsWithTheLockHoldsOthersUpForABoundedTime(t *testing.T) {
@@ -167,15 +168,9 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount a small file system")
 	}
-	dir := filepath.Join(t.TempDir(), "disk")
-	require.NoError(t, os.Mkdir(dir, 0o755))
-	for parent := dir; parent != "/"; parent = filepath.Dir(parent) {
-		if parent != os.TempDir() { // the server runs as another user
-			require.NoError(t, os.Chmod(parent, 0o755))
-		} else {
-			break
-		}
-	}
+	dir, err := os.MkdirTemp("", "switchyard-disk-") //nolint:usetesting // the server, another user, must reach it
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.Remove(dir) })
 	mount := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=256m,mode=0755", "tmpfs", dir)
 	if out, err := mount.CombinedOutput(); err != nil {
 		t.Skipf("this machine does not let root mount a file system: %s", out)
@@ -194,7 +189,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "filler"), make([]byte, int(disk.Bavail)*int(disk.Bsize)-left), 0o600))
 	var book audit.Book
 	bytes := make([]byte, 64<<10) // random, so that the server cannot compress it
-	_, err := rand.Read(bytes)
+	_, err = rand.Read(bytes)
 	require.NoError(t, err)
 	large := fmt.Sprintf("%q", hex.EncodeToString(bytes))
 	failures := 0

@@ -56,7 +56,7 @@ func TestEveryFailureHasOneMeaning(t *testing.T) {
 			mapped := commitError(test.err)
 			require.ErrorIs(t, mapped, test.err, "the driver's error stays reachable")
 			for _, sentinel := range []error{eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrClosed, eventstore.ErrUnavailable, eventstore.ErrUnknownOutcome} {
-				require.Equal(t, sentinel == sentinels[test.commit], errors.Is(mapped, sentinel), "%v", sentinel)
+				require.Equal(t, errors.Is(sentinels[test.commit], sentinel), errors.Is(mapped, sentinel), "%v", sentinel)
 			}
 		})
 	}

@@ -144,7 +144,7 @@ func TestNothingIsLostOrDoubledWhenSessionsAreTerminated(t *testing.T) {
 	l := startLoad(t, url)
 	admin, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
-	defer admin.Close(context.Background()) //nolint:errcheck // the end of the test
+	defer admin.Close(context.Background())
 	chance := rand.New(rand.NewPCG(faultSeed, 1))
 	for terminated := 0; terminated < 100; {
 		l.await(2 + chance.IntN(10))

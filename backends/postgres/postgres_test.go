@@ -13,7 +13,7 @@ import (
 	"github.com/switchyard-dev/switchyard/internal/testservers"
 )
 
-var server testservers.SharedPostgres //nolint:gochecknoglobals // one server for the package's tests
+var server testservers.SharedPostgres
 
 func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
 

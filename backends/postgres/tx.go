@@ -142,7 +142,7 @@ func (b *Backend) lockAndLook(ctx context.Context, tx pgx.Tx, parts []eventstore
 	batch.Queue(b.sql.versions, streams)
 	batch.Queue(b.sql.storedIDs, ids, streams)
 	answers := tx.SendBatch(ctx, batch)
-	defer answers.Close() //nolint:errcheck // each answer's own error is returned
+	defer answers.Close()
 	if _, err := answers.Exec(); err != nil {
 		return nil, nil, err
 	}

@@ -250,6 +250,9 @@ func (h Harness) runOn(ctx context.Context, check Check, seed uint64) (o outcome
 		return o
 	}
 	err = contain(func() error { return run(ctx, env) })
+	if err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("expected the check to end in its time: %w", ctx.Err())
+	}
 	if skipped := (*skipError)(nil); errors.As(err, &skipped) {
 		o.skipped = skipped.reason
 	} else {

@@ -119,7 +119,8 @@ type PageSize struct {
 }
 
 // Page is what a read returns at once. A page may hold fewer events than asked
-// for, even none, before the end.
+// for before the end; one of a ReadAll may even hold none, and one of a stream
+// that holds none is its end.
 type Page struct {
 	Events []RecordedEvent
 	// End is true where nothing matched beyond this page when it was read.

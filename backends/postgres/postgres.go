@@ -58,7 +58,7 @@ type Backend struct {
 	appends  *groupcommit.Committer
 	wake     *wake
 	reading  pageBudget
-	lifetime context.Context //nolint:containedctx // the handle's own: Close ends what runs in it
+	lifetime context.Context //nolint:containedctx // it ends with the handle, not with a call
 	end      context.CancelFunc
 	closed   atomic.Bool
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -196,8 +195,8 @@ func (q *query) build(table string, limit int) (string, []any) {
 	if q.backward {
 		direction = " desc"
 	}
-	args := append(slices.Clone(q.args), any(limit))
-	return "select " + eventColumns + " from " + table + q.conditions.String() + " order by " + q.order + direction + " limit $" + strconv.Itoa(len(args)), args
+	q.args = append(q.args, limit)
+	return "select " + eventColumns + " from " + table + q.conditions.String() + " order by " + q.order + direction + " limit $" + strconv.Itoa(len(q.args)), q.args
 }
 
 // eachEvent calls do with each row until it returns false.

@@ -18,7 +18,7 @@ const (
 	// wakes at once.
 	wakeEvery = 3 * time.Millisecond
 	// Other processes are told at most this often.
-	tellEvery  = 5 * time.Millisecond
+	tellEvery  = 10 * time.Millisecond
 	tellWithin = 5 * time.Second
 	// Pauses before a lost LISTEN connection is made anew.
 	firstRelisten, longestRelisten = 50 * time.Millisecond, 5 * time.Second
@@ -35,8 +35,8 @@ type wake struct {
 	token   string // this handle's, so that it does not wake itself twice
 	listen  bool
 
-	near, far chan struct{}   // pokes for the two tellers
-	ctx       context.Context //nolint:containedctx // the handle's lifetime
+	near, far chan struct{} // pokes for the two tellers
+	ctx       context.Context //nolint:containedctx // it ends with the handle, not with a call
 	running   sync.WaitGroup
 
 	mu          sync.Mutex

@@ -68,6 +68,7 @@ const connections = 16
 // Open prepares the peers' tables on a server. config is changed.
 func Open(ctx context.Context, config *pgxpool.Config) (*Peers, error) {
 	config.MaxConns = connections
+	config.ConnConfig.RuntimeParams["search_path"] = "message_store, public" // Message DB's functions rely on it
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the peers: %w", err)

@@ -282,7 +282,8 @@ type progress struct {
 	saved    Position
 }
 
-const lastSaveTimeout = 5 * time.Second
+// saveTimeout bounds one save of a checkpoint, and so how long Run takes to end.
+const saveTimeout = 5 * time.Second
 
 func startProgress(ctx context.Context, s *Store, sub Subscription, id uuid.UUID, saved Position, stop context.CancelFunc) *progress {
 	p := &progress{store: s, sub: sub, id: id, saved: saved, stop: stop, full: make(chan struct{}, 1), done: make(chan struct{})}
@@ -339,8 +340,6 @@ func (p *progress) finish(ctx context.Context) error {
 	if p.err != nil {
 		return fmt.Errorf("save checkpoint: %w", p.err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSaveTimeout)
-	defer cancel()
 	err := p.save(ctx)
 	if err == nil || errors.Is(err, ErrClosed) {
 		return nil // a closed store keeps the last saved checkpoint: events may come again
@@ -355,6 +354,9 @@ func (p *progress) save(ctx context.Context) error {
 	if !p.saved.Before(reached) {
 		return nil
 	}
+	// A save that was cut short might be stored all the same, and be made again.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
 	err := p.sub.Checkpoints.Save(ctx, Checkpoint{Name: p.sub.Name, Store: p.id, Position: reached})
 	if err == nil {
 		p.saved = reached

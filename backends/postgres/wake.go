@@ -35,7 +35,7 @@ type wake struct {
 	token   string // this handle's, so that it does not wake itself twice
 	listen  bool
 
-	near, far chan struct{} // pokes for the two tellers
+	near, far chan struct{}   // pokes for the two tellers
 	ctx       context.Context //nolint:containedctx // it ends with the handle, not with a call
 	running   sync.WaitGroup
 

@@ -2,16 +2,12 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"sync/atomic"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -122,10 +118,10 @@ func (b *Backend) readPage(ctx context.Context, q *query, size eventstore.PageSi
 		return nil, false, err
 	}
 	bytes, found := 0, 0
-	err = eachEvent(rows, func(event eventstore.RecordedEvent) bool {
+	err = eachEvent(rows, func(event *eventstore.RecordedEvent) bool {
 		found++
 		bytes += event.Size()
-		events = append(events, event)
+		events = append(events, *event)
 		return bytes < size.MaxBytes
 	})
 	b.reading.learn(len(events), bytes)
@@ -197,56 +193,6 @@ func (q *query) build(table string, limit int) (string, []any) {
 	}
 	q.args = append(q.args, limit)
 	return "select " + eventColumns + " from " + table + q.conditions.String() + " order by " + q.order + direction + " limit $" + strconv.Itoa(len(q.args)), q.args
-}
-
-// eachEvent calls do with each row until it returns false.
-func eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
-	defer rows.Close()
-	var names recent
-	for rows.Next() {
-		var (
-			event             eventstore.RecordedEvent
-			version, place    int64
-			id                pgtype.UUID
-			contentType       pgtype.Text
-			stream, eventType pgtype.DriverBytes
-			metadata          pgtype.DriverBytes
-		)
-		if err := rows.Scan(&place, &version, &id, &event.RecordedAt, &stream, &eventType, &contentType, &event.Data, &metadata); err != nil {
-			return err
-		}
-		event.Position, event.Version, event.ID = position(place), uint64(version), id.Bytes
-		event.RecordedAt = event.RecordedAt.UTC()
-		event.Stream, event.Type = names.stream.text(stream), names.eventType.text(eventType)
-		event.ContentType = eventstore.JSONContentType
-		if contentType.Valid {
-			event.ContentType = contentType.String
-		}
-		if metadata != nil {
-			if err := json.Unmarshal(metadata, &event.Metadata); err != nil {
-				return fmt.Errorf("event at position %d: metadata: %w", place, err)
-			}
-		}
-		if !do(event) {
-			break
-		}
-	}
-	rows.Close()
-	return rows.Err()
-}
-
-func encodeMetadata(m map[string]string) ([]byte, error) { return json.Marshal(m) }
-
-// recent remembers the last names, which often come again.
-type recent struct{ stream, eventType lastText }
-
-type lastText struct{ last string }
-
-func (l *lastText) text(b []byte) string {
-	if string(b) != l.last {
-		l.last = string(b)
-	}
-	return l.last
 }
 
 func position(n int64) eventstore.Position { return eventstore.NewPosition(uint64(n), 0) }

@@ -13,8 +13,6 @@ type statements struct {
 	deleteSnapshot                    string
 }
 
-const eventColumns = `global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata`
-
 func newStatements(schema string) statements {
 	s := quote(schema)
 	return statements{

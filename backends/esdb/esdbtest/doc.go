@@ -33,8 +33,8 @@
 // live, with neither gap nor duplicate at the switch. A reader more than 32
 // events behind falls back to catching up and is told "caught up" once more.
 //
-// The rest: the append size limit enforced in the middle of the client's
-// stream, TLS, basic authentication and access control lists, server features,
+// The rest: the append size limit enforced, and access denied, in the middle of
+// the client's stream, so that a client still sending sees EOF and no reason; TLS, basic authentication and access control lists, server features,
 // gossip, not-leader answers, "Server Is Not Ready".
 //
 // Faults: see [Hooks], [Server.Stop], [Server.Restart],

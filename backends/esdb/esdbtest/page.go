@@ -31,7 +31,9 @@ func (s *store) streamForward(stream string, from int64, limit int, raw bool) (p
 	events, p := s.streams[stream], page{wake: s.wake, end: true}
 	count := int64(len(events))
 	p.next = max(from, count)
-	if s.last(stream) == deletedRevision {
+	// A live reader gets what was written before the tombstone, and then the
+	// error; others get the error only.
+	if s.last(stream) == deletedRevision && (!raw || from >= count) {
 		return p, &streamDeleted{stream}
 	}
 	meta := s.metadataOf(stream)

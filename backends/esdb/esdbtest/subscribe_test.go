@@ -83,7 +83,11 @@ func TestM7_ATombstoneEndsASubscription(t *testing.T) {
 	mustAppend(t, c, "s", esdb.NoStream{}, event("x"))
 	live := subscribe(t, c, "s", esdb.Start{})
 	live.untilCaughtUp()
+	mustAppend(t, c, "s", esdb.Any{}, events(3)...)
 	mustTombstone(t, c, "s")
+	for want := range uint64(3) {
+		require.Equal(t, want+1, live.nextEvent().Event.EventNumber)
+	}
 	dropped := live.next().SubscriptionDropped
 	require.NotNil(t, dropped)
 	require.Equal(t, codes.FailedPrecondition, status.Code(dropped.Error))

@@ -13,35 +13,35 @@ const (
 	expectStreamExists int64 = -4
 )
 
-// wrongVersion refuses a write because of its expected revision.
-type wrongVersion struct {
+// wrongVersionError refuses a write because of its expected revision.
+type wrongVersionError struct {
 	stream           string
 	expected, actual int64 // actual -1: the stream has no events
 }
 
-func (e *wrongVersion) Error() string {
+func (e *wrongVersionError) Error() string {
 	return fmt.Sprintf("wrong expected version of %q: expected %d, actual %d", e.stream, e.expected, e.actual)
 }
 
-// streamDeleted refuses a call because the stream is tombstoned, or, for a
+// streamDeletedError refuses a call because the stream is tombstoned, or, for a
 // write that expects it to exist, soft-deleted.
-type streamDeleted struct{ stream string }
+type streamDeletedError struct{ stream string }
 
-func (e *streamDeleted) Error() string { return fmt.Sprintf("stream %q is deleted", e.stream) }
+func (e *streamDeletedError) Error() string { return fmt.Sprintf("stream %q is deleted", e.stream) }
 
 // check decides about a write of events with those ids. It returns the last
 // record of the write which this one repeats, nil when it is to be written, or
 // an error of the types above. The caller holds the lock.
 func (s *store) check(stream string, expected int64, ids []uuid.UUID) (repeated *record, err error) {
 	current := s.last(stream)
-	wrong := &wrongVersion{stream: stream, expected: expected, actual: current}
+	wrong := &wrongVersionError{stream: stream, expected: expected, actual: current}
 	if current == deletedRevision {
-		return nil, &streamDeleted{stream}
+		return nil, &streamDeletedError{stream}
 	}
 	switch {
 	case expected == expectStreamExists:
 		if s.softDeleted(stream) {
-			return nil, &streamDeleted{stream}
+			return nil, &streamDeletedError{stream}
 		}
 		// A stream with metadata exists, even without an event.
 		if current < 0 && s.last(metastreamOf(stream)) < 0 {

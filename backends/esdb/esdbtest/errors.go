@@ -44,7 +44,7 @@ func deletedFault(stream string) error {
 }
 
 // wrongVersionFault answers deletes; appends have a message of their own.
-func wrongVersionFault(operation string, e *wrongVersion) error {
+func wrongVersionFault(operation string, e *wrongVersionError) error {
 	expected, actual := strconv.FormatInt(e.expected, 10), strconv.FormatInt(e.actual, 10)
 	return newFault(codes.FailedPrecondition, "wrong-expected-version",
 		fmt.Sprintf("%s failed due to WrongExpectedVersion. Stream: %s, Expected version: %s, Actual version: %s",
@@ -85,8 +85,8 @@ func handlerError() error {
 
 // storeFault turns the store's refusals into answers.
 func storeFault(operation string, err error) error {
-	var wrong *wrongVersion
-	var deleted *streamDeleted
+	var wrong *wrongVersionError
+	var deleted *streamDeletedError
 	switch {
 	case errors.As(err, &wrong):
 		return wrongVersionFault(operation, wrong)

@@ -3,7 +3,6 @@ package esdbtest_test
 import (
 	"context"
 	"fmt"
-	"log"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
@@ -16,26 +15,30 @@ import (
 func Example() {
 	srv, err := esdbtest.Start(nil)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer srv.Stop()
 
 	conf, err := esdb.ParseConnectionString(srv.URL())
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	conf.Logger = esdb.NoopLogging()
 	client, err := esdb.NewClient(conf)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 
 	result, err := client.AppendToStream(context.Background(), "order-1",
 		esdb.AppendToStreamOptions{ExpectedRevision: esdb.NoStream{}},
 		esdb.EventData{EventType: "OrderPlaced", ContentType: esdb.ContentTypeJson, Data: []byte(`{}`)})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println("revision", result.NextExpectedVersion)
 	// Output: revision 0
@@ -46,7 +49,8 @@ func Example() {
 func ExampleServer_SetHooks() {
 	srv, err := esdbtest.Start(nil)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer srv.Stop()
 	srv.SetHooks(esdbtest.Hooks{
@@ -55,14 +59,16 @@ func ExampleServer_SetHooks() {
 
 	conf, err := esdb.ParseConnectionString(srv.URL())
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	conf.Logger = esdb.NoopLogging()
 	client, err := esdb.NewClient(conf)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 
 	placed := esdb.EventData{EventID: uuid.New(), EventType: "OrderPlaced", ContentType: esdb.ContentTypeJson, Data: []byte(`{}`)}
 	for range 2 {

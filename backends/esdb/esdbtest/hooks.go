@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// ErrDrop, returned by a hook, closes the caller's connection instead of
+// ErrDrop makes a hook that returns it close the caller's connection instead of
 // answering, as a cut cable would.
 var ErrDrop = errors.New("esdbtest: connection dropped by a hook")
 

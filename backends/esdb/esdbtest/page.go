@@ -34,7 +34,7 @@ func (s *store) streamForward(stream string, from int64, limit int, raw bool) (p
 	// A live reader gets what was written before the tombstone, and then the
 	// error; others get the error only.
 	if s.last(stream) == deletedRevision && (!raw || from >= count) {
-		return p, &streamDeleted{stream}
+		return p, &streamDeletedError{stream}
 	}
 	meta := s.metadataOf(stream)
 	if !raw && (count == 0 || meta.truncateBefore == deletedRevision) {
@@ -64,7 +64,7 @@ func (s *store) streamBackward(stream string, from int64, limit int) (page, erro
 	events := s.streams[stream]
 	count := int64(len(events))
 	if s.last(stream) == deletedRevision {
-		return page{}, &streamDeleted{stream}
+		return page{}, &streamDeletedError{stream}
 	}
 	meta := s.metadataOf(stream)
 	if count == 0 || meta.truncateBefore == deletedRevision {

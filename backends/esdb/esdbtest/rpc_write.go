@@ -54,7 +54,7 @@ func (s *streamsService) append(stream streams.Streams_AppendServer) (*streams.A
 		return nil, err
 	}
 	done, err := s.srv.store.appendEvents(name, expected, events)
-	var wrong *wrongVersion
+	var wrong *wrongVersionError
 	if errors.As(err, &wrong) {
 		return wrongVersionResponse(wrong), nil
 	}
@@ -235,7 +235,7 @@ func appendedResponse(w written) *streams.AppendResp {
 
 // wrongVersionResponse is no error to gRPC. The fields of version 20.6 are for
 // clients of that age.
-func wrongVersionResponse(e *wrongVersion) *streams.AppendResp {
+func wrongVersionResponse(e *wrongVersionError) *streams.AppendResp {
 	empty := &shared.Empty{}
 	w := &streams.AppendResp_WrongExpectedVersion{}
 	if e.actual < 0 {

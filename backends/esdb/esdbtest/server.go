@@ -1,6 +1,7 @@
 package esdbtest
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -178,8 +179,8 @@ func (s *Server) stop() {
 	if c == nil {
 		return
 	}
-	_ = c.Listener.Close() // nobody connects while the rest is cut
-	c.cut("")              // a hard end: no farewell, as when a machine dies
+	_ = c.Close() // nobody connects while the rest is cut
+	c.cut("")     // a hard end: no farewell, as when a machine dies
 	s.grpc.Stop()
 	<-s.served
 }
@@ -193,7 +194,8 @@ type conns struct {
 }
 
 func listen(address string) (*conns, error) {
-	l, err := net.Listen("tcp", address)
+	var config net.ListenConfig
+	l, err := config.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,7 @@ func (s *store) deleteStream(stream string, expected int64) (uint64, error) {
 		return 0, err
 	}
 	if s.last(stream) < 0 && s.last(metastreamOf(stream)) < 0 {
-		return 0, &wrongVersion{stream: stream, expected: expected, actual: -1}
+		return 0, &wrongVersionError{stream: stream, expected: expected, actual: -1}
 	}
 	data := strconv.AppendInt([]byte(`{"$tb":`), deletedRevision, 10)
 	return s.writeMetadata(stream, append(data, '}')).position, nil

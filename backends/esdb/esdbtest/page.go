@@ -33,7 +33,8 @@ func (s *store) streamForward(stream string, from int64, limit int, raw bool) (p
 	p.next = max(from, count)
 	// A live reader gets what was written before the tombstone, and then the
 	// error; others get the error only.
-	if s.last(stream) == deletedRevision && (!raw || from >= count) {
+	deleted := s.last(stream) == deletedRevision
+	if deleted && (!raw || from >= count) {
 		return p, &streamDeletedError{stream}
 	}
 	meta := s.metadataOf(stream)
@@ -49,7 +50,7 @@ func (s *store) streamForward(stream string, from int64, limit int, raw bool) (p
 	}
 	stop := min(start+int64(limit), count)
 	p.records = events[start:stop]
-	p.next, p.end = stop, stop == count
+	p.next, p.end = stop, stop == count && !deleted
 	if !raw {
 		p.records = s.young(p.records, meta.maxAge)
 	}

@@ -353,7 +353,12 @@ func TestM13_LinksAreResolvedAndMissingTargetsAreNil(t *testing.T) {
 	mustDelete(t, c, "hidden")
 	mustAppend(t, c, "gone", esdb.NoStream{}, event("x"))
 	mustTombstone(t, c, "gone")
-	for _, target := range []string{"1@source", "9@source", "0@hidden", "0@gone", "0@missing", "no link"} {
+	mustAppend(t, c, "truncated", esdb.NoStream{}, events(3)...)
+	meta := esdb.StreamMetadata{}
+	meta.SetTruncateBefore(1)
+	_, err := c.SetStreamMetadata(t.Context(), "truncated", esdb.AppendToStreamOptions{}, meta)
+	require.NoError(t, err)
+	for _, target := range []string{"1@source", "9@source", "0@hidden", "0@gone", "0@missing", "0@truncated", "no link"} {
 		mustAppend(t, c, "links", esdb.Any{}, esdb.EventData{EventType: "$>", ContentType: esdb.ContentTypeBinary, Data: []byte(target)})
 	}
 
@@ -375,14 +380,14 @@ func TestM13_LinksAreResolvedAndMissingTargetsAreNil(t *testing.T) {
 	}
 	links, err := readStream(t.Context(), c, "links", esdb.ReadStreamOptions{ResolveLinkTos: true}, 10)
 	require.NoError(t, err)
-	require.Len(t, links, 6)
+	require.Len(t, links, 7)
 	for i, e := range links {
 		check(e, i)
 	}
 	sub, err := c.SubscribeToStream(t.Context(), "links", esdb.SubscribeToStreamOptions{From: esdb.Start{}, ResolveLinkTos: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, sub.Close()) })
-	for i := range 6 {
+	for i := range 7 {
 		check(subscription{t, sub}.nextEvent(), i)
 	}
 }

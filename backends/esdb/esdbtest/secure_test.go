@@ -84,6 +84,7 @@ func TestM10_CredentialsAndAccessListsAreChecked(t *testing.T) {
 		{"alice writes an open stream", "alice:secret", write("open"), 0},
 		{"alice reads what her group may", "alice:secret", read("restricted"), 0},
 		{"alice writes what admins may", "alice:secret", write("restricted"), denied},
+		{"ops reads metadata, which is open", "ops:changeit", read("$$restricted"), 0},
 		{"ops reads what a group may", "ops:changeit", read("restricted"), denied},
 		{"alice reads $all", "alice:secret", all, denied},
 		{"alice reads a system stream", "alice:secret", read("$users"), denied},

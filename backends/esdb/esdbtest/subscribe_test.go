@@ -79,12 +79,17 @@ func TestM7_ASubscriptionToAMissingStreamWaits(t *testing.T) {
 }
 
 func TestM7_ATombstoneEndsASubscription(t *testing.T) {
-	_, c := startAndConnect(t)
+	srv, c := startAndConnect(t)
 	mustAppend(t, c, "s", esdb.NoStream{}, event("x"))
 	live := subscribe(t, c, "s", esdb.Start{})
 	live.untilCaughtUp()
+	// What was written before the tombstone is sent, also when the tombstone is
+	// there by the time the subscription looks.
+	release := make(chan struct{})
+	srv.SetHooks(esdbtest.Hooks{BeforePage: esdbtest.Stall(release)})
 	mustAppend(t, c, "s", esdb.Any{}, events(3)...)
 	mustTombstone(t, c, "s")
+	close(release)
 	for want := range uint64(3) {
 		require.Equal(t, want+1, live.nextEvent().Event.EventNumber)
 	}
@@ -207,6 +212,11 @@ func TestM8_CheckpointsComeByWhatWasConsideredAndAreGoodToResumeFrom(t *testing.
 	require.Equal(t, live.CommitPosition, checkpoint.Commit)
 	rare := mustAppend(t, c, "rare-2", esdb.Any{}, event("y"))
 	require.Equal(t, rare.CommitPosition, sub.nextEvent().Event.Position.Commit)
+
+	// From the end there is nothing to checkpoint before "caught up".
+	end := opts
+	end.From = esdb.End{}
+	require.NotNil(t, subscribeAll(t, c, end).next().CaughtUp)
 
 	for _, from := range append(checkpoints, *checkpoint) {
 		opts.From = from

@@ -1,0 +1,76 @@
+package backends
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/backends/sqlite"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// deafPoll is the poll interval of handles that rely on polling alone.
+const deafPoll = 20 * time.Millisecond
+
+// noParameters refuses what a scheme without parameters was given.
+func noParameters(u *url.URL) error {
+	if u.Opaque != "" || u.User != nil || u.Host != "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return invalidURL("%s takes no name and no parameters; write %s:", u.Scheme, u.Scheme)
+	}
+	return nil
+}
+
+func openMemory(_ context.Context, u *url.URL) (eventstore.Backend, error) {
+	if err := noParameters(u); err != nil {
+		return nil, err
+	}
+	return memory.New(), nil
+}
+
+func isolateMemory(_ context.Context, u *url.URL) (*Isolated, error) {
+	if err := noParameters(u); err != nil {
+		return nil, err
+	}
+	log := memory.NewLog()
+	handle := func(opts *memory.Options) func(context.Context) (eventstore.Backend, error) {
+		return func(context.Context) (eventstore.Backend, error) { return log.Open(opts), nil }
+	}
+	return &Isolated{
+		Open:     handle(nil),
+		OpenDeaf: handle(&memory.Options{NoHints: true, Poll: deafPoll}),
+		Remove:   func(context.Context) error { return nil },
+	}, nil
+}
+
+func openSQLite(ctx context.Context, u *url.URL) (eventstore.Backend, error) {
+	return opened(sqlite.OpenURL(ctx, u))
+}
+
+func isolateSQLite(_ context.Context, u *url.URL) (*Isolated, error) {
+	fresh, remove, err := sqlite.Beside(u)
+	if err != nil {
+		return nil, err
+	}
+	path := fresh.Path
+	if fresh.Opaque != "" {
+		if path, err = url.PathUnescape(fresh.Opaque); err != nil {
+			return nil, err
+		}
+	}
+	return &Isolated{
+		Open: func(ctx context.Context) (eventstore.Backend, error) { return openSQLite(ctx, fresh) },
+		OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) {
+			return opened(sqlite.Open(ctx, path, &sqlite.Options{NoHints: true, Poll: deafPoll}))
+		},
+		Remove: func(context.Context) error { return remove() },
+	}, nil
+}
+
+// opened makes a nil *B a nil Backend.
+func opened[B eventstore.Backend](backend B, err error) (eventstore.Backend, error) {
+	if err != nil {
+		return nil, err
+	}
+	return backend, nil
+}

@@ -1,0 +1,163 @@
+package sqlite_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/backends/sqlite"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// childVariable names the part that this test binary plays when a test starts it
+// as another process.
+const childVariable = "SWITCHYARD_SQLITE_CHILD"
+
+func TestMain(m *testing.M) {
+	parts := map[string]func(context.Context, *eventstore.Store, string) error{
+		"append": childAppends,
+		"race":   childRaces,
+	}
+	part := os.Getenv(childVariable)
+	if part == "" {
+		os.Exit(m.Run())
+	}
+	if err := play(parts[part], os.Args[1], os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func play(part func(context.Context, *eventstore.Store, string) error, path, name string) error {
+	ctx := context.Background()
+	backend, err := sqlite.Open(ctx, path, nil)
+	if err != nil {
+		return err
+	}
+	store, err := eventstore.New(backend, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+		return err
+	}
+	return errors.Join(part(ctx, store, name), store.Close())
+}
+
+// child is another process on the file at path.
+type child struct {
+	*exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Scanner
+}
+
+// startChild starts a child and waits until it has the store open.
+func startChild(t *testing.T, part, path, name string) *child {
+	t.Helper()
+	binary, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), binary, path, name)
+	cmd.Env = append(os.Environ(), childVariable+"="+part)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	c := &child{cmd, in, bufio.NewScanner(out)}
+	require.True(t, c.out.Scan(), "the child says that it is ready")
+	require.Equal(t, "ready", c.out.Text())
+	return c
+}
+
+func (c *child) begin(t *testing.T) {
+	t.Helper()
+	_, err := io.WriteString(c.in, "go\n")
+	require.NoError(t, err)
+}
+
+// numbered is the event that a child appends as a stream's n-th: the same in
+// every process, so that whoever comes later can repeat it.
+func numbered(stream string, n uint64) eventstore.Event {
+	return eventstore.Event{
+		ID:   uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s/%d", stream, n)),
+		Type: "Counted", Data: strconv.AppendUint(nil, n, 10),
+	}
+}
+
+// childAppends goes on with four streams, each event of which it prints as soon
+// as it is acknowledged. It begins each stream with the event that an earlier
+// child may or may not have got through.
+func childAppends(ctx context.Context, store *eventstore.Store, _ string) error {
+	var writers sync.WaitGroup
+	failures := make(chan error, 4)
+	for w := range 4 {
+		stream := fmt.Sprintf("counter-%d", w)
+		version, err := store.StreamVersion(ctx, stream)
+		if err != nil {
+			return err
+		}
+		writers.Go(func() {
+			for n := max(version, 1); ; n++ {
+				result, err := store.Append(ctx, stream, eventstore.Exactly(n-1), numbered(stream, n))
+				if err != nil || result.Version != n {
+					failures <- fmt.Errorf("append %d to %s: version %d, %w", n, stream, result.Version, err)
+					return
+				}
+				fmt.Printf("%s %d\n", stream, n)
+			}
+		})
+	}
+	writers.Wait()
+	return <-failures
+}
+
+const (
+	raceRounds     = 60
+	raceIncrements = 40
+)
+
+// childRaces takes part in races with other processes: in each round one of them
+// may open the stream, and all of them count in one stream.
+func childRaces(ctx context.Context, store *eventstore.Store, name string) error {
+	for round := range raceRounds {
+		stream := fmt.Sprintf("round-%d", round)
+		_, err := store.Append(ctx, stream, eventstore.NoStream(), eventstore.Event{Type: "Won", Data: []byte(strconv.Quote(name))})
+		var conflict *eventstore.ConflictError
+		switch {
+		case err == nil:
+			fmt.Printf("won %d\n", round)
+		case !errors.As(err, &conflict):
+			return err
+		case conflict.Actual != 1:
+			return fmt.Errorf("round %d: a loser hears of version %d", round, conflict.Actual)
+		}
+	}
+	for range raceIncrements {
+		for {
+			version, err := store.StreamVersion(ctx, "counter")
+			if err != nil {
+				return err
+			}
+			_, err = store.Append(ctx, "counter", eventstore.Exactly(version), eventstore.Event{Type: "Counted", Data: []byte("1")})
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, eventstore.ErrConflict) {
+				return err
+			}
+		}
+	}
+	return nil
+}

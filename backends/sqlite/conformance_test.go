@@ -1,0 +1,68 @@
+package sqlite_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/backends/sqlite"
+	"github.com/switchyard-dev/switchyard/conformance"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+func TestConformance(t *testing.T) {
+	conformance.Run(t, harness(t))
+}
+
+func TestSQLiteAndMemoryGiveTheSameAnswers(t *testing.T) {
+	reference := conformance.Harness{Name: "memory", Open: func(context.Context) (*conformance.Fixture, error) {
+		log := memory.NewLog()
+		return &conformance.Fixture{
+			Backend:   log.Open(nil),
+			OpenAgain: func(context.Context) (eventstore.Backend, error) { return log.Open(nil), nil },
+		}, nil
+	}}
+	for seed := range uint64(4) {
+		require.NoError(t, conformance.Differential(t.Context(), reference, harness(t), &conformance.DifferentialOptions{Seed: seed + 1}))
+	}
+}
+
+func harness(t *testing.T) conformance.Harness {
+	dir := t.TempDir()
+	return conformance.Harness{
+		Name: "sqlite",
+		Open: func(ctx context.Context) (*conformance.Fixture, error) {
+			fresh, err := os.MkdirTemp(dir, "")
+			if err != nil {
+				return nil, err
+			}
+			return newMachine(fresh).fixture(ctx)
+		},
+	}
+}
+
+// fixture opens a store on the machine for the suite.
+func (m *machine) fixture(ctx context.Context) (*conformance.Fixture, error) {
+	open := func(opts *sqlite.Options) func(context.Context) (eventstore.Backend, error) {
+		return func(ctx context.Context) (eventstore.Backend, error) { return m.open(ctx, opts) }
+	}
+	// Short, so that the suite's waits for polls are short.
+	poll := 20 * time.Millisecond
+	first, err := m.open(ctx, &sqlite.Options{Poll: poll})
+	if err != nil {
+		return nil, err
+	}
+	return &conformance.Fixture{
+		Backend:          first,
+		OpenAgain:        open(&sqlite.Options{Poll: poll}),
+		OpenDeaf:         open(&sqlite.Options{Poll: poll, NoHints: true}),
+		Restart:          m.crash,
+		HoldWriterReason: "a SQLite transaction takes positions only while it holds the file's one write lock, so no other writer can pass it",
+		Remove:           func(context.Context) error { return os.RemoveAll(filepath.Dir(m.path)) },
+	}, nil
+}

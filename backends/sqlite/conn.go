@@ -1,0 +1,211 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"modernc.org/sqlite"
+)
+
+// conn is one SQLite connection with its prepared statements, for one goroutine
+// at a time. It talks to the driver itself: database/sql would add a tenth to
+// the cost of a row, take the pool out of our hands, and pass contexts down
+// to where a cancelled write leaves a connection broken.
+type conn struct {
+	driver.Conn
+	statements map[string]driver.Stmt
+	args       []driver.NamedValue // reused
+}
+
+// connMode tells the writer's connection from the readers'.
+type connMode int
+
+const (
+	writing connMode = iota
+	reading
+)
+
+// SQLite waits for a lock in short turns, so that we notice a done context in
+// between; see retryBusy.
+const busyTurn = 50 * time.Millisecond
+
+// connect opens a connection and makes sure that its settings took.
+func connect(path string, mode connMode, busyTimeout time.Duration) (*conn, error) {
+	dsn := url.URL{Scheme: "file", OmitHost: true, Path: path}
+	if mode == reading {
+		dsn.RawQuery = "mode=rw" // do not create the file
+	}
+	connector, err := sqlite.NewConnector(dsn.String())
+	if err != nil {
+		return nil, err
+	}
+	opened, err := connector.Connect(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: opened, statements: make(map[string]driver.Stmt)}
+	if err := c.configure(path, mode, busyTimeout); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (c *conn) configure(path string, mode connMode, busyTimeout time.Duration) error {
+	if err := c.script(fmt.Sprintf("PRAGMA busy_timeout = %d", busyTurn.Milliseconds())); err != nil {
+		return err
+	}
+	if mode == reading {
+		return c.script("PRAGMA query_only = ON")
+	}
+	// The journal's mode is written to the file, so the file must be ours.
+	if _, err := inspect(c, path); err != nil {
+		return err
+	}
+	// The change to WAL does not wait for other connections by itself.
+	journal, err := retryBusy(context.Background(), busyTimeout, func() (string, error) {
+		row, _, err := c.row("PRAGMA journal_mode = WAL", 1)
+		if err != nil {
+			return "", err
+		}
+		journal, _ := row[0].(string)
+		return journal, nil
+	})
+	if err != nil {
+		return fmt.Errorf("set journal_mode=WAL: %w", err)
+	}
+	if journal != "wal" {
+		return fmt.Errorf("the file system does not allow journal_mode=WAL, it stays %q; keep the file on a local disk", journal)
+	}
+	// Savepoints keep the pages they may have to restore in memory.
+	if err := c.script("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384"); err != nil {
+		return err
+	}
+	synchronous, err := c.integer("PRAGMA synchronous")
+	if err != nil {
+		return err
+	}
+	if synchronous != 2 {
+		return fmt.Errorf("synchronous=FULL did not take, it is %d; acknowledged events would not survive a loss of power", synchronous)
+	}
+	return nil
+}
+
+// Close finalises the statements and closes the connection, which ends an open
+// transaction without a trace.
+func (c *conn) Close() error {
+	var errs []error
+	for _, statement := range c.statements {
+		errs = append(errs, statement.Close())
+	}
+	return errors.Join(append(errs, c.Conn.Close())...)
+}
+
+// prepare returns the statement of a query; each is prepared once.
+func (c *conn) prepare(query string) (driver.Stmt, error) {
+	if statement, ok := c.statements[query]; ok {
+		return statement, nil
+	}
+	statement, err := c.Prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	c.statements[query] = statement
+	return statement, nil
+}
+
+// bind wraps arguments as the driver wants them, in memory that is used again.
+func (c *conn) bind(args []driver.Value) []driver.NamedValue {
+	c.args = c.args[:0]
+	for i, arg := range args {
+		c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: arg})
+	}
+	return c.args
+}
+
+// exec runs a prepared statement that returns no rows.
+func (c *conn) exec(query string, args ...driver.Value) (driver.Result, error) {
+	statement, err := c.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	//nolint:forcetypeassert // the driver is a dependency of ours, not the caller's choice
+	return statement.(driver.StmtExecContext).ExecContext(context.Background(), c.bind(args))
+}
+
+// query runs a prepared statement that returns rows. Close them before the same
+// query runs again.
+func (c *conn) query(query string, args ...driver.Value) (driver.Rows, error) {
+	statement, err := c.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	//nolint:forcetypeassert // as in exec
+	return statement.(driver.StmtQueryContext).QueryContext(context.Background(), c.bind(args))
+}
+
+// row returns the columns of the first row, and whether there is one.
+func (c *conn) row(query string, columns int, args ...driver.Value) (row []driver.Value, ok bool, err error) {
+	rows, err := c.query(query, args...)
+	if err != nil {
+		return nil, false, err
+	}
+	row = make([]driver.Value, columns)
+	err = rows.Next(row)
+	if closed := rows.Close(); err == nil {
+		err = closed
+	}
+	if errors.Is(err, io.EOF) {
+		return nil, false, nil
+	}
+	return row, err == nil, err
+}
+
+// integer returns the first column of the first row; 0 where that is NULL or missing.
+func (c *conn) integer(query string, args ...driver.Value) (int64, error) {
+	row, ok, err := c.row(query, 1, args...)
+	if err != nil || !ok {
+		return 0, err
+	}
+	n, _ := row[0].(int64)
+	return n, nil
+}
+
+// script runs statements once, without keeping them.
+func (c *conn) script(statements string) error {
+	statement, err := c.Prepare(statements)
+	if err != nil {
+		return err
+	}
+	//nolint:forcetypeassert // as in exec
+	_, err = statement.(driver.StmtExecContext).ExecContext(context.Background(), nil)
+	return errors.Join(err, statement.Close())
+}
+
+// transaction runs change between BEGIN IMMEDIATE, which takes the file's only
+// write lock before anything is read, and COMMIT. It waits for the lock for as
+// long as patience and ctx allow; then ctx no longer counts. A commitError tells
+// what came of COMMIT; after any other error nothing was written.
+func (c *conn) transaction(ctx context.Context, patience time.Duration, change func() error) error {
+	if _, err := retryBusy(ctx, patience, func() (driver.Result, error) { return c.exec("BEGIN IMMEDIATE") }); err != nil {
+		return err
+	}
+	if err := change(); err != nil {
+		return c.rollback(err)
+	}
+	if _, err := c.exec("COMMIT"); err != nil {
+		return c.rollback(&commitError{err})
+	}
+	return nil
+}
+
+// rollback ends the transaction after an error and returns the error. SQLite
+// ends it by itself after some errors; the failure of ROLLBACK says no more.
+func (c *conn) rollback(cause error) error {
+	_, _ = c.exec("ROLLBACK")
+	return cause
+}

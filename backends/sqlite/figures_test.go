@@ -1,0 +1,261 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// BenchmarkFigures prints the table of figures that this backend is held to:
+//
+//	go test ./backends/sqlite -run '^$' -bench '^BenchmarkFigures$' -benchtime 1x
+//
+// The baselines are bare loops on the same driver, through the same thin layer
+// over it, with the same settings, schema and rows, and with every row encoded
+// beforehand. Ours go through eventstore.Store. Baseline and ours take turns, and
+// a ratio is the median over the turns of ours by its neighbour.
+func BenchmarkFigures(b *testing.B) {
+	for range b.N {
+		const turns = 5
+		figures := make([]figure, 0, 5)
+		add := func(name string, atLeast float64, base string, turn func() (base, ours float64)) {
+			f := figure{name: name, base: base, atLeast: atLeast}
+			for range turns {
+				f.add(turn())
+			}
+			figures = append(figures, f)
+		}
+		add("1 writer × 1 event", 0.85, "bare insert and commit", func() (float64, float64) {
+			return bareInserts(b, 1, 2000), appends(b, 1, 2000)
+		})
+		add("64 writers × 1 event", 12, "1 writer", func() (float64, float64) {
+			return appends(b, 1, 2000), appends(b, 64, 32000)
+		})
+		add("1000 events an append, 1000 parts", 0.6, "bare 1000-row commits", func() (float64, float64) {
+			return bareInserts(b, 1000, 40000), imports(b, 1000, 40000)
+		})
+		add("1000 events an append, 100 parts", 0.6, "bare 1000-row commits", func() (float64, float64) {
+			return bareInserts(b, 1000, 40000), imports(b, 100, 40000)
+		})
+		path := filled(b, 100000)
+		add("ReadAll of 100,000 events", 0.7, "bare scan of the same rows", func() (float64, float64) {
+			return bareScan(b, path), readAllRate(b, path)
+		})
+		b.Log(table(figures))
+	}
+}
+
+type figure struct {
+	name, base         string
+	atLeast            float64
+	bases, ours, ratio []float64
+}
+
+func (f *figure) add(base, ours float64) {
+	f.bases, f.ours, f.ratio = append(f.bases, base), append(f.ours, ours), append(f.ratio, ours/base)
+}
+
+func table(figures []figure) string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "\n%-35s %10s   %-28s %10s  %7s  %9s  %s\n", "sqlite", "events/s", "baseline", "events/s", "ratio", "at least", "")
+	for _, f := range figures {
+		verdict := "met"
+		if median(f.ratio) < f.atLeast {
+			verdict = "MISSED"
+		}
+		fmt.Fprintf(&s, "%-35s %10.0f   %-28s %10.0f  %6.2f×  %8.2f×  %s\n", f.name, median(f.ours), f.base, median(f.bases), median(f.ratio), f.atLeast, verdict)
+	}
+	return s.String()
+}
+
+func median(values []float64) float64 {
+	return slices.Sorted(slices.Values(values))[len(values)/2]
+}
+
+// workload is the i-th event that every figure writes: streams of ten events,
+// about 200 bytes an event with its metadata.
+func workload(i int) eventstore.StreamAppend {
+	const perStream = 10
+	return eventstore.StreamAppend{
+		Stream:   fmt.Sprintf("order-%08d", i/perStream),
+		Expected: eventstore.Exactly(uint64(i % perStream)),
+		Events: []eventstore.Event{{
+			ID:          uuid.Must(uuid.NewV7()),
+			Type:        "OrderLineAdded",
+			ContentType: eventstore.JSONContentType,
+			Data:        fmt.Appendf(nil, `{"line":%d,"sku":"SKU-%06d","description":"hex bolt, stainless, M8 × 40","quantity":12,"price":{"amount":"4.20","currency":"EUR"}}`, i, i%997),
+			Metadata:    map[string]string{eventstore.MetaCorrelationID: "0198c0de-0000-7000-8000-000000000042"},
+		}},
+	}
+}
+
+func rate(n int, start time.Time) float64 { return float64(n) / time.Since(start).Seconds() }
+
+func openFresh(b testing.TB) (*eventstore.Store, string) {
+	path := filepath.Join(b.TempDir(), "events.db")
+	backend, err := Open(b.Context(), path, nil)
+	require.NoError(b, err)
+	store, err := eventstore.New(backend, &eventstore.Options{BackendLimits: true})
+	require.NoError(b, err)
+	return store, path
+}
+
+// bareInserts writes n rows, so many a commit, and returns the rows a second.
+func bareInserts(b testing.TB, perCommit, n int) float64 {
+	store, path := openFresh(b) // makes the schema
+	require.NoError(b, store.Close())
+	c, err := connect(path, writing, time.Second)
+	require.NoError(b, err)
+	defer c.Close()
+	rows := make([][]driver.Value, n)
+	for i := range rows {
+		part := workload(i)
+		version, _ := part.Expected.Exact()
+		event := part.Events[0]
+		metadata, err := encodeMetadata(event.Metadata)
+		require.NoError(b, err)
+		rows[i] = []driver.Value{part.Stream, int64(version) + 1, event.ID[:], event.Type, event.ContentType, event.Data, metadata, time.Now().UnixMicro()}
+	}
+	start := time.Now()
+	for len(rows) > 0 {
+		k := min(perCommit, len(rows))
+		if err := bareCommit(c, rows[:k]); err != nil {
+			b.Fatal(err)
+		}
+		rows = rows[k:]
+	}
+	return rate(n, start)
+}
+
+func bareCommit(c *conn, rows [][]driver.Value) error {
+	_, err := c.exec("BEGIN IMMEDIATE")
+	for _, row := range rows {
+		_, failed := c.exec(insertEvent, row...)
+		err = errors.Join(err, failed)
+	}
+	_, failed := c.exec("COMMIT")
+	return errors.Join(err, failed)
+}
+
+// appends writes n events one at a time from so many writers.
+func appends(b testing.TB, writers, n int) float64 {
+	store, _ := openFresh(b)
+	defer store.Close()
+	parts := make([]eventstore.StreamAppend, n)
+	for i := range parts {
+		parts[i] = workload(i)
+	}
+	var wg sync.WaitGroup
+	var failed atomic.Pointer[error]
+	start := time.Now()
+	for w := range writers {
+		wg.Go(func() {
+			// Whole streams, so that each writer knows its versions.
+			for i := w * 10; i < n; i += writers * 10 {
+				for _, part := range parts[i:min(i+10, n)] {
+					if _, err := store.Append(b.Context(), part.Stream, part.Expected, part.Events...); err != nil {
+						failed.Store(&err)
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		b.Fatal(*err)
+	}
+	return rate(n, start)
+}
+
+// imports writes n events, 1000 an append, in so many parts: with 1000 parts,
+// each event is judged by itself.
+func imports(b testing.TB, partsPerAppend, n int) float64 {
+	store, _ := openFresh(b)
+	defer store.Close()
+	batches := make([][]eventstore.StreamAppend, 0, n/1000)
+	for i := 0; i < n; i += 1000 {
+		batch := make([]eventstore.StreamAppend, 0, partsPerAppend)
+		for j := i; j < i+1000; j++ {
+			part := workload(j)
+			if k := len(batch); k > 0 && partsPerAppend < 1000 && batch[k-1].Stream == part.Stream {
+				batch[k-1].Events = append(batch[k-1].Events, part.Events...)
+				continue
+			}
+			batch = append(batch, part)
+		}
+		batches = append(batches, batch)
+	}
+	start := time.Now()
+	for _, batch := range batches {
+		if _, err := store.AppendStreams(b.Context(), batch...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return rate(n, start)
+}
+
+// filled returns the path of a store with n events.
+func filled(b testing.TB, n int) string {
+	store, path := openFresh(b)
+	defer store.Close()
+	for i := 0; i < n; i += 1000 {
+		batch := make([]eventstore.StreamAppend, 1000)
+		for j := range batch {
+			batch[j] = workload(i + j)
+		}
+		_, err := store.AppendStreams(b.Context(), batch...)
+		require.NoError(b, err)
+	}
+	return path
+}
+
+func bareScan(b testing.TB, path string) float64 {
+	c, err := connect(path, reading, time.Second)
+	require.NoError(b, err)
+	defer c.Close()
+	start := time.Now()
+	rows, err := c.query(`SELECT ` + columns + ` FROM events ORDER BY position`)
+	require.NoError(b, err)
+	defer rows.Close()
+	var row [columnCount]driver.Value
+	n := 0
+	for {
+		if err := rows.Next(row[:]); errors.Is(err, io.EOF) {
+			return rate(n, start)
+		} else if err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+}
+
+func readAllRate(b testing.TB, path string) float64 {
+	backend, err := Open(b.Context(), path, nil)
+	require.NoError(b, err)
+	store, err := eventstore.New(backend, nil)
+	require.NoError(b, err)
+	defer store.Close()
+	start := time.Now()
+	n := 0
+	for _, err := range store.ReadAll(b.Context(), eventstore.ReadAllOptions{}) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+	return rate(n, start)
+}

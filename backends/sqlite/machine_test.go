@@ -1,0 +1,143 @@
+package sqlite_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/switchyard-dev/switchyard/backends/sqlite"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// machine is a computer with a store's file on its disk, that can crash. A crash
+// leaves what is on the disk: the file and its log, but no handle, no lock and
+// nothing of the shared memory. The handles of before get no answer any more.
+type machine struct {
+	dir string
+
+	mu    sync.Mutex
+	boots int
+	path  string
+	off   chan struct{} // closed when the machine of this boot crashes
+}
+
+func newMachine(dir string) *machine {
+	m := &machine{dir: dir}
+	m.boot()
+	return m
+}
+
+func (m *machine) boot() {
+	m.boots++
+	m.path = filepath.Join(m.dir, fmt.Sprintf("boot-%d.db", m.boots))
+	m.off = make(chan struct{})
+}
+
+func (m *machine) open(ctx context.Context, opts *sqlite.Options) (eventstore.Backend, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	backend, err := sqlite.Open(ctx, m.path, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &process{Backend: backend, off: m.off}, nil
+}
+
+// crash copies the disk's content at one moment, which holding the write lock
+// makes it, to where the next handles will open it.
+func (m *machine) crash(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	db, err := sql.Open("sqlite", "file:"+m.path+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	before := m.path
+	close(m.off)
+	m.boot()
+	err = errors.Join(copyFile(before, m.path), copyFile(before+"-wal", m.path+"-wal"))
+	_, ended := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+	return errors.Join(err, ended)
+}
+
+func copyFile(from, to string) error {
+	source, err := os.Open(from)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
+}
+
+// process is a handle that dies with its machine: whatever it answers after the
+// crash is not heard.
+type process struct {
+	eventstore.Backend
+	off <-chan struct{}
+}
+
+func (p *process) dead() bool {
+	select {
+	case <-p.off:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *process) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+	results, err := p.Backend.Append(ctx, req)
+	if p.dead() {
+		return nil, fmt.Errorf("%w: the machine crashed", eventstore.ErrUnknownOutcome)
+	}
+	return results, err
+}
+
+func (p *process) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
+	page, err := p.Backend.ReadStream(ctx, req)
+	return page, p.unavailable(err)
+}
+
+func (p *process) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	page, err := p.Backend.ReadAll(ctx, req)
+	return page, p.unavailable(err)
+}
+
+func (p *process) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+	return func(yield func(eventstore.Message, error) bool) {
+		for message, err := range p.Backend.Subscribe(ctx, req) {
+			if err = p.unavailable(err); !yield(message, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (p *process) unavailable(err error) error {
+	if p.dead() {
+		return fmt.Errorf("%w: the machine crashed", eventstore.ErrUnavailable)
+	}
+	return err
+}

@@ -1,0 +1,126 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// applicationID marks a file as ours in its header, where file(1) and other
+// tools look: "SWYD".
+const applicationID = 0x53575944
+
+// schemaVersion is the schema that this code writes, kept as user_version. A
+// change of the schema adds 1 and a step to initialise.
+const schemaVersion = 1
+
+// AUTOINCREMENT never gives a position twice, even if someone drops the triggers
+// and deletes the last events. The ID comes first in its index: version 7 UUIDs
+// grow, so the index grows at its end.
+const schema = `
+CREATE TABLE store (
+	id         BLOB    NOT NULL CHECK (length(id) = 16),
+	created_at INTEGER NOT NULL -- microseconds since 1970 UTC
+) STRICT;
+
+CREATE TABLE events (
+	position     INTEGER PRIMARY KEY AUTOINCREMENT,
+	stream       TEXT    NOT NULL,
+	version      INTEGER NOT NULL CHECK (version > 0),
+	id           BLOB    NOT NULL CHECK (length(id) = 16),
+	type         TEXT    NOT NULL,
+	content_type TEXT    NOT NULL,
+	data         BLOB    NOT NULL,
+	metadata     TEXT,             -- a JSON object of strings, or NULL
+	recorded_at  INTEGER NOT NULL, -- microseconds since 1970 UTC
+	category     TEXT    NOT NULL GENERATED ALWAYS AS (substr(stream, 1, instr(stream || '-', '-') - 1)) VIRTUAL,
+	UNIQUE (stream, version),
+	UNIQUE (id, stream)
+) STRICT;
+
+CREATE INDEX events_by_category ON events (category, position);
+
+CREATE TRIGGER events_are_not_updated BEFORE UPDATE ON events
+BEGIN SELECT raise(ABORT, 'events are append-only: they are not updated'); END;
+
+CREATE TRIGGER events_are_not_deleted BEFORE DELETE ON events
+BEGIN SELECT raise(ABORT, 'events are append-only: they are not deleted'); END;
+
+CREATE TABLE checkpoints (
+	name     TEXT    NOT NULL PRIMARY KEY,
+	store    BLOB    NOT NULL,
+	position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE snapshots (
+	stream         TEXT    NOT NULL,
+	type           TEXT    NOT NULL,
+	version        INTEGER NOT NULL,
+	schema_version INTEGER NOT NULL,
+	data           BLOB    NOT NULL,
+	PRIMARY KEY (stream, type)
+) STRICT;
+`
+
+// initialise makes sure that the file holds our schema, and returns the store's
+// identity. Any number of processes may do it at once.
+func initialise(c *conn, path string, patience time.Duration) (uuid.UUID, error) {
+	id, err := inspect(c, path)
+	if err != nil || id != uuid.Nil {
+		return id, err
+	}
+	err = c.transaction(context.Background(), patience, func() error {
+		// Someone else may have been faster.
+		if id, err = inspect(c, path); err != nil || id != uuid.Nil {
+			return err
+		}
+		id = uuid.New()
+		if err := c.script(schema); err != nil {
+			return err
+		}
+		if err := c.script(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, schemaVersion)); err != nil {
+			return err
+		}
+		_, err := c.exec("INSERT INTO store (id, created_at) VALUES (?, ?)", id[:], time.Now().UnixMicro())
+		return err
+	})
+	return id, err
+}
+
+// inspect returns the identity of the store in the file, or uuid.Nil where the
+// database is empty. It refuses what is not ours.
+func inspect(c *conn, path string) (uuid.UUID, error) {
+	application, err := c.integer("PRAGMA application_id")
+	if err != nil {
+		return uuid.Nil, err
+	}
+	version, err := c.integer("PRAGMA user_version")
+	if err != nil {
+		return uuid.Nil, err
+	}
+	objects, err := c.integer("SELECT count(*) FROM sqlite_schema")
+	if err != nil {
+		return uuid.Nil, err
+	}
+	switch {
+	case application == 0 && version == 0 && objects == 0:
+		return uuid.Nil, nil
+	case application != applicationID:
+		return uuid.Nil, fmt.Errorf("%q is a database of another application (application_id %#x); choose another file", path, application)
+	case version > schemaVersion:
+		return uuid.Nil, fmt.Errorf("%q has schema %d, and this program knows up to %d; use a newer program", path, version, schemaVersion)
+	case version < 1:
+		return uuid.Nil, fmt.Errorf("%q has schema %d, which no release has written; restore it from a backup", path, version)
+	}
+	row, ok, err := c.row("SELECT id FROM store", 1)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	if !ok {
+		return uuid.Nil, fmt.Errorf("%q has no identity: its table store is empty; restore it from a backup", path)
+	}
+	data, _ := row[0].([]byte)
+	return uuid.FromBytes(data)
+}

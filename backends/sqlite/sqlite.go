@@ -1,0 +1,203 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+)
+
+// Options configures a backend. The zero value, like nil, means the defaults.
+type Options struct {
+	// Poll is how often a subscription looks for the events of other processes
+	// and handles; 0 means 100 ms. Events of this handle are delivered at once.
+	Poll time.Duration
+	// BusyTimeout is how long a write waits for another process that holds the
+	// file's write lock, before it fails with ErrUnavailable; 0 means 5 s.
+	BusyTimeout time.Duration
+	// Readers is how many reads may run at once; 0 means 4. Each has a connection,
+	// opened when it is first needed, with up to 2 MiB of cache.
+	Readers int
+	// NoHints makes subscriptions rely on polling alone, for this handle's events
+	// too. It is for tests that prove hints to be no more than hints.
+	NoHints bool
+}
+
+// Backend is a handle on a store in a file; it implements [eventstore.Backend].
+type Backend struct {
+	path string
+	opts Options
+	id   uuid.UUID
+
+	committer *groupcommit.Committer
+	writer    chan *writer // holds the one writer while nobody writes
+	readers   chan *conn   // holds the idle readers; nil is one not yet opened
+	hint      eventstore.Hint
+	closing   sync.Once
+	closed    chan struct{}
+	closeErr  error
+}
+
+var _ eventstore.Backend = (*Backend)(nil)
+
+// Open opens the store in the file at path, and makes the file if there is none.
+// Its directory must exist. Several processes, and several handles of one
+// process, may have the same file open.
+//
+// Errors: ErrInvalid for a bad path or option; ErrUnavailable where the file is
+// locked for longer than [Options].BusyTimeout or cannot be read or written;
+// otherwise the file is not a Switchyard store, or one with a newer schema.
+func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	b := &Backend{closed: make(chan struct{})}
+	if opts != nil {
+		b.opts = *opts
+	}
+	if err := b.opts.complete(); err != nil {
+		return nil, err
+	}
+	path, err := checkPath(path)
+	if err != nil {
+		return nil, err
+	}
+	b.path = path
+	w := &writer{path: path, busyTimeout: b.opts.BusyTimeout}
+	if b.id, err = w.initialise(); err != nil {
+		return nil, mapError("open", errors.Join(err, w.close()))
+	}
+	b.writer = make(chan *writer, 1)
+	b.writer <- w
+	b.readers = make(chan *conn, b.opts.Readers)
+	for range b.opts.Readers {
+		b.readers <- nil
+	}
+	b.committer = groupcommit.New(b.flush, groupcommit.Options{CallerFlushes: true})
+	return b, nil
+}
+
+func (o *Options) complete() error {
+	switch {
+	case o.Poll < 0:
+		return &eventstore.InvalidError{Field: "option Poll", Reason: fmt.Sprintf("%s is negative", o.Poll)}
+	case o.BusyTimeout < 0:
+		return &eventstore.InvalidError{Field: "option BusyTimeout", Reason: fmt.Sprintf("%s is negative", o.BusyTimeout)}
+	case o.Readers < 0:
+		return &eventstore.InvalidError{Field: "option Readers", Reason: fmt.Sprintf("%d is negative", o.Readers)}
+	}
+	if o.Poll == 0 {
+		o.Poll = 100 * time.Millisecond
+	}
+	if o.BusyTimeout == 0 {
+		o.BusyTimeout = 5 * time.Second
+	}
+	if o.Readers == 0 {
+		o.Readers = 4
+	}
+	return nil
+}
+
+// checkPath makes a path absolute, so that a later change of the working
+// directory does not move the store, and refuses what SQLite answers in riddles.
+func checkPath(path string) (string, error) {
+	invalid := func(reason string) (string, error) {
+		return "", &eventstore.InvalidError{Field: "path", Reason: fmt.Sprintf("%q %s", path, reason)}
+	}
+	switch {
+	case path == "":
+		return invalid("is empty; name a file, such as orders.db")
+	case path == ":memory:" || strings.HasPrefix(path, "file:"):
+		return invalid("is not the path of a file; for a store in memory use the memory backend (memory:)")
+	case strings.ContainsRune(path, 0):
+		return invalid("contains a NUL byte")
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("sqlite: open: %w", err)
+	}
+	info, err := os.Stat(absolute)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(filepath.Dir(absolute)); err != nil {
+			return invalid("is in a directory that does not exist; make it first")
+		}
+		return absolute, nil
+	case err != nil:
+		return "", fmt.Errorf("sqlite: open: %w: %w", eventstore.ErrUnavailable, err)
+	case info.IsDir():
+		return invalid("is a directory; name a file in it, such as " + filepath.Join(path, "events.db"))
+	case !info.Mode().IsRegular():
+		return invalid("is not a regular file")
+	}
+	file, err := os.OpenFile(absolute, os.O_RDWR, 0)
+	if err != nil {
+		return "", fmt.Errorf("sqlite: open: %w: the file cannot be written, and even reading needs its write-ahead log: %w", eventstore.ErrUnavailable, err)
+	}
+	return absolute, file.Close()
+}
+
+// Capabilities declares what a SQLite file can do.
+func (b *Backend) Capabilities() eventstore.Capabilities {
+	return eventstore.Capabilities{
+		Backend:             "sqlite",
+		MultiStreamAppend:   eventstore.Yes(),
+		GlobalOrder:         eventstore.Yes(),
+		LivePush:            eventstore.No("a file does not tell of other processes' events; they are found by polling"),
+		PollInterval:        b.opts.Poll,
+		PreservedRecordTime: eventstore.Yes(),
+		Durability:          eventstore.SurvivesPowerLoss,
+		TimePrecision:       time.Microsecond,
+		Limits: eventstore.Limits{
+			MaxAppendEvents: 1 << 16,
+			MaxAppendBytes:  256 << 20,
+			MaxEventBytes:   64 << 20,
+			MaxStreamBytes:  4 << 10,
+			MaxTypeBytes:    4 << 10,
+		},
+	}
+}
+
+// Subscribe implements [eventstore.Backend].
+func (b *Backend) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+	return eventstore.Follow(ctx, req, eventstore.FollowSource{Page: b.ReadAll, Hint: &b.hint, Poll: b.opts.Poll})
+}
+
+// Close waits for the appends under way and closes the file. The last handle to
+// close it moves the write-ahead log into it.
+func (b *Backend) Close() error {
+	b.closing.Do(func() {
+		close(b.closed)
+		b.hint.Notify() // so that this handle's subscriptions notice
+		b.committer.Close()
+		var errs []error
+		for range cap(b.readers) {
+			if c := <-b.readers; c != nil {
+				errs = append(errs, c.Close())
+			}
+		}
+		errs = append(errs, (<-b.writer).close())
+		b.closeErr = mapError("close", errors.Join(errs...))
+	})
+	return b.closeErr
+}
+
+func (b *Backend) ready(ctx context.Context) error {
+	select {
+	case <-b.closed:
+		return eventstore.ErrClosed
+	default:
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,150 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// OpenURL opens the store that a URL names:
+//
+//	sqlite:orders.db          a file in the working directory
+//	sqlite:data/orders.db     relative to it
+//	sqlite:/var/lib/orders.db absolute; also sqlite:///var/lib/orders.db
+//
+// In a path, '?', '#' and '%' are written %3F, %23 and %25. The parameters are
+// the fields of [Options]:
+//
+//	poll=100ms        Poll, a duration
+//	busy_timeout=5s   BusyTimeout, a duration
+//	readers=4         Readers, a number
+//
+// Anything else is ErrInvalid.
+func OpenURL(ctx context.Context, u *url.URL) (*Backend, error) {
+	path, err := urlPath(u)
+	if err != nil {
+		return nil, err
+	}
+	opts, err := urlOptions(u)
+	if err != nil {
+		return nil, err
+	}
+	return Open(ctx, path, opts)
+}
+
+// Beside returns the URL of a store that does not exist yet, in the directory of
+// the given one and with its parameters, and a function that removes it again.
+// It is for work that must not touch the given store, such as a conformance run.
+func Beside(u *url.URL) (fresh *url.URL, remove func() error, err error) {
+	path, err := urlPath(u)
+	if err != nil {
+		return nil, nil, err
+	}
+	path = filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"-"+uuid.NewString())
+	fresh = &url.URL{Scheme: u.Scheme, RawQuery: u.RawQuery}
+	if filepath.IsAbs(path) {
+		fresh.OmitHost, fresh.Path = true, path
+	} else {
+		fresh.Opaque = (&url.URL{Path: path}).EscapedPath()
+	}
+	return fresh, func() error { return Remove(path) }, nil
+}
+
+// Remove deletes a store's file and what SQLite keeps beside it. Every handle on
+// it must be closed. A file that does not exist is no error.
+func Remove(path string) error {
+	var errs []error
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("sqlite: remove: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func invalidURL(format string, args ...any) error {
+	return &eventstore.InvalidError{Field: "sqlite URL", Reason: fmt.Sprintf(format, args...)}
+}
+
+func urlPath(u *url.URL) (string, error) {
+	switch {
+	case u.User != nil:
+		return "", invalidURL("a file has no user or password; write sqlite:orders.db or sqlite:/var/lib/orders.db")
+	case u.Host != "":
+		return "", invalidURL("%q is taken for a host; write sqlite:orders.db for a relative path, sqlite:/var/lib/orders.db for an absolute one", u.Host)
+	case u.Fragment != "" || u.RawFragment != "":
+		return "", invalidURL("it has a fragment (#); write %%23 for a '#' in the path")
+	}
+	path := u.Path
+	if u.Opaque != "" {
+		var err error
+		if path, err = url.PathUnescape(u.Opaque); err != nil {
+			return "", invalidURL("the path is not percent-encoded: %s", err)
+		}
+	}
+	if path == "" {
+		return "", invalidURL("it names no file; write sqlite:orders.db")
+	}
+	return path, nil
+}
+
+func urlOptions(u *url.URL) (*Options, error) {
+	var opts Options
+	known := map[string]func(value string) error{
+		"poll":         durationInto(&opts.Poll),
+		"busy_timeout": durationInto(&opts.BusyTimeout),
+		"readers":      countInto(&opts.Readers),
+	}
+	values, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, invalidURL("the parameters are not percent-encoded: %s", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		set, ok := known[name]
+		switch {
+		case !ok:
+			return nil, invalidURL("unknown parameter %q; known are %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		case len(values[name]) > 1:
+			return nil, invalidURL("parameter %s occurs %d times", name, len(values[name]))
+		}
+		if err := set(values[name][0]); err != nil {
+			return nil, invalidURL("parameter %s: %s", name, err)
+		}
+	}
+	return &opts, nil
+}
+
+func durationInto(field *time.Duration) func(string) error {
+	return func(value string) error {
+		d, err := time.ParseDuration(value)
+		if err != nil || d <= 0 {
+			return fmt.Errorf("%q is not a positive duration, such as 100ms", value)
+		}
+		*field = d
+		return nil
+	}
+}
+
+func countInto(field *int) func(string) error {
+	return func(value string) error {
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 || n > 1000 {
+			return fmt.Errorf("%q is not a number from 1 to 1000", value)
+		}
+		*field = n
+		return nil
+	}
+}

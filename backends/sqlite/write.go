@@ -1,0 +1,99 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// writer is the handle's one writing connection. Two of them would only wait for
+// each other, since SQLite has one write lock a file.
+type writer struct {
+	path        string
+	busyTimeout time.Duration
+	conn        *conn             // nil until it is needed, and after a failure
+	versions    map[string]uint64 // what appenders learned of streams; see appender
+	dataVersion int64             // of the file when they did
+}
+
+// initialise connects and makes sure of the schema.
+func (w *writer) initialise() (id uuid.UUID, err error) {
+	return retryBusy(context.Background(), w.busyTimeout, func() (uuid.UUID, error) {
+		if err := w.connect(); err != nil {
+			return uuid.Nil, err
+		}
+		return initialise(w.conn, w.path, w.busyTimeout)
+	})
+}
+
+func (w *writer) connect() (err error) {
+	if w.conn == nil {
+		w.conn, err = connect(w.path, writing, w.busyTimeout)
+	}
+	return err
+}
+
+// transaction runs a change as the transaction of one operation. A done ctx ends
+// the wait for the write lock, and nothing later: the driver answers a cancelled
+// statement with a broken connection.
+func (w *writer) transaction(ctx context.Context, op string, change func(*conn) error) error {
+	if err := w.connect(); err != nil {
+		return mapError(op, err)
+	}
+	err := w.conn.transaction(ctx, w.busyTimeout, func() error { return change(w.conn) })
+	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return err // it was not begun
+		}
+		// SQLite may have rolled back by itself, or ROLLBACK may have failed:
+		// whatever state the connection is in, it ends here.
+		err = errors.Join(err, w.close())
+	}
+	return mapError(op, err)
+}
+
+func (w *writer) close() error {
+	if w.conn == nil {
+		return nil
+	}
+	err := w.conn.Close()
+	w.conn, w.versions = nil, nil
+	return err
+}
+
+// change runs one statement other than an append. Such changes may be repeated,
+// so a caller whose context ends need not know what became of one: the
+// transaction goes on without the caller.
+func (b *Backend) change(ctx context.Context, op, statement string, args ...driver.Value) error {
+	if err := b.ready(ctx); err != nil {
+		return err
+	}
+	var w *writer
+	select {
+	case w = <-b.writer:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-b.closed:
+		return eventstore.ErrClosed
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := w.transaction(context.WithoutCancel(ctx), op, func(c *conn) error {
+			_, err := c.exec(statement, args...)
+			return err
+		})
+		b.writer <- w
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

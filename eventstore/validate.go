@@ -1,0 +1,251 @@
+package eventstore
+
+import (
+	"encoding/json"
+	"fmt"
+	"mime"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// All checks of input are here. They run before any I/O, so every backend
+// answers bad input alike.
+
+const maxContentTypeBytes, maxMetadataKeyBytes, maxNameBytes = 255, 255, 255
+
+func (s *Store) checkAppend(parts []StreamAppend) error {
+	if len(parts) == 0 {
+		return invalid("append", "it has no parts; give at least one")
+	}
+	if len(parts) > 1 && !s.caps.MultiStreamAppend.supported {
+		return &UnsupportedError{Feature: "an atomic append to several streams", Reason: s.caps.MultiStreamAppend.reason}
+	}
+	events, bytes := 0, 0
+	for i := range parts {
+		part := &parts[i]
+		if err := s.checkPart(part); err != nil {
+			return err
+		}
+		events += len(part.Events)
+		if events > s.limits.MaxAppendEvents {
+			return invalid("events", "%d or more in one append, limit %d; split the append", events, s.limits.MaxAppendEvents)
+		}
+		for j := range part.Events {
+			size, err := s.checkEvent(j, &part.Events[j])
+			if err != nil {
+				return err
+			}
+			bytes += size
+		}
+	}
+	if bytes > s.limits.MaxAppendBytes {
+		return invalid("events", "%d bytes in one append, limit %d; split the append or keep large content elsewhere", bytes, s.limits.MaxAppendBytes)
+	}
+	return checkIDs(parts)
+}
+
+func (s *Store) checkPart(part *StreamAppend) error {
+	if err := s.checkStream(part.Stream); err != nil {
+		return err
+	}
+	if !part.Expected.Valid() {
+		return invalid("expected version", "the zero value; say Any(), NoStream(), StreamExists() or Exactly(n)")
+	}
+	if n, _ := part.Expected.Exact(); n > maxVersion {
+		return invalid("expected version", "%d is beyond the highest version, %d", n, uint64(maxVersion))
+	}
+	if len(part.Events) == 0 {
+		return invalid("events", "there are none; give at least one")
+	}
+	if !part.RecordedAt.IsZero() && !s.caps.PreservedRecordTime.supported {
+		return &UnsupportedError{Feature: "a preserved record time", Reason: s.caps.PreservedRecordTime.reason}
+	}
+	return nil
+}
+
+// maxVersion is the highest version that every backend can hold: a signed 64-bit integer.
+const maxVersion = 1<<63 - 1
+
+// checkEvent returns the size of the event, which is the i-th of its append.
+func (s *Store) checkEvent(i int, event *Event) (int, error) {
+	field := func(name string) string { return fmt.Sprintf("events[%d].%s", i, name) }
+	if err := s.checkName("type", event.Type, s.limits.MaxTypeBytes); err != nil {
+		return 0, within(err, i)
+	}
+	if len(event.ContentType) > maxContentTypeBytes {
+		return 0, invalid(field("contentType"), "%d bytes, limit %d", len(event.ContentType), maxContentTypeBytes)
+	}
+	if c := badCharacter(event.ContentType); c != "" {
+		return 0, invalid(field("contentType"), "%s", c)
+	}
+	size := event.Size()
+	if size > s.limits.MaxEventBytes {
+		return 0, invalid(field("data"), "the event has %d bytes, limit %d; keep large content elsewhere and refer to it", size, s.limits.MaxEventBytes)
+	}
+	for k, v := range event.Metadata {
+		switch {
+		case k == "":
+			return 0, invalid(field("metadata"), "a key is empty; name it")
+		case len(k) > maxMetadataKeyBytes:
+			return 0, invalid(field("metadata"), "key %q… has %d bytes, limit %d", clip(k), len(k), maxMetadataKeyBytes)
+		case badCharacter(k) != "":
+			return 0, invalid(field("metadata"), "key %q: %s", clip(k), badCharacter(k))
+		case !utf8.ValidString(v):
+			return 0, invalid(field("metadata"), "the value of %q is not valid UTF-8; encode bytes as text", clip(k))
+		}
+	}
+	if isJSON(event.ContentType) && !json.Valid(event.Data) {
+		return 0, invalid(field("data"), "it is not valid JSON (%d bytes); send JSON, such as {}, or name another content type", len(event.Data))
+	}
+	return size, nil
+}
+
+// within puts an event's place before the field of an InvalidError.
+func within(err error, i int) error {
+	if e, ok := err.(*InvalidError); ok { //nolint:errorlint // made just above, never wrapped
+		return &InvalidError{Field: fmt.Sprintf("events[%d].%s", i, e.Field), Reason: e.Reason}
+	}
+	return err
+}
+
+// checkIDs refuses an ID that occurs twice for one stream.
+func checkIDs(parts []StreamAppend) error {
+	if len(parts) == 1 && len(parts[0].Events) == 1 {
+		return nil
+	}
+	type key struct {
+		stream string
+		id     uuid.UUID
+	}
+	seen := make(map[key]struct{})
+	for _, part := range parts {
+		for i := range part.Events {
+			k := key{part.Stream, part.Events[i].ID}
+			if k.id == uuid.Nil {
+				continue
+			}
+			if _, twice := seen[k]; twice {
+				return &EventIDReusedError{Stream: part.Stream, ID: k.id, Reason: "it occurs twice in this append"}
+			}
+			seen[k] = struct{}{}
+		}
+	}
+	return nil
+}
+
+func (s *Store) checkStream(stream string) error {
+	return s.checkName("stream", stream, s.limits.MaxStreamBytes)
+}
+
+// checkName checks a stream ID, an event type, or another name.
+func (s *Store) checkName(field, name string, limit int) error {
+	if err := checkText(field, name, limit); err != nil {
+		return err
+	}
+	if name[0] == '$' && !s.options.AllowReserved {
+		return invalid(field, "%q starts with '$', which is reserved; choose another name or set Options.AllowReserved", clip(name))
+	}
+	return nil
+}
+
+func checkText(field, text string, limit int) error {
+	switch {
+	case text == "":
+		return invalid(field, "it is empty; give 1 to %d bytes", limit)
+	case len(text) > limit:
+		return invalid(field, "%d bytes, limit %d; shorten it", len(text), limit)
+	}
+	if c := badCharacter(text); c != "" {
+		return invalid(field, "%s", c)
+	}
+	return nil
+}
+
+// badCharacter says what in a name cannot be stored everywhere: invalid UTF-8
+// and control characters. Everything else is data.
+func badCharacter(s string) string {
+	plain := true
+	for i := range len(s) {
+		plain = plain && ' ' <= s[i] && s[i] < 0x7f
+	}
+	if plain {
+		return ""
+	}
+	if !utf8.ValidString(s) {
+		return "it is not valid UTF-8"
+	}
+	for i, r := range s {
+		if unicode.IsControl(r) {
+			return fmt.Sprintf("control character %U at byte %d; remove it", r, i)
+		}
+	}
+	return ""
+}
+
+// isJSON tells whether a media type is JSON: application/json, or any that ends
+// in +json (RFC 6839). An empty one stands for application/json.
+func isJSON(contentType string) bool {
+	if contentType == "" || contentType == JSONContentType {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (media == JSONContentType || strings.HasSuffix(media, "+json"))
+}
+
+func (s *Store) checkRead(stream string, opts ReadOptions) error {
+	if err := s.checkStream(stream); err != nil {
+		return err
+	}
+	if opts.Before != 0 && opts.After >= opts.Before {
+		return invalid("range", "After %d is not below Before %d", opts.After, opts.Before)
+	}
+	if opts.After > maxVersion || opts.Before > maxVersion {
+		return invalid("range", "a version is beyond the highest one, %d", uint64(maxVersion))
+	}
+	return checkLimit(opts.Limit)
+}
+
+func (s *Store) checkReadAll(opts ReadAllOptions) error {
+	if !opts.Before.IsZero() && !opts.After.Before(opts.Before) {
+		return invalid("range", "After %s is not below Before %s", opts.After, opts.Before)
+	}
+	if err := checkLimit(opts.Limit); err != nil {
+		return err
+	}
+	return s.checkFilter(opts.Filter)
+}
+
+func checkLimit(limit int) error {
+	if limit < 0 {
+		return invalid("limit", "%d is negative; 0 means no limit", limit)
+	}
+	return nil
+}
+
+func (s *Store) checkFilter(f Filter) error {
+	if !s.caps.GlobalOrder.supported {
+		return &UnsupportedError{Feature: "the global order", Reason: s.caps.GlobalOrder.reason}
+	}
+	if f.Category != "" {
+		if err := checkText("filter category", f.Category, s.limits.MaxStreamBytes); err != nil {
+			return err
+		}
+		if strings.Contains(f.Category, "-") {
+			return invalid("filter category", "%q contains '-', which ends a category; use the stream prefix", clip(f.Category))
+		}
+	}
+	if f.StreamPrefix != "" {
+		if err := checkText("filter stream prefix", f.StreamPrefix, s.limits.MaxStreamBytes); err != nil {
+			return err
+		}
+	}
+	for i, t := range f.Types {
+		if err := checkText(fmt.Sprintf("filter types[%d]", i), t, s.limits.MaxTypeBytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}

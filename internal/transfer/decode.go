@@ -1,0 +1,226 @@
+package transfer
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// Record is an event on its way into a store.
+type Record struct {
+	eventstore.Event
+	Stream string
+	// Version is the event's in its stream; 0 means the next one.
+	Version uint64
+	// RecordedAt is kept where the target can; zero means now.
+	RecordedAt time.Time
+	// line is the event's in the file that it came from, position the one in the
+	// store; the other is zero.
+	line     int
+	position eventstore.Position
+}
+
+// from makes a Record of a stored event.
+func from(event eventstore.RecordedEvent) Record {
+	return Record{
+		Event: event.Event, Stream: event.Stream, Version: event.Version,
+		RecordedAt: event.RecordedAt, position: event.Position,
+	}
+}
+
+// place says where the event came from, for errors.
+func (r Record) place() string {
+	if r.line > 0 {
+		return fmt.Sprintf("line %d", r.line)
+	}
+	return fmt.Sprintf("event at version %d of stream %q", r.Version, clip(r.Stream))
+}
+
+// Parser reads lines. It is reusable and not safe for concurrent use.
+type Parser struct {
+	line, metadata scanner
+}
+
+// scanner is a decoder that is used again for each input.
+type scanner struct {
+	input   bytes.Reader
+	decoder *jsontext.Decoder
+}
+
+func (s *scanner) start(text []byte, options jsontext.Options) *jsontext.Decoder {
+	s.input.Reset(text)
+	if s.decoder == nil {
+		s.decoder = jsontext.NewDecoder(&s.input, options)
+	} else {
+		s.decoder.Reset(&s.input, options)
+	}
+	return s.decoder
+}
+
+// NewParser returns a Parser.
+func NewParser() *Parser { return &Parser{} }
+
+// allowDuplicates accepts names that occur twice inside data, which is stored as
+// it is; a line's own names are checked here.
+func allowDuplicates() jsontext.Options { return jsontext.AllowDuplicateNames(true) }
+
+// Parse reads one line, with or without its line break. What CloudEvents calls
+// the subject is the stream. An event of another origin keeps its source and
+// its other attributes as metadata; nothing is dropped but the position, which
+// is the new store's to give.
+func (p *Parser) Parse(line []byte) (Record, error) {
+	a, err := p.attributes(line)
+	if err != nil {
+		return Record{}, err
+	}
+	switch required := a.seen; {
+	case required&seenSpecVersion == 0 || a.specVersion != "1.0":
+		return Record{}, errors.New(`specversion is not "1.0"; give one CloudEvents 1.0 JSON object a line`)
+	case required&seenID == 0:
+		return Record{}, errors.New("id is missing; give a UUID")
+	case required&seenSubject == 0:
+		return Record{}, errors.New("subject is missing; give the stream ID")
+	case required&seenType == 0:
+		return Record{}, errors.New("type is missing; give the event type")
+	}
+	record := a.record
+	if record.ContentType == "" {
+		record.ContentType = eventstore.JSONContentType
+	}
+	if record.Data, err = a.bytes(record.ContentType); err != nil {
+		return Record{}, err
+	}
+	record.Metadata, err = p.allMetadata(&a)
+	return record, err
+}
+
+func (p *Parser) attributes(line []byte) (attributes, error) {
+	var a attributes
+	d := p.line.start(line, allowDuplicates())
+	token, err := d.ReadToken()
+	if err != nil {
+		return a, syntaxError(err)
+	}
+	if token.Kind() != '{' {
+		return a, errors.New("it is not a JSON object; give one CloudEvents 1.0 JSON object a line")
+	}
+	for d.PeekKind() != '}' {
+		if err := a.read(d); err != nil {
+			return a, err
+		}
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return a, syntaxError(err)
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return a, errors.New("something follows the JSON object; give one object a line")
+	}
+	return a, nil
+}
+
+// bytes returns the event's data.
+func (a *attributes) bytes(contentType string) ([]byte, error) {
+	switch {
+	case a.hasData && a.seen&seenBase64 != 0:
+		return nil, errors.New("it has both data and data_base64; give one")
+	case a.seen&seenBase64 != 0:
+		data, err := base64.StdEncoding.Strict().AppendDecode(nil, a.base64)
+		if err != nil {
+			return nil, fmt.Errorf("data_base64: %w", err)
+		}
+		return data, nil
+	case !a.hasData && isJSON(contentType):
+		return nil, errors.New(`data is missing; write "data":null, or name a content type that is not JSON`)
+	case !a.hasData || isJSON(contentType):
+		return a.data, nil
+	}
+	if jsontext.Value(a.data).Kind() != '"' {
+		return nil, fmt.Errorf("data of content type %q is not a JSON string; give a string, or data_base64", clip(contentType))
+	}
+	return unquote(a.data), nil
+}
+
+// allMetadata returns the metadata attribute and, of a foreign event, the
+// attributes that would be lost otherwise.
+func (p *Parser) allMetadata(a *attributes) (map[string]string, error) {
+	metadata, err := p.parseMetadata(a.metadata, a.seen&seenMetadata != 0)
+	if err != nil {
+		return nil, err
+	}
+	if a.seen&seenSource != 0 && !strings.HasPrefix(a.source, sourcePrefix) {
+		if a.extensions == nil {
+			a.extensions = make(map[string]string)
+		}
+		a.extensions["source"] = a.source
+	}
+	for name, value := range a.extensions {
+		if _, twice := metadata[name]; twice {
+			return nil, fmt.Errorf("attribute %q is in the metadata too", clip(name))
+		}
+		if metadata == nil {
+			metadata = make(map[string]string)
+		}
+		metadata[name] = value
+	}
+	return metadata, nil
+}
+
+func (p *Parser) parseMetadata(text []byte, present bool) (map[string]string, error) {
+	if !present {
+		return nil, nil
+	}
+	wrong := errors.New("metadata is not a JSON object of texts, itself as a text")
+	d := p.metadata.start(text, jsontext.AllowDuplicateNames(false))
+	if token, err := d.ReadToken(); err != nil || token.Kind() != '{' {
+		return nil, wrong
+	}
+	metadata := make(map[string]string)
+	for d.PeekKind() == '"' {
+		key, err := d.ReadToken()
+		if err != nil {
+			return nil, wrong
+		}
+		name := key.String()
+		value, err := d.ReadToken()
+		if err != nil || value.Kind() != '"' {
+			return nil, wrong
+		}
+		metadata[name] = value.String()
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil, wrong
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, wrong
+	}
+	return metadata, nil
+}
+
+// syntaxError says what is wrong with a line's JSON, without the parser's
+// package name and without repeating the line.
+func syntaxError(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return fmt.Errorf("the JSON ends early: %w", io.ErrUnexpectedEOF)
+	}
+	var syntactic *jsontext.SyntacticError
+	if errors.As(err, &syntactic) && syntactic.Err != nil {
+		return fmt.Errorf("it is not JSON: %w at byte %d", syntactic.Err, syntactic.ByteOffset+1)
+	}
+	return fmt.Errorf("it is not JSON: %w", err)
+}
+
+// clip shortens untrusted text for a message.
+func clip(s string) string {
+	if len(s) > 64 {
+		return s[:64] + "…"
+	}
+	return s
+}

@@ -1,0 +1,91 @@
+package transfer
+
+import (
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+func TestVerifyNamesTheFirstDifference(t *testing.T) {
+	event := func() eventstore.Event {
+		return eventstore.Event{
+			ID: uuid.MustParse("01890a5d-ac96-774b-bcce-b302099a8057"), Type: "T", Data: []byte(`"x"`),
+			ContentType: "application/json", Metadata: map[string]string{"k": "v"},
+		}
+	}
+	for field, change := range map[string]func(e *eventstore.Event){
+		"id":           func(e *eventstore.Event) { e.ID = uuid.New() },
+		"type":         func(e *eventstore.Event) { e.Type = "U" },
+		"content type": func(e *eventstore.Event) { e.ContentType = "text/plain" },
+		"data":         func(e *eventstore.Event) { e.Data = []byte(`"y"`) },
+		"metadata":     func(e *eventstore.Event) { e.Metadata = map[string]string{"k": "w"} },
+		"event":        nil,
+	} {
+		t.Run(field, func(t *testing.T) {
+			a, b := newStore(t, nil), newStore(t, nil)
+			fill(t, a, 3, 30)
+			fill(t, b, 3, 30)
+			_, err := a.Append(t.Context(), "counter-1", eventstore.Exactly(10), event())
+			require.NoError(t, err)
+			if change != nil {
+				changed := event()
+				change(&changed)
+				_, err = b.Append(t.Context(), "counter-1", eventstore.Exactly(10), changed)
+				require.NoError(t, err)
+			}
+			_, err = b.Append(t.Context(), "later", eventstore.NoStream(), event())
+			require.NoError(t, err)
+
+			report, err := Verify(t.Context(), a, b, nil)
+			require.NoError(t, err)
+			require.False(t, report.Equal())
+			require.Equal(t, 2, report.Differing)
+			require.NotEqual(t, report.A.Digest, report.B.Digest)
+			require.Equal(t, "counter-1", report.First.Stream)
+			require.EqualValues(t, 11, report.First.Version)
+			require.Equal(t, field, report.First.Field)
+			require.NotEqual(t, report.First.A, report.First.B)
+		})
+	}
+}
+
+func TestStoresWithTheSameStreamsInAnotherOrderAreEqual(t *testing.T) {
+	a, b := newStore(t, nil), newStore(t, nil)
+	one := eventstore.Event{ID: uuid.New(), Type: "T", Data: []byte("1")}
+	for _, step := range []struct {
+		store   *eventstore.Store
+		streams []string
+	}{{a, []string{"x", "y"}}, {b, []string{"y", "x"}}} {
+		for _, stream := range step.streams {
+			_, err := step.store.Append(t.Context(), stream, eventstore.NoStream(), one)
+			require.NoError(t, err)
+		}
+	}
+	report, err := Verify(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.True(t, report.Equal())
+	require.Equal(t, report.A, report.B)
+}
+
+func TestMeasureCountsWhatAStoreHolds(t *testing.T) {
+	store := newStore(t, nil)
+	empty, err := Measure(t.Context(), store, nil)
+	require.NoError(t, err)
+	require.Zero(t, empty.Events)
+	fill(t, store, 4, 10)
+	_, err = store.Append(t.Context(), "single", eventstore.NoStream(), eventstore.Event{Type: "T", Data: []byte("{}")})
+	require.NoError(t, err)
+	stats, err := Measure(t.Context(), store, nil)
+	require.NoError(t, err)
+	require.Equal(t, 11, stats.Events)
+	require.Equal(t, 5, stats.Streams)
+	require.Equal(t, "counter-0", stats.Longest)
+	require.EqualValues(t, 3, stats.Version)
+	require.Equal(t, []CategoryStats{
+		{Category: "counter", Streams: 4, Events: 10, Version: 3},
+		{Category: "single", Streams: 1, Events: 1, Version: 1},
+	}, stats.Categories)
+}

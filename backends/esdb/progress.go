@@ -58,6 +58,11 @@ func (b *Backend) load(ctx context.Context, name string) (record, error) {
 // process comes in between. Nil leaves it as it is. A save whose answer was lost
 // is ErrUnavailable: saving again does no harm.
 func (b *Backend) save(ctx context.Context, name string, change func(stored record) (*record, error)) error {
+	turn := b.tails.get(name) // as appends do: those of one process would only refuse each other
+	if err := turn.lock(ctx); err != nil {
+		return err
+	}
+	defer turn.unlock()
 	for range maxRounds {
 		stored, err := b.load(ctx, name)
 		if err != nil {

@@ -31,6 +31,9 @@ func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamReque
 	}
 	opts := client.ReadStreamOptions{Direction: client.Forwards, From: client.Revision(req.After), ResolveLinkTos: b.options.ResolveLinks}
 	count := uint64(req.MaxEvents)
+	if req.After >= math.MaxInt64 {
+		return eventstore.Page{End: true}, nil // the server counts no further
+	}
 	if req.Before != 0 {
 		if req.Before-1 <= req.After {
 			return eventstore.Page{End: true}, nil

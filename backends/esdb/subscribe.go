@@ -26,7 +26,7 @@ func (b *Backend) Subscribe(ctx context.Context, req eventstore.SubscribeRequest
 			return
 		}
 		s := &subscription{
-			b: b, filter: req.Filter, after: req.After, from: req.After,
+			b: b, filter: req.Filter, size: req.PageSize, after: req.After, from: req.After,
 			yield: func(m eventstore.Message) bool { return yield(m, nil) },
 		}
 		if err := s.run(ctx); err != nil {
@@ -41,6 +41,7 @@ func (b *Backend) Subscribe(ctx context.Context, req eventstore.SubscribeRequest
 type subscription struct {
 	b      *Backend
 	filter eventstore.Filter
+	size   eventstore.PageSize
 	yield  func(eventstore.Message) bool
 
 	mu    sync.Mutex
@@ -56,8 +57,14 @@ type subscription struct {
 
 var (
 	errLookAgain = errors.New("a fresh look is due")
+	errStalled   = errors.New("the caller is slow")
 	errStopped   = errors.New("the caller stopped")
 )
+
+// stallAfter is how long the loop's body may take for a message while the
+// server's stream stays open. The client lets the server send up to 16 MiB ahead
+// and cannot be told less, so a slower caller is served by pages instead.
+const stallAfter = 20 * time.Millisecond
 
 func (s *subscription) run(ctx context.Context) error {
 	ctx, cancel := s.b.conn.bound(ctx)
@@ -70,8 +77,42 @@ func (s *subscription) run(ctx context.Context) error {
 		return s.ended(ctx, err)
 	}
 	for {
-		if err := s.session(ctx); !errors.Is(err, errLookAgain) {
+		err := s.session(ctx)
+		if errors.Is(err, errStalled) {
+			err = s.pages(ctx)
+		}
+		if !errors.Is(err, errLookAgain) {
 			return s.ended(ctx, err)
+		}
+	}
+}
+
+// pages serves a slow caller up to the end of the log, with no stream open while
+// the caller works.
+func (s *subscription) pages(ctx context.Context) error {
+	for {
+		page, err := s.b.ReadAll(ctx, eventstore.ReadAllRequest{After: s.after, Filter: s.filter, PageSize: s.size})
+		if err != nil {
+			return err
+		}
+		for _, event := range page.Events {
+			s.advance(event.Position)
+			if !s.yield(eventstore.Message{Kind: eventstore.MessageEvent, Event: event, Position: event.Position}) {
+				return errStopped
+			}
+		}
+		if s.after.Before(page.Next) {
+			s.advance(page.Next)
+			if !s.yield(eventstore.Message{Kind: eventstore.MessageProgress, Position: page.Next}) {
+				return errStopped
+			}
+		}
+		s.from = s.after
+		if page.End {
+			if err := s.reached(s.after); err != nil {
+				return err
+			}
+			return errLookAgain
 		}
 	}
 }
@@ -101,11 +142,13 @@ func (s *subscription) session(ctx context.Context) error {
 	open := func(context.Context, *client.Client) (*client.Subscription, error) {
 		return using.SubscribeToAll(ctx, s.options())
 	}
-	sub, err := do(ctx, s.b.conn, open)
-	if err != nil {
+	var stream stream
+	if stream.sub, err = do(ctx, s.b.conn, open); err != nil {
 		return err
 	}
-	defer func() { _ = sub.Close() }() // it always returns nil
+	defer stream.drop()
+	stalled := time.AfterFunc(time.Hour, stream.drop)
+	defer stalled.Stop()
 	if !s.filter.IsZero() {
 		var watch sync.WaitGroup
 		defer watch.Wait()
@@ -113,9 +156,14 @@ func (s *subscription) session(ctx context.Context) error {
 		watch.Go(func() { s.watch(ctx, cancel) })
 	}
 	for {
+		stalled.Stop()
 		s.waiting.Add(1)
-		message := sub.Recv()
+		message, open := stream.recv()
 		s.waiting.Add(1)
+		if !open {
+			return errStalled
+		}
+		stalled.Reset(stallAfter)
 		switch {
 		case message.EventAppeared != nil:
 			err = s.event(message.EventAppeared.OriginalEvent())
@@ -132,6 +180,39 @@ func (s *subscription) session(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// stream is a subscription of the client that can be dropped while the caller
+// works: what the server has sent ahead goes with it.
+type stream struct {
+	mu  sync.Mutex
+	sub *client.Subscription
+}
+
+// recv returns the next message, and false where the stream was dropped.
+func (s *stream) recv() (*client.SubscriptionEvent, bool) {
+	s.mu.Lock()
+	sub := s.sub
+	s.mu.Unlock()
+	if sub == nil {
+		return nil, false
+	}
+	message := sub.Recv()
+	if message.SubscriptionDropped != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return message, s.sub != nil
+	}
+	return message, true
+}
+
+func (s *stream) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sub != nil {
+		_ = s.sub.Close() // it always returns nil
+		s.sub = nil
 	}
 }
 

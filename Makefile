@@ -33,15 +33,20 @@ help: ## list the targets
 .PHONY: test
 test: $(GOTESTSUM) ## run every test of every module, race detector on, and count the skips
 	@$(if $(HAVE_CC),,echo 'warning: no C compiler found: the race detector is OFF' >&2)
-	@rm -rf .cache/test && mkdir -p .cache/test
+	@rm -rf .cache/test && mkdir -p .cache/test/reports
 	@status=0; n=0; \
 	for module in $(MODULES); do \
 	  n=$$((n + 1)); \
 	  echo "== go test $(RACE) in $$module"; \
-	  (cd "$$module" && $(GOTESTSUM) --format pkgname --jsonfile "$(CURDIR)/.cache/test/$$n.json" -- $(RACE) -timeout $(TEST_TIMEOUT) ./...) || status=1; \
+	  (cd "$$module" && SWITCHYARD_REPORTS="$(CURDIR)/.cache/test/reports" $(GOTESTSUM) --format pkgname --jsonfile "$(CURDIR)/.cache/test/$$n.json" -- -count=1 $(RACE) -timeout $(TEST_TIMEOUT) ./...) || status=1; \
 	done; \
+	go run ./internal/promisetable README.md .cache/test/reports/*.json || status=1; \
 	go run ./internal/testgate -allow .ci/allowed-skips .cache/test/*.json || status=1; \
 	exit $$status
+
+.PHONY: promises
+promises: ## write the README's table of promises from the reports of the last make test
+	go run ./internal/promisetable -write README.md .cache/test/reports/*.json
 
 .PHONY: race
 race: ## run some tests under the race detector: make race PKG=./eventstore RUN=TestAppend

@@ -124,7 +124,7 @@ func TestADriversErrorIsShownWithoutThePassword(t *testing.T) {
 		require.NotContains(t, shown.Error(), secret)
 	}
 	require.Contains(t, shown.Error(), "refused")
-	require.True(t, errors.Is(shown, driver), "the driver's error is still reachable")
+	require.ErrorIs(t, shown, driver, "the driver's error is still reachable")
 
 	plain := errors.New("connection refused")
 	require.Contains(t, openError(raw, u, plain).Error(), "connection refused")

@@ -5,7 +5,9 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/switchyard-dev/switchyard/backends/esdb"
 	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -39,6 +41,7 @@ func isolateMemory(_ context.Context, u *url.URL) (*Isolated, error) {
 	return &Isolated{
 		Open:     handle(nil),
 		OpenDeaf: handle(&memory.Options{NoHints: true, Poll: deafPoll}),
+		OneLock:  "one lock is held from taking a position until the event is visible",
 		Remove:   func(context.Context) error { return nil },
 	}, nil
 }
@@ -63,7 +66,53 @@ func isolateSQLite(_ context.Context, u *url.URL) (*Isolated, error) {
 		OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) {
 			return opened(sqlite.Open(ctx, path, &sqlite.Options{NoHints: true, Poll: deafPoll}))
 		},
-		Remove: func(context.Context) error { return remove() },
+		OneLock: "a writer holds the file's only write lock from taking a position until its commit",
+		Remove:  func(context.Context) error { return remove() },
+	}, nil
+}
+
+func openPostgres(ctx context.Context, u *url.URL) (eventstore.Backend, error) {
+	return opened(postgres.OpenURL(ctx, u))
+}
+
+func isolatePostgres(_ context.Context, u *url.URL) (*Isolated, error) {
+	fresh, remove, err := postgres.Beside(u)
+	if err != nil {
+		return nil, err
+	}
+	deaf := *fresh
+	values := deaf.Query()
+	values.Set("listen", "off")
+	values.Set("hints", "off")
+	values.Set("poll", deafPoll.String())
+	deaf.RawQuery = values.Encode()
+	return &Isolated{
+		Open:     func(ctx context.Context) (eventstore.Backend, error) { return openPostgres(ctx, fresh) },
+		OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) { return openPostgres(ctx, &deaf) },
+		OneLock:  "a writer takes its positions under the store's lock; what a transaction of the caller's may do is tested beside the backend",
+		Remove:   remove,
+	}, nil
+}
+
+func openESDB(ctx context.Context, u *url.URL) (eventstore.Backend, error) {
+	return opened(esdb.OpenURL(ctx, u))
+}
+
+func isolateESDB(_ context.Context, u *url.URL) (*Isolated, error) {
+	fresh, remove, err := esdb.Beside(u)
+	if err != nil {
+		return nil, err
+	}
+	deaf := *fresh
+	values := deaf.Query()
+	values.Set("push", "off")
+	values.Set("poll", deafPoll.String())
+	deaf.RawQuery = values.Encode()
+	return &Isolated{
+		Open:     func(ctx context.Context) (eventstore.Backend, error) { return openESDB(ctx, fresh) },
+		OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) { return openESDB(ctx, &deaf) },
+		OneLock:  "the server has one writer, which takes positions and makes them visible in their order",
+		Remove:   remove,
 	}, nil
 }
 

@@ -17,6 +17,8 @@ type Check struct {
 	// Core checks have no switch: they cannot be waived, and one that has to be
 	// skipped fails.
 	Core bool
+	// Alone checks measure the process, so that nothing else may run in it.
+	Alone bool
 	// Needs names the hook without which the check skips; empty needs none.
 	Needs Hook
 	// Requires picks the capability that Run relies on; nil relies on none.
@@ -45,6 +47,8 @@ func Checks() []Check {
 	var all []Check
 	for _, group := range [][]Check{
 		appendChecks(),
+		acknowledgedChecks(),
+		bytesChecks(),
 		expectationChecks(),
 		idempotencyChecks(),
 		concurrencyChecks(),

@@ -15,12 +15,13 @@ import (
 type DifferentialOptions struct {
 	// Seed makes the list of operations: the same seed makes the same list.
 	Seed uint64
-	// Operations is the length of the list; 0 means 400.
+	// Operations is the length of the list, at most 20,000; 0 means 400.
 	Operations int
 }
 
 const (
 	defaultOperations = 400
+	maxOperations     = 20_000
 	maxShrinkRuns     = 60
 )
 
@@ -61,7 +62,7 @@ func Differential(ctx context.Context, reference, subject Harness, opts *Differe
 	if opts != nil {
 		d.seed = opts.Seed
 		if opts.Operations > 0 {
-			d.operations = opts.Operations
+			d.operations = min(opts.Operations, maxOperations)
 		}
 	}
 	shared, err := d.shared(ctx)

@@ -95,7 +95,7 @@ func expectEvents(ctx context.Context, store *eventstore.Store, stream string, e
 		return err
 	}
 	for i, got := range stored {
-		if i == len(events) {
+		if i >= len(events) {
 			return unexpected(fmt.Sprintf("stream %q", stream), fmt.Sprintf("%d events", len(events)), fmt.Sprintf("%d: the first one too many is %s", len(stored), describe(got.Event)))
 		}
 		if err := expectEvent(got, stream, uint64(i)+1, events[i]); err != nil {

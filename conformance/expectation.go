@@ -84,14 +84,17 @@ func expectRow(ctx context.Context, env *Env, store *eventstore.Store, expected 
 	what := fmt.Sprintf("expecting %s of a stream at version %d", expected, current)
 	want := current
 	result, err := store.Append(ctx, stream, expected, env.Events(2)...)
-	if !allowed {
+	switch {
+	case !allowed:
 		err = expectConflict(what, err, stream, expected, current)
-	} else if err == nil {
+	case err != nil:
+		err = unexpected(what, "no error", err)
+	default:
 		want += 2
 		err = expectResult(what, result, current+1, want)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return err
 	}
 	version, err := env.Store.StreamVersion(ctx, stream)
 	if err == nil && version != want {

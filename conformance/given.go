@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -61,6 +62,21 @@ func expectAppended(all, appended []eventstore.RecordedEvent) error {
 		}
 	}
 	return expectIncreasing("ReadAll", all)
+}
+
+// collectAtMost is collect for a read that a broken backend may never end: it
+// stops after n events, one more than there can be.
+func collectAtMost(n int, seq iter.Seq2[eventstore.RecordedEvent, error]) ([]eventstore.RecordedEvent, error) {
+	var all []eventstore.RecordedEvent
+	for event, err := range seq {
+		if err != nil {
+			return all, err
+		}
+		if all = append(all, event); len(all) == n {
+			break
+		}
+	}
+	return all, nil
 }
 
 // expectIncreasing returns an error unless the positions rise strictly from above zero.

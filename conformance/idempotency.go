@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/google/uuid"
-
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -52,11 +50,6 @@ func idempotencyChecks() []Check {
 		{
 			Name: "idempotency/another-stream-is-another-event", Promise: 6, Core: true,
 			Sentence: "The same ID in another stream is another event.", Run: sameIDElsewhere,
-		},
-		{
-			Name: "idempotency/store-settles-unknown-outcomes", Promise: 8, Core: true,
-			Sentence: "After an unknown outcome the Store appends the same events again and promise 5 makes that exact.",
-			Run:      storeSettles,
 		},
 	}
 	for _, racers := range []int{2, 8, 32} {
@@ -376,56 +369,4 @@ func sameIDElsewhere(ctx context.Context, env *Env) error {
 		}
 	}
 	return nil
-}
-
-// unreliable loses the answer of every other append, after or before it was made.
-type unreliable struct {
-	eventstore.Backend
-	calls atomic.Int64
-}
-
-func (u *unreliable) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
-	lost := fmt.Errorf("%w: the answer was lost", eventstore.ErrUnknownOutcome)
-	switch u.calls.Add(1) % 4 {
-	case 1: // written, but nobody hears of it
-		if _, err := u.Backend.Append(ctx, req); err != nil {
-			return nil, err
-		}
-		return nil, lost
-	case 3: // not written
-		return nil, lost
-	}
-	return u.Backend.Append(ctx, req)
-}
-
-func (u *unreliable) Close() error { return nil } // the fixture's backend stays open
-
-func storeSettles(ctx context.Context, env *Env) error {
-	store, err := env.Over(&unreliable{Backend: env.Fixture.Backend}, eventstore.Options{RetryFor: grace})
-	if err != nil {
-		return err
-	}
-	stream := env.Stream("order")
-	var all []eventstore.Event
-	for version := uint64(0); version < 12; version += 2 {
-		events := env.Events(2)
-		events[1].ID = uuid.Nil // the Store's own ID must serve as well
-		result, err := store.Append(ctx, stream, eventstore.Exactly(version), events...)
-		if err != nil {
-			return fmt.Errorf("an append whose first answer was lost: %w", err)
-		}
-		if stored := version%4 == 0; result.FirstVersion != version+1 || result.Version != version+2 || result.Duplicate != stored {
-			return unexpected("an append whose first answer was lost", fmt.Sprintf("versions %d and %d, Duplicate %t", version+1, version+2, stored), result)
-		}
-		stored, err := collect(env.Store.ReadStream(ctx, stream, eventstore.ReadOptions{After: version + 1}))
-		if err != nil {
-			return err
-		}
-		if len(stored) != 1 {
-			return unexpected("events after the first of an append of two", 1, len(stored))
-		}
-		events[1].ID = stored[0].ID
-		all = append(all, events...)
-	}
-	return expectEvents(ctx, env.Store, stream, all...)
 }

@@ -54,7 +54,7 @@ func listen(ctx context.Context, env *Env, store *eventstore.Store, opts eventst
 		l.mu.Unlock()
 	}()
 	env.OnClose(func() error {
-		l.stop()
+		_ = l.stop() // the check has asked for the error where it matters
 		return nil
 	})
 	return l

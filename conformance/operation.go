@@ -148,8 +148,17 @@ func (g *generator) condition() condition {
 	})
 }
 
+// stream is one of a few, which grow, or now and then one that nobody has used.
+func (g *generator) stream() string {
+	if g.IntN(8) == 0 {
+		g.sequence++
+		return fmt.Sprintf("Fresh-%d", g.sequence)
+	}
+	return pick(g, g.streams)
+}
+
 func (g *generator) append() operation {
-	stream := pick(g, g.streams)
+	stream := g.stream()
 	part := eventstore.StreamAppend{Stream: stream, Events: g.events(stream)}
 	if g.recordTime && g.IntN(4) == 0 {
 		part.RecordedAt = time.Unix(1_000_000_000+int64(g.IntN(1e9)), int64(g.IntN(1e9))).UTC().Truncate(g.precision)
@@ -232,7 +241,7 @@ func (g *generator) reuse() operation {
 func (g *generator) appendStreams() operation {
 	var parts []eventstore.StreamAppend
 	for range 2 + g.IntN(2) {
-		stream := pick(g, g.streams)
+		stream := g.stream()
 		events := g.events(stream)
 		if g.IntN(4) == 0 {
 			events = g.recent(stream)

@@ -200,7 +200,7 @@ func streamBounds(ctx context.Context, env *Env) error {
 			for _, limit := range []int{0, 1, n, n + 1} {
 				for _, backward := range []bool{false, true} {
 					opts := eventstore.ReadOptions{After: after, Before: before, Limit: limit, Backward: backward}
-					got, err := collect(env.Store.ReadStream(ctx, stream, opts))
+					got, err := collectAtMost(n+1, env.Store.ReadStream(ctx, stream, opts))
 					inside := func(e eventstore.RecordedEvent) bool {
 						return e.Version > after && (before == 0 || e.Version < before)
 					}
@@ -230,7 +230,7 @@ func allBounds(ctx context.Context, env *Env) error {
 			for _, limit := range []int{0, 1, len(all), len(all) + 1} {
 				for _, backward := range []bool{false, true} {
 					opts := eventstore.ReadAllOptions{After: after, Before: before, Limit: limit, Backward: backward}
-					got, err := collect(env.Store.ReadAll(ctx, opts))
+					got, err := collectAtMost(len(all)+1, env.Store.ReadAll(ctx, opts))
 					inside := func(e eventstore.RecordedEvent) bool {
 						return after.Before(e.Position) && (before.IsZero() || e.Position.Before(before))
 					}
@@ -291,7 +291,7 @@ func backwardStream(ctx context.Context, env *Env) error {
 		if err != nil {
 			return err
 		}
-		got, err := collect(store.ReadStream(ctx, all[0].Stream, eventstore.ReadOptions{Backward: true}))
+		got, err := collectAtMost(len(all)+1, store.ReadStream(ctx, all[0].Stream, eventstore.ReadOptions{Backward: true}))
 		if err != nil {
 			return err
 		}
@@ -313,7 +313,7 @@ func backwardAll(ctx context.Context, env *Env) error {
 		if err != nil {
 			return err
 		}
-		got, err := collect(store.ReadAll(ctx, eventstore.ReadAllOptions{Backward: true}))
+		got, err := collectAtMost(len(all)+1, store.ReadAll(ctx, eventstore.ReadAllOptions{Backward: true}))
 		if err != nil {
 			return err
 		}
@@ -336,14 +336,14 @@ func anyPageSize(ctx context.Context, env *Env) error {
 		if err != nil {
 			return err
 		}
-		got, err := collect(store.ReadAll(ctx, eventstore.ReadAllOptions{}))
+		got, err := collectAtMost(len(all)+1, store.ReadAll(ctx, eventstore.ReadAllOptions{}))
 		if err != nil {
 			return err
 		}
 		if err := expectSame(fmt.Sprintf("ReadAll in pages of %d", size), all, got); err != nil {
 			return err
 		}
-		got, err = collect(store.ReadStream(ctx, stream, eventstore.ReadOptions{}))
+		got, err = collectAtMost(len(all)+1, store.ReadStream(ctx, stream, eventstore.ReadOptions{}))
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -21,7 +23,8 @@ const (
 	// Skipped: a hook is missing, or the server cannot be brought into the state
 	// that the check needs. The reason is in the result.
 	Skipped Status = "skipped"
-	// Unsupported: the backend declares that it cannot do this, and refuses the
+	// Unsupported: the backend declares that it cannot do this, or that the state
+	// which the check brings about cannot exist, and says why; and it refuses the
 	// call where there is one.
 	Unsupported Status = "unsupported"
 	// Waived: the check failed, and the harness names the issue that says why.
@@ -51,8 +54,8 @@ type Result struct {
 
 // explain is what a person needs to act on a failed or waived result.
 func (r Result) explain() string {
-	return fmt.Sprintf("promise %d: %s\nfailure:   %s\nseed:      %d\nrerun:     %s",
-		r.Promise, r.Sentence, strings.ReplaceAll(r.Failure, "\n", "\n           "), r.Seed, r.Rerun)
+	return printable(fmt.Sprintf("promise %d: %s\nfailure:   %s\nseed:      %d\nrerun:     %s",
+		r.Promise, r.Sentence, strings.ReplaceAll(r.Failure, "\n", "\n           "), r.Seed, r.Rerun))
 }
 
 // Report is what came of a run of the suite.
@@ -90,7 +93,7 @@ func (r Report) Summary() string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}
 	}
-	return fmt.Sprintf("%s: %d checks: %s, in %s", r.Backend, len(r.Results), strings.Join(parts, ", "), r.Duration.Round(time.Millisecond))
+	return fmt.Sprintf("%s: %d checks: %s, in %s", printable(r.Backend), len(r.Results), strings.Join(parts, ", "), r.Duration.Round(time.Millisecond))
 }
 
 // WriteText writes a report for people: a line for each check, everything about
@@ -100,7 +103,7 @@ func (r Report) WriteText(w io.Writer) error {
 	for _, result := range r.Results {
 		fmt.Fprintf(&b, "%-11s %s", result.Status, result.Check)
 		if result.Reason != "" {
-			fmt.Fprintf(&b, " (%s)", result.Reason)
+			fmt.Fprintf(&b, " (%s)", printable(result.Reason))
 		}
 		b.WriteByte('\n')
 		if result.Failure != "" {
@@ -176,6 +179,17 @@ func (r Report) Promises() []PromiseResult {
 		}
 	}
 	return sums
+}
+
+// printable replaces what a terminal would obey and XML 1.0 cannot hold: a
+// failure quotes whatever bytes a backend returned.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || (!unicode.IsControl(r) && r != 0xfffe && r != 0xffff) {
+			return r
+		}
+		return utf8.RuneError
+	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
 }
 
 func writeString(w io.Writer, s string) error {

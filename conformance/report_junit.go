@@ -4,9 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
-	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // The part of JUnit's XML that build servers agree on.
@@ -50,7 +48,7 @@ func (r Report) WriteJUnit(w io.Writer) error {
 		switch result.Status {
 		case Passed:
 		case Failed:
-			c.Failure = &junitMessage{Message: printable(result.Sentence), Text: printable(result.explain())}
+			c.Failure = &junitMessage{Message: printable(result.Sentence), Text: result.explain()}
 		case Skipped, Unsupported, Waived:
 			c.Skipped = &junitMessage{Message: printable(fmt.Sprintf("%s: %s", result.Status, result.Reason))}
 		}
@@ -64,14 +62,3 @@ func (r Report) WriteJUnit(w io.Writer) error {
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }
-
-// printable replaces what XML 1.0 cannot hold: a failure quotes whatever bytes a
-// backend returned.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || (r >= ' ' && r != 0xfffe && r != 0xffff) {
-			return r
-		}
-		return utf8.RuneError
-	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
-}

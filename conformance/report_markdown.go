@@ -62,7 +62,7 @@ func promiseTable(b *strings.Builder, reports []Report) {
 	}
 }
 
-// cell keeps text inside one cell of a Markdown table.
+// cell keeps text inside one cell of a Markdown table, and text.
 func cell(s string) string {
-	return strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ").Replace(s)
+	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(printable(s))
 }

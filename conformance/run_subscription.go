@@ -150,7 +150,7 @@ func (s *checkpointSpy) Save(ctx context.Context, c eventstore.Checkpoint) error
 	if err := s.Checkpoints.Save(ctx, c); err != nil {
 		return err
 	}
-	stored, ok, err := s.Checkpoints.Load(ctx, c.Name)
+	stored, ok, err := s.Load(ctx, c.Name)
 	if err != nil {
 		return err
 	}

@@ -171,7 +171,7 @@ func snapshotConcurrent(ctx context.Context, env *Env) error {
 			return err
 		}
 		of := func(version uint64) eventstore.Snapshot {
-			return eventstore.Snapshot{Stream: stream, Type: "State", Version: version, SchemaVersion: int(version), Data: bytes.Repeat([]byte{byte(version)}, 100)} //nolint:gosec // below 49
+			return eventstore.Snapshot{Stream: stream, Type: "State", Version: version, SchemaVersion: int(version), Data: bytes.Repeat([]byte{byte(version)}, 100)}
 		}
 		err := race(racers, func(i int) error {
 			for version := uint64(i%4) + 1; version <= versions; version += 4 {

@@ -225,7 +225,7 @@ func seesOtherHandles(ctx context.Context, env *Env) error {
 // subscription through reader delivers each event in time.
 func deliversWithin(ctx context.Context, env *Env, reader, writer *eventstore.Store, limit time.Duration, n int) error {
 	l := listen(ctx, env, reader, eventstore.SubscribeOptions{})
-	defer l.stop()
+	defer func() { _ = l.stop() }()
 	if err := l.waitCaughtUp(ctx); err != nil {
 		return err
 	}

@@ -1,12 +1,21 @@
 package conformance
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 )
+
+// ReportsVariable is the environment variable that names an existing folder into
+// which [Run] writes its report as JSON, named for the harness.
+const ReportsVariable = "SWITCHYARD_REPORTS"
 
 // SeedVariable is the environment variable from which [Run] takes its seed.
 const SeedVariable = "SWITCHYARD_SEED"
@@ -24,8 +33,8 @@ func Run(t *testing.T, h Harness) {
 		opts.Seed = seed
 	}
 	opts.Rerun = func(check string, seed uint64) string {
-		pattern := "^" + strings.ReplaceAll(t.Name()+"/"+check, "/", "$/^") + "$"
-		return fmt.Sprintf("%s=%d go test -run '%s' .", SeedVariable, seed, pattern)
+		pattern := "^" + strings.ReplaceAll(regexp.QuoteMeta(t.Name()+"/"+check), "/", "$/^") + "$"
+		return fmt.Sprintf("%s=%d go test -run '%s' %s", SeedVariable, seed, pattern, testedPackage())
 	}
 	checks, err := choose(Checks(), h, &opts)
 	if err != nil {
@@ -51,4 +60,38 @@ func Run(t *testing.T, h Harness) {
 		})
 	}
 	t.Log(report.Summary())
+	if dir := os.Getenv(ReportsVariable); dir != "" && len(report.Results) == len(checks) {
+		if err := report.writeFile(dir); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func (r Report) writeFile(dir string) (err error) {
+	name := strings.Map(func(c rune) rune {
+		if unicode.IsLetter(c) || unicode.IsDigit(c) {
+			return c
+		}
+		return '-'
+	}, r.Backend)
+	file, err := os.Create(filepath.Join(dir, name+".json"))
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return r.WriteJSON(file)
+}
+
+// testedPackage is the path of the package whose test is running; "." where the
+// binary does not know it.
+func testedPackage() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "."
+	}
+	path, ok := strings.CutSuffix(info.Path, ".test")
+	if !ok {
+		return "."
+	}
+	return path
 }

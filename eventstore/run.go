@@ -115,15 +115,17 @@ func (s *Store) run(ctx context.Context, sub Subscription) error {
 	if err != nil {
 		return err
 	}
-	after := sub.After
-	if checkpoint, ok, err := s.loadCheckpoint(ctx, sub.Checkpoints, sub.Name); err != nil {
+	checkpoint, ok, err := s.loadCheckpoint(ctx, sub.Checkpoints, sub.Name)
+	if err != nil {
 		return err
-	} else if ok {
+	}
+	after := sub.After
+	if ok {
 		after = checkpoint.Position
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	progress := startProgress(ctx, s, sub, info.ID, cancel)
+	progress := startProgress(ctx, s, sub, info.ID, checkpoint.Position, cancel)
 	err = s.handleAll(ctx, sub, after, progress)
 	if unsaved := progress.finish(ctx); unsaved != nil {
 		return unsaved
@@ -282,8 +284,8 @@ type progress struct {
 
 const lastSaveTimeout = 5 * time.Second
 
-func startProgress(ctx context.Context, s *Store, sub Subscription, id uuid.UUID, stop context.CancelFunc) *progress {
-	p := &progress{store: s, sub: sub, id: id, stop: stop, full: make(chan struct{}, 1), done: make(chan struct{})}
+func startProgress(ctx context.Context, s *Store, sub Subscription, id uuid.UUID, saved Position, stop context.CancelFunc) *progress {
+	p := &progress{store: s, sub: sub, id: id, saved: saved, stop: stop, full: make(chan struct{}, 1), done: make(chan struct{})}
 	go p.loop(ctx)
 	return p
 }

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 	parts := map[string]func(context.Context, *eventstore.Store, string) error{
 		"append": childAppends,
 		"race":   childRaces,
+		"commit": childCommits,
 	}
 	part := os.Getenv(childVariable)
 	if part == "" {

@@ -58,11 +58,11 @@ func (m *machine) fixture(ctx context.Context) (*conformance.Fixture, error) {
 		return nil, err
 	}
 	return &conformance.Fixture{
-		Backend:          first,
-		OpenAgain:        open(&sqlite.Options{Poll: poll}),
-		OpenDeaf:         open(&sqlite.Options{Poll: poll, NoHints: true}),
-		Restart:          m.crash,
-		HoldWriterReason: "a SQLite transaction takes positions only while it holds the file's one write lock, so no other writer can pass it",
-		Remove:           func(context.Context) error { return os.RemoveAll(filepath.Dir(m.path)) },
+		Backend:    first,
+		OpenAgain:  open(&sqlite.Options{Poll: poll}),
+		OpenDeaf:   open(&sqlite.Options{Poll: poll, NoHints: true}),
+		Restart:    m.crash,
+		HoldWriter: m.holdWriter,
+		Remove:     func(context.Context) error { return os.RemoveAll(filepath.Dir(m.path)) },
 	}, nil
 }

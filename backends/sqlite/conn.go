@@ -203,9 +203,11 @@ func (c *conn) transaction(ctx context.Context, patience time.Duration, change f
 	return nil
 }
 
-// rollback ends the transaction after an error and returns the error. SQLite
-// ends it by itself after some errors; the failure of ROLLBACK says no more.
+// rollback ends the transaction after an error, which it returns. SQLite may have
+// ended it by itself; then ROLLBACK's own error comes along.
 func (c *conn) rollback(cause error) error {
-	_, _ = c.exec("ROLLBACK")
+	if _, err := c.exec("ROLLBACK"); err != nil {
+		return errors.Join(cause, fmt.Errorf("rollback: %w", err))
+	}
 	return cause
 }

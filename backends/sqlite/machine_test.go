@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -54,25 +56,75 @@ func (m *machine) open(ctx context.Context, opts *sqlite.Options) (eventstore.Ba
 func (m *machine) crash(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	db, err := sql.Open("sqlite", "file:"+m.path+"?_pragma=busy_timeout(10000)")
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	conn, err := db.Conn(ctx)
+	conn, err := m.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return err
-	}
 	before := m.path
 	close(m.off)
 	m.boot()
-	err = errors.Join(copyFile(before, m.path), copyFile(before+"-wal", m.path+"-wal"))
-	_, ended := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-	return errors.Join(err, ended)
+	return errors.Join(copyFile(before, m.path), copyFile(before+"-wal", m.path+"-wal"))
+}
+
+// holdWriter appends to a new stream with its own transaction, which has its
+// positions and is not committed until release.
+func (m *machine) holdWriter(ctx context.Context, part eventstore.StreamAppend) (release func() (eventstore.AppendResult, error), err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	conn, err := m.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	result := eventstore.AppendResult{FirstVersion: 1}
+	for _, event := range part.Events {
+		result.Version++
+		metadata, err := json.Marshal(event.Metadata)
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		inserted, err := conn.ExecContext(ctx, `INSERT INTO events (stream, version, id, type, content_type, data, metadata, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			part.Stream, result.Version, event.ID[:], event.Type, event.ContentType, event.Data, string(metadata), time.Now().UnixMicro())
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		position, err := inserted.LastInsertId()
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		result.Position = eventstore.NewPosition(uint64(position), 0)
+	}
+	return func() (eventstore.AppendResult, error) {
+		_, err := conn.ExecContext(context.WithoutCancel(ctx), "COMMIT")
+		return result, errors.Join(err, conn.Close())
+	}, nil
+}
+
+// lock takes the file's write lock on a connection of its own.
+func (m *machine) lock(ctx context.Context) (*lockedConn, error) {
+	db, err := sql.Open("sqlite", "file:"+m.path+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	c := &lockedConn{conn, db}
+	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// lockedConn is a connection in a transaction. Closing it rolls back.
+type lockedConn struct {
+	*sql.Conn
+	db *sql.DB
+}
+
+func (c *lockedConn) Close() error {
+	return errors.Join(c.Conn.Close(), c.db.Close())
 }
 
 func copyFile(from, to string) error {

@@ -33,7 +33,7 @@ const (
 
 // A filtered page looks at so many positions at most, so that a rare match
 // neither takes long nor keeps a done context waiting.
-const scanAtOnce = 16384
+const scanAtOnce = 4096
 
 // A read looks at its context again after so many rows.
 const rowsBetweenChecks = 64
@@ -171,16 +171,16 @@ func readPage(ctx context.Context, c *conn, size eventstore.PageSize, query stri
 		} else if err != nil {
 			return nil, false, err
 		}
-		event, err := decodeEvent(row[:])
-		if err != nil {
-			return nil, false, err
-		}
-		bytes += event.Size()
 		if len(events) == fewEvents {
 			// Many have few; who has more most often has a full page.
 			events = slices.Grow(events, min(size.MaxEvents-fewEvents, maxRoom))
 		}
-		events = append(events, event)
+		events = append(events, eventstore.RecordedEvent{})
+		event := &events[len(events)-1]
+		if err := decodeEvent(row[:], event); err != nil {
+			return nil, false, err
+		}
+		bytes += event.Size()
 	}
 	return events, true, nil
 }

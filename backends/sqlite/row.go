@@ -15,10 +15,9 @@ const columns = `position, stream, version, id, type, content_type, data, metada
 
 const columnCount = 9
 
-// decodeEvent makes an event of a row. The driver copies text and blobs, so the
-// event's memory is its own.
-func decodeEvent(row []driver.Value) (eventstore.RecordedEvent, error) {
-	var event eventstore.RecordedEvent
+// decodeEvent fills in an event from a row. The driver copies text and blobs, so
+// the event's memory is its own.
+func decodeEvent(row []driver.Value, event *eventstore.RecordedEvent) (err error) {
 	position, ok1 := row[0].(int64)
 	stream, ok2 := row[1].(string)
 	version, ok3 := row[2].(int64)
@@ -29,7 +28,7 @@ func decodeEvent(row []driver.Value) (eventstore.RecordedEvent, error) {
 	metadata, ok8 := row[7].(string)
 	at, ok9 := row[8].(int64)
 	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || !(ok8 || row[7] == nil) || !ok9 || len(id) != len(event.ID) {
-		return event, fmt.Errorf("the row at position %v is not an event; restore the file from a backup", row[0])
+		return fmt.Errorf("the row at position %v is not an event; restore the file from a backup", row[0])
 	}
 	event.Position = positionOf(position)
 	event.Stream = stream
@@ -40,12 +39,11 @@ func decodeEvent(row []driver.Value) (eventstore.RecordedEvent, error) {
 	event.Data = data
 	event.RecordedAt = time.UnixMicro(at).UTC()
 	if ok8 {
-		var err error
 		if event.Metadata, err = decodeMetadata(metadata); err != nil {
-			return event, fmt.Errorf("the metadata at position %d: %w", position, err)
+			return fmt.Errorf("the metadata at position %d: %w", position, err)
 		}
 	}
-	return event, nil
+	return nil
 }
 
 func positionOf(rowID int64) eventstore.Position {

@@ -47,8 +47,12 @@ func (w *writer) transaction(ctx context.Context, op string, change func(*conn) 
 	}
 	err := w.conn.transaction(ctx, w.busyTimeout, func() error { return change(w.conn) })
 	if err != nil {
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		w.versions = nil
+		switch {
+		case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 			return err // it was not begun
+		case err == errMetAgain: //nolint:errorlint // wrapped, it would mean that the rollback failed too
+			return err
 		}
 		// SQLite may have rolled back by itself, or ROLLBACK may have failed:
 		// whatever state the connection is in, it ends here.

@@ -41,7 +41,7 @@ func short(d time.Duration) string {
 	if d == 0 {
 		return "–"
 	}
-	return d.Round(10 * time.Microsecond).String()
+	return d.Round(time.Microsecond).String()
 }
 
 // WriteJSON writes the results as one indented JSON array.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
 // attributes are a line's values while it is read.
@@ -150,6 +152,9 @@ func (a *attributes) set(bit uint16, text []byte) (err error) {
 		if err != nil || a.record.Version == 0 {
 			return fmt.Errorf("version %q is not a number from 1", clip(string(text)))
 		}
+	case seenPosition:
+		// It is of use to a later export into the same file alone.
+		a.record.position, _ = eventstore.ParsePosition(string(text))
 	case seenMetadata:
 		a.metadata = bytes.Clone(text)
 	case seenBase64:
@@ -161,10 +166,11 @@ func (a *attributes) set(bit uint16, text []byte) (err error) {
 // extend keeps an attribute that this format does not know.
 func (a *attributes) extend(name string, value jsontext.Value) error {
 	switch value.Kind() {
-	case 'n':
+	case jsontext.KindNull:
 		return nil // an attribute that is null counts as absent
-	case '{', '[':
+	case jsontext.KindBeginObject, jsontext.KindBeginArray:
 		return fmt.Errorf("attribute %q is an object or a list, which CloudEvents does not allow", clip(name))
+	default:
 	}
 	if _, twice := a.extensions[name]; twice {
 		return fmt.Errorf("attribute %q occurs twice", clip(name))

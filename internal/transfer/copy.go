@@ -13,10 +13,10 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// ErrForeign: the target of a copy holds an event that is not the source's.
+// ErrForeign says that the target of a copy holds an event that is not the source's.
 var ErrForeign = errors.New("foreign event in the target")
 
-// ErrSameStore: source and target of a copy are one store.
+// ErrSameStore says that source and target of a copy are one store.
 var ErrSameStore = errors.New("source and target are the same store")
 
 // ForeignError names an event of a copy's target that is not the source's event

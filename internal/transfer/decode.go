@@ -26,6 +26,7 @@ type Record struct {
 	// store; the other is zero.
 	line     int
 	position eventstore.Position
+	source   string
 }
 
 // from makes a Record of a stored event.
@@ -92,6 +93,7 @@ func (p *Parser) Parse(line []byte) (Record, error) {
 		return Record{}, errors.New("type is missing; give the event type")
 	}
 	record := a.record
+	record.source = a.source
 	if record.ContentType == "" {
 		record.ContentType = eventstore.JSONContentType
 	}

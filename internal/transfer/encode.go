@@ -46,7 +46,7 @@ func Source(store uuid.UUID) string { return sourcePrefix + store.String() }
 // break, to b. The line holds no control character and no bidirectional
 // override, so it is safe on a terminal.
 func AppendLine(b []byte, source string, event eventstore.RecordedEvent) []byte {
-	b = append(b, `{"specversion":"1.0","id":"`...)
+	b = append(b, lineStart...)
 	b = append(b, event.ID.String()...)
 	b = append(b, '"')
 	b = appendField(b, "source", source)

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"io"
+	"iter"
 	"sync/atomic"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -36,10 +37,22 @@ type ImportOptions struct {
 // with every line before it stored; the store's errors; the context's.
 func Import(ctx context.Context, to *eventstore.Store, r io.Reader, opts *ImportOptions) (Result, error) {
 	var read atomic.Int64
+	var progress func(Progress)
+	if opts != nil && opts.Progress != nil {
+		progress = func(p Progress) {
+			p.Bytes = read.Load()
+			opts.Progress(p)
+		}
+	}
+	return Load(ctx, to, lines(r, &read), progress)
+}
+
+// Load is [Import] for events that come from elsewhere. progress may be nil.
+func Load(ctx context.Context, to *eventstore.Store, records iter.Seq2[Record, error], progress func(Progress)) (Result, error) {
 	w := newWriter(to)
-	err := pipe(ctx, lines(r, &read), w, func() error {
-		if opts != nil && opts.Progress != nil {
-			opts.Progress(Progress{Result: w.result, Bytes: read.Load()})
+	err := pipe(ctx, records, w, func() error {
+		if progress != nil {
+			progress(Progress{Result: w.result})
 		}
 		return nil
 	})

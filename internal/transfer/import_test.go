@@ -138,9 +138,9 @@ func TestAnImportEndsWhenItsContextDoes(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	input, output := io.Pipe()
 	t.Cleanup(func() { _ = output.Close() })
-	done := make(chan error)
+	store, done := newStore(t, nil), make(chan error)
 	go func() {
-		_, err := Import(ctx, newStore(t, nil), input, nil)
+		_, err := Import(ctx, store, input, nil)
 		done <- err
 	}()
 	cancel()

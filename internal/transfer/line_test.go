@@ -78,9 +78,10 @@ func TestALineIsReadable(t *testing.T) {
 		},
 		Stream: "order-1", Version: 1, Position: eventstore.NewPosition(1, 0), RecordedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	})
-	require.Equal(t, `{"specversion":"1.0","id":"01890a5d-ac96-774b-bcce-b302099a8057","source":"switchyard:ffffffff-ffff-ffff-ffff-ffffffffffff",`+
+	want := []byte(`{"specversion":"1.0","id":"01890a5d-ac96-774b-bcce-b302099a8057","source":"switchyard:ffffffff-ffff-ffff-ffff-ffffffffffff",`+
 		`"type":"OrderPlaced","subject":"order-1","time":"2026-01-02T03:04:05Z","datacontenttype":"application/json",`+
-		`"version":"1","position":"1","metadata":"{\"a\":\"1\",\"b\":\"2\"}","data":{"total":9.50}}`+"\n", line)
+		`"version":"1","position":"1","metadata":"{\"a\":\"1\",\"b\":\"2\"}","data":{"total":9.50}}`+"\n")
+	require.Equal(t, string(want), line, "byte by byte")
 }
 
 const id = `"specversion":"1.0","id":"01890a5d-ac96-774b-bcce-b302099a8057"`

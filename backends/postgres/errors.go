@@ -1,0 +1,113 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// classify is the one place that says what a failure means: ErrUnknownOutcome,
+// ErrUnavailable, or nil where no sentinel fits. committing says that the failed
+// call may have committed.
+//
+// Only a server's ERROR says for certain that a commit did not happen. A FATAL
+// can come after it, and so can the end of a connection. pgconn.SafeToRetry is
+// not asked: it says true of a connection that was lost at COMMIT.
+func classify(err error, committing bool) error {
+	var server *pgconn.PgError
+	var connecting *pgconn.ConnectError
+	switch {
+	case errors.Is(err, pgx.ErrTxClosed), errors.Is(err, pgx.ErrTxCommitRollback):
+		return nil // a caller's transaction that was over, or that had failed: certain, and no use to try again
+	case errors.As(err, &connecting):
+		if errors.As(err, &server) && isRefusal(server.Code) {
+			return nil
+		}
+		return eventstore.ErrUnavailable
+	case !errors.As(err, &server), server.SeverityUnlocalized != "ERROR":
+		if committing {
+			return eventstore.ErrUnknownOutcome
+		}
+		return eventstore.ErrUnavailable
+	case committing && (server.Code == "08007" || server.Code == "40003"):
+		return eventstore.ErrUnknownOutcome // the server itself does not know
+	case isTransient(server):
+		return eventstore.ErrUnavailable
+	}
+	return nil
+}
+
+// isRefusal tells whether the server answered a connection with a no that trying
+// again does not change: wrong credentials (28…) or no such database (3D…).
+func isRefusal(code string) bool {
+	return strings.HasPrefix(code, "28") || strings.HasPrefix(code, "3D")
+}
+
+// isTransient tells whether the statement was rolled back for a reason that may pass.
+func isTransient(e *pgconn.PgError) bool {
+	switch e.Code {
+	case "55P03", // the lock was not free in time
+		"57014",                   // cancelled, or out of its time
+		"25006",                   // read only: the primary has become a replica
+		"57P01", "57P02", "57P03": // shutting down or starting up
+		return true
+	case "23505": // somebody wrote without the lock, and the constraint stopped us
+		return e.ConstraintName == "events_position" || e.ConstraintName == "events_stream_version" || e.ConstraintName == "events_id_in_stream"
+	}
+	switch e.Code[:min(2, len(e.Code))] {
+	case "08", // connection
+		"40", // serialisation, deadlock
+		"53", // disk full, out of memory, too many connections
+		"58": // I/O
+		return true
+	}
+	return false
+}
+
+// readError maps the error of a call that cannot have committed anything, or
+// whose repetition does no harm.
+func readError(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	case isContract(err):
+		return err
+	}
+	return mapped(err, false)
+}
+
+// commitError maps the error of a call that may have committed.
+func commitError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return mapped(err, true)
+}
+
+func mapped(err error, committing bool) error {
+	if sentinel := classify(err, committing); sentinel != nil {
+		return fmt.Errorf("%w: postgres: %w", sentinel, err)
+	}
+	return fmt.Errorf("postgres: %w", err)
+}
+
+// isContract tells whether err has its meaning already.
+func isContract(err error) bool {
+	for _, sentinel := range []error{
+		eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrEventIDReused, eventstore.ErrUnknownOutcome,
+		eventstore.ErrUnsupported, eventstore.ErrClosed, eventstore.ErrUnavailable,
+	} {
+		if errors.Is(err, sentinel) {
+			return true
+		}
+	}
+	return false
+}

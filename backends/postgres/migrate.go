@@ -1,0 +1,116 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+//go:embed schema/*.sql
+var schemaFiles embed.FS
+
+// migrations returns the schema's versions in order: the file NNN_name.sql
+// brings version NNN-1 to NNN.
+func migrations() ([]string, error) {
+	names, err := fs.Glob(schemaFiles, "schema/[0-9]*.sql") // sorted
+	if err != nil {
+		return nil, err
+	}
+	texts := make([]string, len(names))
+	for i, name := range names {
+		text, err := schemaFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		texts[i] = string(text)
+	}
+	return texts, nil
+}
+
+func checkSchema(name string) error {
+	if valid, _ := regexp.MatchString(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`, name); !valid {
+		return &eventstore.InvalidError{Field: "schema", Reason: fmt.Sprintf("%.80q is no name of 1 to 63 ASCII letters, digits and underscores that begins with a letter or underscore", name)}
+	}
+	if strings.HasPrefix(name, "pg_") {
+		return &eventstore.InvalidError{Field: "schema", Reason: fmt.Sprintf("%q begins with pg_, which PostgreSQL keeps for itself", name)}
+	}
+	return nil
+}
+
+func quote(schema string) string { return pgx.Identifier{schema}.Sanitize() }
+
+// querier is a pool or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// migrate brings the schema to this package's version and returns the store's
+// identity. Any number of processes may do so at once: one works, the others wait
+// for its lock and find the work done. A current schema is only read.
+func migrate(ctx context.Context, pool *pgxpool.Pool, schema string, refuse bool) (uuid.UUID, error) {
+	steps, err := migrations()
+	if err != nil {
+		return uuid.Nil, err
+	}
+	id, version, err := schemaVersion(ctx, pool, schema)
+	if err != nil || version == len(steps) {
+		return id, err
+	}
+	if err := checkVersion(schema, version, len(steps)); err != nil {
+		return id, err
+	}
+	if refuse {
+		return id, fmt.Errorf("schema %q is at version %d and version %d is needed; open the store once as a role that may create it", schema, version, len(steps))
+	}
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended('switchyard migration of ' || $1, 0))`, schema); err != nil {
+			return err
+		}
+		if _, version, err = schemaVersion(ctx, tx, schema); err != nil {
+			return err
+		}
+		if err := checkVersion(schema, version, len(steps)); err != nil {
+			return err
+		}
+		for ; version < len(steps); version++ {
+			if _, err := tx.Conn().PgConn().Exec(ctx, strings.ReplaceAll(steps[version], "{schema}", quote(schema))).ReadAll(); err != nil {
+				return fmt.Errorf("migrate schema %q to version %d: %w", schema, version+1, err)
+			}
+		}
+		id, version, err = schemaVersion(ctx, tx, schema)
+		return err
+	})
+	return id, readError(ctx, err)
+}
+
+func checkVersion(schema string, version, known int) error {
+	if version > known {
+		return fmt.Errorf("schema %q is at version %d, and this program knows versions up to %d: a newer program has migrated it; update this one", schema, version, known)
+	}
+	return nil
+}
+
+// schemaVersion returns the store's identity and schema version; version 0 is no
+// store.
+func schemaVersion(ctx context.Context, db querier, schema string) (id uuid.UUID, version int, err error) {
+	// Not to_regclass: it answers from the session's cache, which need not know yet
+	// what another process has just created.
+	var exists bool
+	if err := db.QueryRow(ctx, `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = $1 and c.relname = 'store')`, schema).Scan(&exists); err != nil || !exists {
+		return id, 0, readError(ctx, err)
+	}
+	err = db.QueryRow(ctx, `select id, schema_version from `+quote(schema)+`.store`).Scan(&id, &version)
+	return id, version, readError(ctx, err)
+}

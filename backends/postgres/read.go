@@ -1,0 +1,269 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// A filtered page looks at so many positions at most, so that a rare match keeps
+// neither the server nor a subscription's progress waiting.
+const filterWindow = 100_000
+
+// ReadStream implements [eventstore.Backend].
+func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
+	var page eventstore.Page
+	err := b.call(ctx, func(ctx context.Context) error {
+		q := query{order: "version", backward: req.Backward}
+		q.where("stream_id = ", req.Stream)
+		if req.After > 0 {
+			q.where("version > ", clamp(req.After))
+		}
+		if req.Before > 0 {
+			q.where("version < ", clamp(req.Before))
+		}
+		var err error
+		page.Events, page.End, err = b.readPage(ctx, &q, req.PageSize)
+		return err
+	})
+	return page, err
+}
+
+// ReadAll implements [eventstore.Backend].
+func (b *Backend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	var page eventstore.Page
+	err := b.call(ctx, func(ctx context.Context) error {
+		var err error
+		if req.Backward || !req.Filter.IsZero() {
+			page, err = b.readRange(ctx, req)
+		} else {
+			page, err = b.readForward(ctx, req)
+		}
+		return err
+	})
+	return page, err
+}
+
+// readForward is the plain read that subscriptions and exports live on: one
+// statement. The identity is that of Open; to hold it against the database again
+// costs more than the page.
+func (b *Backend) readForward(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	q := query{order: "global_position"}
+	q.where("global_position > ", after(req.After))
+	if !req.Before.IsZero() {
+		q.where("global_position < ", before(req.Before))
+	}
+	events, end, err := b.readPage(ctx, &q, req.PageSize)
+	page := eventstore.Page{Events: events, End: end, Next: req.After, Store: b.id}
+	if n := len(events); n > 0 {
+		page.Next = events[n-1].Position
+	}
+	return page, err
+}
+
+// readRange reads what the bounds and the store's head enclose. The head is read
+// first: everything up to it is visible to the next statement, so a page that
+// finds less than it may has considered all of its range.
+func (b *Backend) readRange(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	var id uuid.UUID
+	var head int64
+	if err := b.pool.QueryRow(ctx, b.sql.head).Scan(&id, &head); err != nil {
+		return eventstore.Page{}, err
+	}
+	low, high := after(req.After), head // positions low+1 … high
+	if !req.Before.IsZero() {
+		high = min(high, before(req.Before)-1)
+	}
+	if low >= high {
+		return eventstore.Page{End: true, Next: req.After, Store: id}, nil
+	}
+	from, to := low, high
+	if !req.Filter.IsZero() && req.Backward {
+		from = max(low, high-filterWindow)
+	} else if !req.Filter.IsZero() {
+		to = min(high, low+filterWindow)
+	}
+	q := query{order: "global_position", backward: req.Backward}
+	q.where("global_position > ", from)
+	q.where("global_position <= ", to)
+	q.filter(req.Filter)
+	events, end, err := b.readPage(ctx, &q, req.PageSize)
+	if err != nil {
+		return eventstore.Page{}, err
+	}
+	page := eventstore.Page{Events: events, Store: id}
+	switch {
+	case !end:
+		page.Next = events[len(events)-1].Position
+	case req.Backward:
+		page.Next, page.End = position(from+1), from == low
+	default:
+		page.Next, page.End = position(to), to == high
+	}
+	return page, nil
+}
+
+// readPage runs a query for a page. end says that nothing matched beyond it.
+func (b *Backend) readPage(ctx context.Context, q *query, size eventstore.PageSize) (events []eventstore.RecordedEvent, end bool, err error) {
+	limit := b.reading.limit(size)
+	sql, args := q.build(b.sql.events, limit)
+	rows, err := b.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, false, err
+	}
+	bytes, found := 0, 0
+	err = eachEvent(rows, func(event eventstore.RecordedEvent) bool {
+		found++
+		bytes += event.Size()
+		events = append(events, event)
+		return bytes < size.MaxBytes
+	})
+	b.reading.learn(len(events), bytes)
+	return events, found < limit && bytes < size.MaxBytes, err
+}
+
+// pageBudget asks the server for about as many events as a page's bytes allow,
+// by the size of the events that were read last. The page's own bound is kept in
+// any case; this only keeps rows off the wire that the bound would drop.
+type pageBudget struct{ meanSize atomic.Int64 }
+
+func (p *pageBudget) limit(size eventstore.PageSize) int {
+	mean := p.meanSize.Load()
+	if mean == 0 {
+		return size.MaxEvents
+	}
+	return max(1, min(size.MaxEvents, 2*size.MaxBytes/int(mean)))
+}
+
+func (p *pageBudget) learn(events, bytes int) {
+	if events > 0 {
+		p.meanSize.Store(int64(bytes/events) + 1)
+	}
+}
+
+// query is a select on the events with conditions.
+type query struct {
+	order      string
+	backward   bool
+	conditions strings.Builder
+	args       []any
+}
+
+func (q *query) where(condition string, arg any) {
+	if q.conditions.Len() == 0 {
+		q.conditions.WriteString(" where ")
+	} else {
+		q.conditions.WriteString(" and ")
+	}
+	q.args = append(q.args, arg)
+	q.conditions.WriteString(condition)
+	q.conditions.WriteString("$")
+	q.conditions.WriteString(strconv.Itoa(len(q.args)))
+}
+
+func (q *query) filter(f eventstore.Filter) {
+	// A prefix that reaches beyond the category names it, and the category is indexed.
+	if f.Category == "" && strings.Contains(f.StreamPrefix, "-") {
+		f.Category = eventstore.Category(f.StreamPrefix)
+	}
+	if f.Category != "" {
+		q.where("split_part(stream_id, '-', 1) = ", f.Category)
+	}
+	if f.StreamPrefix != "" {
+		q.where("stream_id ^@ ", f.StreamPrefix)
+	}
+	if len(f.Types) == 1 {
+		q.where("event_type = ", f.Types[0])
+	} else if len(f.Types) > 1 {
+		q.where("event_type = any(", f.Types)
+		q.conditions.WriteString(")")
+	}
+}
+
+func (q *query) build(table string, limit int) (string, []any) {
+	direction := ""
+	if q.backward {
+		direction = " desc"
+	}
+	args := append(q.args, limit)
+	return "select " + eventColumns + " from " + table + q.conditions.String() + " order by " + q.order + direction + " limit $" + strconv.Itoa(len(args)), args
+}
+
+// eachEvent calls do with each row until it returns false.
+func eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
+	defer rows.Close()
+	var names recent
+	for rows.Next() {
+		var (
+			event             eventstore.RecordedEvent
+			version, place    int64
+			id                pgtype.UUID
+			contentType       pgtype.Text
+			stream, eventType pgtype.DriverBytes
+			metadata          pgtype.DriverBytes
+		)
+		if err := rows.Scan(&place, &version, &id, &event.RecordedAt, &stream, &eventType, &contentType, &event.Data, &metadata); err != nil {
+			return err
+		}
+		event.Position, event.Version, event.ID = position(place), uint64(version), id.Bytes
+		event.RecordedAt = event.RecordedAt.UTC()
+		event.Stream, event.Type = names.stream.text(stream), names.eventType.text(eventType)
+		event.ContentType = eventstore.JSONContentType
+		if contentType.Valid {
+			event.ContentType = contentType.String
+		}
+		if metadata != nil {
+			if err := json.Unmarshal(metadata, &event.Metadata); err != nil {
+				return fmt.Errorf("event at position %d: metadata: %w", place, err)
+			}
+		}
+		if !do(event) {
+			break
+		}
+	}
+	rows.Close()
+	return rows.Err()
+}
+
+func encodeMetadata(m map[string]string) ([]byte, error) { return json.Marshal(m) }
+
+// recent remembers the last names, which often come again.
+type recent struct{ stream, eventType lastText }
+
+type lastText struct{ last string }
+
+func (l *lastText) text(b []byte) string {
+	if string(b) != l.last {
+		l.last = string(b)
+	}
+	return l.last
+}
+
+func position(n int64) eventstore.Position { return eventstore.NewPosition(uint64(n), 0) }
+
+// after returns the number of the last position that is not wanted.
+func after(p eventstore.Position) int64 {
+	high, _ := p.Words()
+	return clamp(high)
+}
+
+// before returns the number of the first position that is not wanted.
+func before(p eventstore.Position) int64 {
+	high, low := p.Words()
+	if low > 0 { // no position of ours, but it has a place among them
+		high = min(high, math.MaxUint64-1) + 1
+	}
+	return clamp(high)
+}
+
+func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+type appendFlags struct {
+	eventType, expect, id, data, contentType string
+	metadata                                 []string
+}
+
+func (a *app) appendCommand() *cobra.Command {
+	var f appendFlags
+	cmd := &cobra.Command{
+		Use:   "append URL STREAM --type TYPE",
+		Short: "Append one event to a stream",
+		Long: `Append one event to the end of a stream, if the stream is where --expect says.
+The data is that of --data, or standard input.
+
+With --id the command may be run again after a failure: the store recognises the
+event and stores it once.`,
+		Example: `  switchyard append sqlite:orders.db order-42 --type OrderPlaced --expect none --data '{"total":9.5}'
+  echo '{"reason":"late"}' | switchyard append @orders order-42 --type OrderCancelled --expect 1`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.appendEvent(cmd, args[0], args[1], f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.eventType, "type", "", "the event's `type`, such as OrderPlaced")
+	flags.StringVar(&f.expect, "expect", "any", "where the stream must be: any, none, exists or a `version`")
+	flags.StringVar(&f.id, "id", "", "the event's ID, a `UUID`; default is a new one")
+	flags.StringVar(&f.data, "data", "", "the event's `data`; default is standard input")
+	flags.StringVar(&f.contentType, "content-type", eventstore.JSONContentType, "the data's media `type`")
+	flags.StringArrayVar(&f.metadata, "meta", nil, "metadata, as `key=value`; may be repeated")
+	return cmd
+}
+
+func (a *app) appendEvent(cmd *cobra.Command, url, stream string, f appendFlags) error {
+	if f.eventType == "" {
+		return usagef("give the event's type with --type")
+	}
+	expected, err := eventstore.ParseExpectedVersion(f.expect)
+	if err != nil {
+		return usagef("--expect: %s", err)
+	}
+	event, err := f.event()
+	if err != nil {
+		return err
+	}
+	if !cmd.Flags().Changed("data") {
+		if isTerminal(a.in) {
+			return usagef("give the data with --data, or on standard input")
+		}
+		if event.Data, err = io.ReadAll(a.in); err != nil {
+			return fmt.Errorf("read standard input: %w", err)
+		}
+	}
+	store, err := a.openWith(cmd.Context(), url, eventstore.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }()
+	result, err := store.Append(cmd.Context(), stream, expected, event)
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		return a.printJSON(map[string]any{
+			"stream": stream, "version": result.Version, "position": result.Position, "id": event.ID, "duplicate": result.Duplicate,
+		})
+	}
+	verb := "appended"
+	if result.Duplicate {
+		verb = "stored before:"
+	}
+	return a.printf("%s event %s at version %d of stream %s, position %s\n", verb, event.ID, result.Version, safe(stream), result.Position)
+}
+
+// event makes the event of the flags, without data that comes from elsewhere.
+func (f appendFlags) event() (eventstore.Event, error) {
+	event := eventstore.Event{Type: f.eventType, ContentType: f.contentType, Data: []byte(f.data)}
+	var err error
+	if f.id != "" {
+		event.ID, err = uuid.Parse(f.id)
+	} else {
+		event.ID, err = uuid.NewV7()
+	}
+	if err != nil {
+		return event, usagef("--id %q is not a UUID", f.id)
+	}
+	for _, pair := range f.metadata {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return event, usagef("--meta %q is not of the form key=value", pair)
+		}
+		event = event.WithMetadata(key, value)
+	}
+	return event, nil
+}

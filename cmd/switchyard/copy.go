@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+func (a *app) copyCommand() *cobra.Command {
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "copy FROM TO",
+		Short: "Copy every event from one store to another",
+		Long: `Copy every event from one store to another, in the global order, with versions,
+IDs, data and metadata, and with record times where the target keeps them.
+Positions are the target's own.
+
+End it anyhow and start it again: it goes on where it was. A target that holds
+anything but the source's events is refused. 'switchyard verify' proves the copy.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withTwo(cmd.Context(), args[0], args[1], func(from, to *handle) error {
+				return a.copyStore(cmd.Context(), from, to, follow)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&follow, "follow", false, "go on with the events that come, until Ctrl-C")
+	return cmd
+}
+
+func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool) error {
+	a.tellLosses(to)
+	stopCounting, totals := a.count(ctx, from)
+	defer stopCounting()
+	progress := a.report("copied")
+	result, err := transfer.Copy(ctx, from.Store, to.Store, &transfer.CopyOptions{
+		Follow:      follow,
+		Checkpoints: to.backend.Checkpoints(),
+		Checking: func(p transfer.Progress) {
+			fmt.Fprintf(a.err, "checked %s events that %s holds already\r", grouped(p.Read), to.name)
+		},
+		Progress: func(p transfer.Progress) {
+			select {
+			case total := <-totals:
+				progress.total(total)
+			default:
+			}
+			progress.at(p.Read)
+		},
+		CaughtUp: func(r transfer.Result) {
+			if follow {
+				progress.end()
+				fmt.Fprintf(a.err, "copied %s events; following, Ctrl-C ends it\n", grouped(r.Stored))
+			}
+		},
+	})
+	progress.end()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+		if !follow {
+			err = fmt.Errorf("interrupted after %s events; run it again to go on", grouped(result.Read))
+		}
+	}
+	return errors.Join(err, a.printResult("copied", result, progress))
+}
+
+// count counts a store's events beside the copy, for the time left that a bar
+// shows. Without a bar it does nothing.
+func (a *app) count(ctx context.Context, store *handle) (stop func(), total <-chan int) {
+	totals := make(chan int, 1)
+	if !a.interactive || a.quiet {
+		return func() {}, totals
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n := 0
+		for _, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
+			if err != nil {
+				return
+			}
+			n++
+		}
+		totals <- n
+	}()
+	return func() {
+		cancel()
+		<-done
+	}, totals
+}

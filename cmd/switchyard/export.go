@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+func (a *app) exportCommand() *cobra.Command {
+	var f filterFlags
+	var after string
+	cmd := &cobra.Command{
+		Use:   "export URL [FILE]",
+		Short: "Write a store's events as NDJSON: one CloudEvents JSON object a line",
+		Long: `Write a store's events to a file, or to standard output, in the global order: NDJSON,
+one CloudEvents 1.0 JSON object a line. Data keeps its bytes.
+
+A file that holds an earlier export of this store is continued after its last whole
+line, so an export can be ended anyhow and run again.`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts := transfer.ExportOptions{Filter: f.filter()}
+			if err := parsePosition("--after", after, &opts.After); err != nil {
+				return err
+			}
+			return a.with(cmd.Context(), args[0], func(store *handle) error {
+				return a.exportTo(cmd.Context(), store, args[1:], opts)
+			})
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&after, "after", "", "start after this `position`")
+	return cmd
+}
+
+func (a *app) exportTo(ctx context.Context, store *handle, name []string, opts transfer.ExportOptions) error {
+	progress := a.report("exported")
+	defer progress.end()
+	opts.Progress = func(p transfer.Progress) { progress.at(p.Read) }
+	if len(name) == 0 || name[0] == "-" {
+		_, err := transfer.Export(ctx, store.Store, a.out, &opts)
+		return err
+	}
+	file, err := os.OpenFile(name[0], os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	n, err := transfer.ExportFile(ctx, store.Store, file, &opts)
+	if err = errors.Join(err, file.Close()); err != nil {
+		if errors.Is(err, context.Canceled) {
+			err = fmt.Errorf("interrupted after %s events; run it again to go on", grouped(n))
+		}
+		return err
+	}
+	progress.end()
+	if a.json() {
+		return a.printJSON(map[string]int{"exported": n})
+	}
+	return a.printf("exported %s events %s\n", grouped(n), progress.took(n))
+}

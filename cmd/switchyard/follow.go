@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+type followFlags struct {
+	filterFlags
+	name, after string
+}
+
+func (a *app) followCommand() *cobra.Command {
+	var f followFlags
+	cmd := &cobra.Command{
+		Use:   "follow URL",
+		Short: "Print events as they come, until Ctrl-C",
+		Long: `Print every event of the store and then those that come, until Ctrl-C.
+
+With --name it is a durable subscription: it notes in the store which events it has
+printed, and goes on after them when it is started again. An event may be printed
+twice after a crash, never left out.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd.Context(), args[0], func(store *handle) error {
+				err := a.follow(cmd, store, f)
+				if cmd.Context().Err() == nil || !errors.Is(err, context.Canceled) {
+					return err
+				}
+				return nil // Ctrl-C is how it ends
+			})
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&f.name, "name", "", "`name` of a durable subscription, which goes on where it was")
+	cmd.Flags().StringVar(&f.after, "after", "", "start after this `position`")
+	return cmd
+}
+
+func (a *app) follow(cmd *cobra.Command, store *handle, f followFlags) error {
+	var after eventstore.Position
+	if err := parsePosition("--after", f.after, &after); err != nil {
+		return err
+	}
+	printer, err := a.eventPrinter(cmd, store)
+	if err != nil {
+		return err
+	}
+	if f.name != "" {
+		return store.Run(cmd.Context(), eventstore.Subscription{
+			Name: f.name, After: after, Filter: f.filter(), Retry: eventstore.HandlerRetry{Attempts: 1},
+			Handler: func(_ context.Context, event eventstore.RecordedEvent) error {
+				if err := printer.print(event); err != nil {
+					return err
+				}
+				return printer.flush() // what is noted as printed has left this process
+			},
+		})
+	}
+	live := false
+	for message, err := range store.Subscribe(cmd.Context(), eventstore.SubscribeOptions{After: after, Filter: f.filter()}) {
+		if err != nil {
+			return errors.Join(err, printer.flush())
+		}
+		switch message.Kind {
+		case eventstore.MessageEvent:
+			err = printer.print(message.Event)
+		case eventstore.MessageCaughtUp:
+			live = true
+		default:
+		}
+		if live && err == nil {
+			err = printer.flush()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"golang.org/x/term"
+)
+
+// isTerminal tells whether a stream is a terminal.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// json tells whether a command prints JSON: when it is told to, and into a pipe.
+func (a *app) json() bool {
+	return a.asJSON || !a.asText && !isTerminal(a.out)
+}
+
+// printJSON prints a value as one line.
+func (a *app) printJSON(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	return write(a.out, escapeJSON(string(text))+"\n")
+}
+
+func (a *app) printf(format string, args ...any) error {
+	return write(a.out, fmt.Sprintf(format, args...))
+}
+
+func write(w io.Writer, text string) error {
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+// safe returns a stored text as it may be shown on a terminal: as it is where
+// every character of it is visible, otherwise quoted as Go does, so that no ID
+// can move the cursor, change colours or the direction of writing, or pass for
+// another one.
+func safe(s string) string {
+	if s == "" || strings.HasPrefix(s, `"`) || strings.TrimSpace(s) != s || !visible(s) {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+func visible(s string) bool {
+	for _, r := range s {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+			return false
+		}
+	}
+	return true
+}
+
+// safeText is safe for a text of several lines that is not all a stored one.
+func safeText(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r == '\n' || unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+	}
+	return b.String()
+}
+
+// escapeJSON escapes in JSON text what acts on a terminal. In valid JSON such a
+// character stands in a string only, where its escape means the same.
+func escapeJSON(text string) string {
+	if visible(text) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case unicode.IsPrint(r) || r == '\n':
+			b.WriteRune(r)
+		case r > 0xFFFF:
+			high, low := (r-0x10000)>>10+0xD800, (r-0x10000)&0x3FF+0xDC00
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// clip shortens a text for one line.
+func clip(s string, runes int) string {
+	if short := []rune(s); len(short) > runes {
+		return string(short[:runes-1]) + "…"
+	}
+	return s
+}
+
+// grouped writes a number with thin groups of three: 1,234,567.
+func grouped(n int) string {
+	digits := strconv.Itoa(n)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}

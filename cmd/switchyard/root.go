@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+// The exit codes.
+const (
+	exitOK = iota
+	exitFailed
+	exitUsage
+	exitConflict
+	exitUnknownOutcome
+)
+
+// errUsage marks an error in how the command was called.
+var errUsage = errors.New("usage")
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+// Unwrap makes errors.Is(err, errUsage) true.
+func (e *usageError) Unwrap() error { return errUsage }
+
+// silent ends the program with a code after the command has said why.
+type silent struct{ error }
+
+// streams are a program's input and outputs.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// app is what all commands share: the streams and the persistent flags.
+type app struct {
+	streams
+	config      string
+	asJSON      bool
+	asText      bool
+	quiet       bool
+	verbose     bool
+	interactive bool // stderr is a terminal
+}
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string, s streams) int {
+	a := &app{streams: s, interactive: isTerminal(s.err)}
+	started := false
+	root := a.rootCommand()
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if a.asJSON && a.asText {
+			return usagef("--json and --text exclude each other")
+		}
+		started = true
+		return nil
+	}
+	root.SetArgs(args)
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	err := root.ExecuteContext(ctx)
+	var said silent
+	if err != nil && !errors.As(err, &said) {
+		fmt.Fprintf(s.err, "switchyard: %s\n", safeText(withoutURLs(err.Error(), args)))
+		if !started {
+			fmt.Fprintln(s.err, "Run 'switchyard --help', or a command with --help, for usage.")
+		}
+	}
+	if err != nil && !started {
+		return exitUsage
+	}
+	return exitCode(err)
+}
+
+// withoutURLs hides what stands in the wrong place of a command line: the flag
+// library repeats it, and it may be a URL with a password.
+func withoutURLs(text string, args []string) string {
+	for _, arg := range args {
+		if strings.Contains(arg, "://") {
+			quoted := strconv.Quote(arg)
+			text = strings.ReplaceAll(text, arg, backends.Redact(arg))
+			text = strings.ReplaceAll(text, quoted[1:len(quoted)-1], backends.Redact(arg))
+		}
+	}
+	return text
+}
+
+func exitCode(err error) int {
+	var line *transfer.LineError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, eventstore.ErrUnknownOutcome):
+		return exitUnknownOutcome
+	case errors.Is(err, eventstore.ErrConflict):
+		return exitConflict
+	case errors.As(err, &line):
+		return exitFailed // an invalid line is no wrong usage
+	case errors.Is(err, errUsage), errors.Is(err, eventstore.ErrInvalid), errors.Is(err, transfer.ErrSameStore):
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "switchyard",
+		Short: "Work with event stores, whatever database holds them",
+		Long: `switchyard works with event stores, whatever database holds them.
+
+A store is named by a URL (` + strings.Join(backends.Schemes(), ", ") + `) or, as @NAME, by its
+name in a config file:
+
+    stores:
+      orders:
+        url: postgres://app:${ORDERS_PASSWORD}@db.example.com/orders
+
+On a terminal a command prints text; into a pipe, or with --json, it prints JSON,
+one object a line. What goes on is told on standard error.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 version conflict, 4 unknown outcome.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.config, "config", "switchyard.yaml", "`file` that @NAME refers to")
+	flags.BoolVar(&a.asJSON, "json", false, "print JSON, one object a line, also on a terminal")
+	flags.BoolVar(&a.asText, "text", false, "print text, also into a pipe")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log retries and lost connections to standard error")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		a.quickstartCommand(), a.initCommand(), a.appendCommand(), a.readCommand(), a.followCommand(),
+		a.importCommand(), a.exportCommand(), a.copyCommand(), a.verifyCommand(),
+		a.statsCommand(), a.capsCommand(), a.conformanceCommand(), a.benchCommand(), a.esdbtestCommand(),
+	)
+	return root
+}
+
+// handle is a store that a command has open.
+type handle struct {
+	*eventstore.Store
+	backend eventstore.Backend
+	name    string // as it may be shown
+}
+
+// url returns the URL that an argument stands for, which may hold a credential,
+// and how it may be shown.
+func (a *app) url(arg string) (rawURL, name string, err error) {
+	stored, isName := strings.CutPrefix(arg, "@")
+	if !isName {
+		return arg, backends.Redact(arg), nil
+	}
+	config, err := backends.ReadConfig(a.config)
+	if err != nil {
+		return "", "", err
+	}
+	rawURL, err = config.URL(stored)
+	return rawURL, arg, err
+}
+
+// open opens a store for moving events: with the backend's own limits, and with
+// reserved names, for what is stored must be readable and movable.
+func (a *app) open(ctx context.Context, arg string) (*handle, error) {
+	return a.openWith(ctx, arg, eventstore.Options{BackendLimits: true, AllowReserved: true})
+}
+
+func (a *app) openWith(ctx context.Context, arg string, opts eventstore.Options) (*handle, error) {
+	rawURL, name, err := a.url(arg)
+	if err != nil {
+		return nil, err
+	}
+	backend, err := backends.OpenBackend(ctx, rawURL)
+	if err != nil {
+		return nil, err
+	}
+	if a.verbose {
+		opts.Logger = slog.New(slog.NewTextHandler(a.err, nil))
+	}
+	store, err := eventstore.New(backend, &opts)
+	if err != nil {
+		return nil, errors.Join(err, backend.Close())
+	}
+	return &handle{Store: store, backend: backend, name: name}, nil
+}
+
+// with opens a store, works with it and closes it.
+func (a *app) with(ctx context.Context, arg string, work func(*handle) error) error {
+	store, err := a.open(ctx, arg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(store), store.Close())
+}
+
+// withTwo is with for two stores.
+func (a *app) withTwo(ctx context.Context, first, second string, work func(a, b *handle) error) error {
+	return a.with(ctx, first, func(one *handle) error {
+		return a.with(ctx, second, func(two *handle) error { return work(one, two) })
+	})
+}

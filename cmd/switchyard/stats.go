@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+func (a *app) statsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "stats URL",
+		Short: "Count a store's events, streams and categories",
+		Long:  `Read a store once and print what it holds: events, streams, positions and versions, in all and for each category.`,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd.Context(), args[0], func(store *handle) error {
+				progress := a.report("read")
+				stats, err := transfer.Measure(cmd.Context(), store.Store, func(p transfer.Progress) { progress.at(p.Read) })
+				progress.end()
+				switch {
+				case err != nil:
+					return err
+				case a.json():
+					return a.printJSON(stats)
+				}
+				return a.printStats(store.name, stats)
+			})
+		},
+	}
+}
+
+func (a *app) printStats(name string, s transfer.Stats) error {
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "store\t%s\t%s\n", s.Store, name)
+	fmt.Fprintf(w, "events\t%s\t%s bytes\n", grouped(s.Events), grouped(int(s.Bytes)))
+	fmt.Fprintf(w, "streams\t%s\n", grouped(s.Streams))
+	if s.Events > 0 {
+		fmt.Fprintf(w, "positions\t%s to %s\n", s.First, s.Head)
+		fmt.Fprintf(w, "recorded\t%s to %s\n", s.FirstTime.Format(time.RFC3339), s.LastTime.Format(time.RFC3339))
+		fmt.Fprintf(w, "longest stream\t%s\tversion %d\n", safe(s.Longest), s.Version)
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	if s.Events == 0 {
+		return nil
+	}
+	w = tabwriter.NewWriter(a.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "\nevents\tstreams\thighest version\t  category\n")
+	for _, c := range s.Categories {
+		fmt.Fprintf(w, "%s\t%s\t%d\t  %s\n", grouped(c.Events), grouped(c.Streams), c.Version, safe(c.Category))
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}

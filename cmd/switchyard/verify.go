@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+// errDiffer: verify has found a difference and printed it.
+var errDiffer = errors.New("the stores differ")
+
+func (a *app) verifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify A B",
+		Short: "Prove that two stores hold the same events",
+		Long: `Compare two stores stream by stream: the number of events, and a SHA-256 digest over
+each event's version, ID, type, content type, data and metadata. Positions and
+record times are not compared, for not every store keeps them.
+
+The first difference is named, and the exit code is 1.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withTwo(cmd.Context(), args[0], args[1], func(one, two *handle) error {
+				progress := a.report("compared")
+				report, err := transfer.Verify(cmd.Context(), one.Store, two.Store, func(p transfer.Progress) { progress.at(p.Read) })
+				progress.end()
+				if err != nil {
+					return err
+				}
+				if err := a.printReport(one.name, two.name, report); err != nil {
+					return err
+				}
+				if !report.Equal() {
+					return errDiffer
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) printReport(one, two string, report transfer.Report) error {
+	if a.json() {
+		out := map[string]any{"equal": report.Equal(), "differingStreams": report.Differing}
+		for name, summary := range map[string]transfer.Summary{"a": report.A, "b": report.B} {
+			out[name] = map[string]any{"streams": summary.Streams, "events": summary.Events, "digest": summary.Digest.String()}
+		}
+		if first := report.First; first != nil {
+			out["first"] = map[string]any{"stream": first.Stream, "version": first.Version, "field": first.Field, "a": first.A, "b": first.B}
+		}
+		return a.printJSON(out)
+	}
+	if err := a.printSummary(one, report.A); err != nil {
+		return err
+	}
+	if err := a.printSummary(two, report.B); err != nil {
+		return err
+	}
+	if report.Equal() {
+		return a.printf("equal\n")
+	}
+	first := report.First
+	if err := a.printf("%s streams differ; the first difference is the %s at version %d of stream %s\n",
+		grouped(report.Differing), first.Field, first.Version, safe(first.Stream)); err != nil {
+		return err
+	}
+	return a.printf("  A: %s\n  B: %s\n", safeText(first.A), safeText(first.B))
+}
+
+func (a *app) printSummary(name string, s transfer.Summary) error {
+	return a.printf("%s events in %s streams, SHA-256 %s  %s\n", grouped(s.Events), grouped(s.Streams), s.Digest, name)
+}

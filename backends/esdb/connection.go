@@ -130,7 +130,9 @@ var errNotSent = errors.New("not sent")
 
 // do calls fn with the client and returns when fn does, or when ctx is done or
 // the connection closed, whichever is first. fn gets a context that ends with
-// both. A panic of the client becomes an error.
+// both. A panic of the client becomes an error. A variable that fn writes may be
+// read only if do's error is nil or fn's own: a call that was left behind may
+// still be writing.
 func do[T any](ctx context.Context, c *connection, fn func(context.Context, *client.Client) (T, error)) (T, error) {
 	var none T
 	select {

@@ -80,8 +80,11 @@ func (b *Backend) scanBack(ctx context.Context, until eventstore.Position) (foun
 				return !done
 			})
 		})
-		if err != nil || done || received < count {
-			return found, newest, err
+		if err != nil {
+			return eventstore.Position{}, eventstore.Position{}, err
+		}
+		if done || received < count {
+			return found, newest, nil
 		}
 	}
 }

@@ -251,18 +251,18 @@ func allFrom(from eventstore.Position, backward bool) client.ReadAllOptions {
 }
 
 // lastRecord returns the position of the last record of $all, hidden or not.
-func (b *Backend) lastRecord(ctx context.Context) (last eventstore.Position, err error) {
-	_, err = do(ctx, b.conn, func(ctx context.Context, c *client.Client) (struct{}, error) {
+func (b *Backend) lastRecord(ctx context.Context) (eventstore.Position, error) {
+	return do(ctx, b.conn, func(ctx context.Context, c *client.Client) (last eventstore.Position, err error) {
 		read, err := c.ReadAll(ctx, client.ReadAllOptions{Direction: client.Backwards, From: client.End{}}, 1)
 		if err != nil {
-			return struct{}{}, err
+			return last, err
 		}
-		return struct{}{}, receive(read, func(event *client.ResolvedEvent) bool {
+		err = receive(read, func(event *client.ResolvedEvent) bool {
 			last = position(event.OriginalEvent().Position)
 			return true
 		})
+		return last, err
 	})
-	return last, err
 }
 
 // foreignPosition is the error for a position where no event begins.

@@ -19,7 +19,7 @@ const maxCalls = 1024
 // connection keeps the client's defects inside. The client ignores contexts
 // while it connects, dies when discovery fails its last attempt, and panics when
 // it is closed with calls outstanding. So each call runs in a goroutine that the
-// caller can leave behind, a dead client is replaced, and the last call out
+// caller can leave behind, a spent client is replaced, and the last call out
 // closes it.
 type connection struct {
 	dial     func() (*client.Client, error) // nil: the client is the caller's
@@ -77,15 +77,15 @@ func (c *connection) drop(unused *client.Client) {
 	}
 }
 
-// replace puts a new client in the place of one that has died.
-func (c *connection) replace(dead *client.Client) {
+// replace puts a new client in the place of one that is spent.
+func (c *connection) replace(spent *client.Client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dial == nil || c.closed || c.client != dead {
+	if c.dial == nil || c.closed || c.client != spent {
 		return
 	}
 	if fresh, err := c.dial(); err == nil {
-		c.client = fresh // the dead one is closed by its last release
+		c.client = fresh // the old one is closed by its last release
 	}
 }
 
@@ -159,8 +159,7 @@ func do[T any](ctx context.Context, c *connection, fn func(context.Context, *cli
 			if reason := recover(); reason != nil {
 				a = answer{err: fmt.Errorf("esdb: the client panicked: %v", reason)}
 			}
-			var failed *client.Error
-			if errors.As(a.err, &failed) && failed.Code() == client.ErrorCodeConnectionClosed {
+			if isSpent(a.err) {
 				c.replace(using)
 			}
 			done <- a // before cancel, so that the caller finds it
@@ -184,6 +183,17 @@ func do[T any](ctx context.Context, c *connection, fn func(context.Context, *cli
 		return none, ctx.Err()
 	}
 	return none, errClosing
+}
+
+// isSpent tells whether a client is to be replaced after an error: because it is
+// dead, or because it is about to connect anew, which leaks its old connection
+// for half an hour, while closing the client closes it.
+func isSpent(err error) bool {
+	var failed *client.Error
+	if !errors.As(err, &failed) {
+		return false
+	}
+	return failed.Code() == client.ErrorCodeConnectionClosed || failed.Code() == client.ErrorUnavailable
 }
 
 // errClosing ends a call because the handle was closed under it.

@@ -134,7 +134,7 @@ func (b *Backend) write(ctx context.Context, name string, at uint64, events []ev
 		defer cancel()
 		return c.AppendToStream(call, name, opts, data...)
 	})
-	if errors.Is(err, errNotSent) {
+	if errors.Is(err, errNotSent) || err == eventstore.ErrClosed { //nolint:errorlint // do's own answer: the call did not begin
 		cancel()
 	}
 	if err != nil {

@@ -2,7 +2,9 @@ package esdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
@@ -114,6 +116,10 @@ func hiddenVersion(expected eventstore.ExpectedVersion, refusal error) uint64 {
 	return 1
 }
 
+// writeLimit is how long an append may take, with the time that the client waits
+// for a connection; one that a caller left behind cannot be stored later.
+const writeLimit = 10 * time.Second
+
 // write appends at a version.
 func (b *Backend) write(ctx context.Context, name string, at uint64, events []eventstore.Event) (eventstore.AppendResult, error) {
 	data, err := encodeAll(events, b.options.MaxAppendSize)
@@ -121,9 +127,16 @@ func (b *Backend) write(ctx context.Context, name string, at uint64, events []ev
 		return eventstore.AppendResult{}, err
 	}
 	opts := client.AppendToStreamOptions{ExpectedRevision: revision(at)}
-	result, err := do(ctx, b.conn, func(ctx context.Context, c *client.Client) (*client.WriteResult, error) {
-		return c.AppendToStream(ctx, name, opts, data...)
+	// Not the caller's context: the client has a data race where an append's ends.
+	// The caller is let go all the same, and what is left behind ends soon.
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
+	result, err := do(ctx, b.conn, func(_ context.Context, c *client.Client) (*client.WriteResult, error) {
+		defer cancel()
+		return c.AppendToStream(call, name, opts, data...)
 	})
+	if errors.Is(err, errNotSent) || err == eventstore.ErrClosed { //nolint:errorlint // do's own answer: the call did not begin
+		cancel()
+	}
 	if err != nil {
 		return eventstore.AppendResult{}, err
 	}

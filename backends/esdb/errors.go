@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"google.golang.org/grpc/codes"
@@ -44,6 +45,8 @@ func mapError(ctx context.Context, kind call, err error) error {
 		return fmt.Errorf("%w: the caller left while the append was being written: %w", eventstore.ErrUnknownOutcome, ctx.Err())
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case kind == reading && status.Code(err) == codes.DeadlineExceeded && isDue(ctx):
+		return context.DeadlineExceeded
 	}
 	var failed *client.Error
 	if !errors.As(err, &failed) {
@@ -62,6 +65,13 @@ func mapError(ctx context.Context, kind call, err error) error {
 		return fmt.Errorf("esdb: the server refused the user: %w", err)
 	}
 	return mapStatus(kind, lost, err)
+}
+
+// isDue tells whether a context is at its deadline: the server is told it, and
+// its answer can come a moment before the context ends here.
+func isDue(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < time.Second
 }
 
 // mapStatus maps errors that the client hands on without a code of its own.

@@ -60,31 +60,42 @@ func (h *heads) atOrBefore(ctx context.Context, b *Backend, at eventstore.Positi
 func (b *Backend) scanBack(ctx context.Context, until eventstore.Position) (found, newest eventstore.Position, err error) {
 	var from eventstore.Position
 	for count := 32; ; count = scanAtOnce {
-		received, done := 0, false
-		_, err := do(ctx, b.conn, func(ctx context.Context, c *client.Client) (struct{}, error) {
+		type look struct {
+			found, first, last eventstore.Position
+			done               bool
+		}
+		seen, err := do(ctx, b.conn, func(ctx context.Context, c *client.Client) (look, error) {
+			var l look
+			received := 0
 			read, err := c.ReadAll(ctx, allFrom(from, true), uint64(count))
 			if err != nil {
-				return struct{}{}, err
+				return l, err
 			}
-			return struct{}{}, receive(read, func(event *client.ResolvedEvent) bool {
+			err = receive(read, func(event *client.ResolvedEvent) bool {
 				received++
 				record := event.OriginalEvent()
-				from = position(record.Position)
-				if newest.IsZero() {
-					newest = from
+				l.last = position(record.Position)
+				if l.first.IsZero() {
+					l.first = l.last
 				}
-				if _, ok := b.event(record); ok && until.Before(from) {
-					found = from
+				if _, ok := b.event(record); ok && until.Before(l.last) {
+					l.found = l.last
 				}
-				done = !found.IsZero() || !until.Before(from)
-				return !done
+				l.done = !l.found.IsZero() || !until.Before(l.last)
+				return !l.done
 			})
+			l.done = l.done || received < count
+			return l, err
 		})
 		if err != nil {
-			return eventstore.Position{}, eventstore.Position{}, err
+			return found, newest, err
 		}
-		if done || received < count {
-			return found, newest, nil
+		if newest.IsZero() {
+			newest = seen.first
 		}
+		if seen.done {
+			return seen.found, newest, nil
+		}
+		from = seen.last
 	}
 }

@@ -126,6 +126,8 @@ func (s *subscription) ended(ctx context.Context, err error) error {
 		return eventstore.ErrClosed
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded
 	}
 	return mapError(ctx, reading, err)
 }
@@ -235,6 +237,9 @@ const searchWindow = 512
 // no event has; one beyond the end is fine by the contract, and waits there.
 func (s *subscription) dropped(ctx context.Context, err error) error {
 	if !isUnreadablePosition(err) || s.from != s.after {
+		if mapped := mapError(ctx, reading, err); errors.Is(mapped, context.DeadlineExceeded) {
+			return mapped
+		}
 		if ctx.Err() == nil {
 			err = fmt.Errorf("%w: the subscription was dropped: %w", eventstore.ErrUnavailable, err)
 		}

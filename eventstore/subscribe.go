@@ -122,7 +122,8 @@ func ended(ctx context.Context) error {
 
 // retry paces the attempts of one operation.
 type retry struct {
-	until  time.Time
+	within time.Duration
+	until  time.Time // set by the first wait: most operations never fail
 	pause  time.Duration
 	closed <-chan struct{}
 }
@@ -130,11 +131,14 @@ type retry struct {
 const firstPause, longestPause = 10 * time.Millisecond, time.Second
 
 func (s *Store) newRetry() retry {
-	return retry{until: time.Now().Add(s.options.RetryFor), pause: firstPause, closed: s.lifetime.Done()}
+	return retry{within: s.options.RetryFor, pause: firstPause, closed: s.lifetime.Done()}
 }
 
 // wait pauses before the next attempt. It returns false where there is to be none.
 func (r *retry) wait(ctx context.Context) bool {
+	if r.until.IsZero() {
+		r.until = time.Now().Add(r.within)
+	}
 	if time.Now().Add(r.pause).After(r.until) {
 		return false
 	}

@@ -188,38 +188,35 @@ func (p *Peers) copy(ctx context.Context, _ *eventstore.Store, d time.Duration) 
 	})
 }
 
-// scan reads the copied rows in the order of their positions, page by page as a
-// reader that holds nothing open has to.
+// scan reads the copied rows in the order of their positions with one query, over
+// and over, into fields that are used again: nothing can read them faster.
 func (p *Peers) scan(ctx context.Context, _ *eventstore.Store, d time.Duration) (bench.Result, error) {
-	const page = 512
 	rows, start := 0, time.Now()
-	for after := int64(0); time.Since(start) < d; {
-		n, err := p.scanPage(ctx, &after, page)
+	for time.Since(start) < d {
+		n, err := p.scanOnce(ctx)
 		if err != nil {
 			return bench.Result{}, err
 		}
-		if rows += n; n < page {
-			after = 0
-		}
+		rows += n
 	}
 	return bench.Result{Rate: float64(rows) / time.Since(start).Seconds(), Unit: "events"}, ctx.Err()
 }
 
-func (p *Peers) scanPage(ctx context.Context, after *int64, page int) (int, error) {
+func (p *Peers) scanOnce(ctx context.Context) (int, error) {
 	rows, err := p.pool.Query(ctx, `select global_position, version, id, created_at, stream_id, event_type, event_data
-		from switchyard_peers.copied where global_position > $1 order by global_position limit $2`, *after, page)
+		from switchyard_peers.copied order by global_position limit 100000`)
 	if err != nil {
 		return 0, err
 	}
 	defer rows.Close()
-	var version int64
+	var position, version int64
 	var id uuid.UUID
 	var at time.Time
 	var stream, eventType string
 	n := 0
 	for ; rows.Next(); n++ {
-		var data []byte
-		if err := rows.Scan(after, &version, &id, &at, &stream, &eventType, &data); err != nil {
+		var data []byte // the event's own, as every reader needs it
+		if err := rows.Scan(&position, &version, &id, &at, &stream, &eventType, &data); err != nil {
 			return n, err
 		}
 	}

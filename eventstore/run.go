@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -238,19 +239,12 @@ func (s *Store) checkSubscription(ctx context.Context, sub Subscription) (Subscr
 	if sub.Checkpoints == nil {
 		sub.Checkpoints = s.backend.Checkpoints()
 	}
-	setDefault(&sub.CheckpointEvery, 100)
-	setDefault(&sub.CheckpointInterval, time.Second)
-	setDefault(&sub.Retry.Attempts, 5)
-	setDefault(&sub.Retry.Pause, 100*time.Millisecond)
-	setDefault(&sub.Retry.MaxPause, 10*time.Second)
+	sub.CheckpointEvery = cmp.Or(sub.CheckpointEvery, 100)
+	sub.CheckpointInterval = cmp.Or(sub.CheckpointInterval, time.Second)
+	sub.Retry.Attempts = cmp.Or(sub.Retry.Attempts, 5)
+	sub.Retry.Pause = cmp.Or(sub.Retry.Pause, 100*time.Millisecond)
+	sub.Retry.MaxPause = cmp.Or(sub.Retry.MaxPause, 10*time.Second)
 	return sub, nil
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // sleep waits a jittered pause, or returns the context's error.

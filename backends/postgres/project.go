@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,10 +83,10 @@ func (b *Backend) newProjecting(ctx context.Context, p Projection) (*projecting,
 	if p.Batch < 0 || p.Retry.Attempts < 0 || p.Retry.Pause < 0 || p.Retry.MaxPause < 0 {
 		return nil, &eventstore.InvalidError{Field: "projection", Reason: "a number or duration is negative; zero means the default"}
 	}
-	setDefault(&p.Batch, defaultBatch)
-	setDefault(&p.Retry.Attempts, 5)
-	setDefault(&p.Retry.Pause, 100*time.Millisecond)
-	setDefault(&p.Retry.MaxPause, 10*time.Second)
+	p.Batch = cmp.Or(p.Batch, defaultBatch)
+	p.Retry.Attempts = cmp.Or(p.Retry.Attempts, 5)
+	p.Retry.Pause = cmp.Or(p.Retry.Pause, 100*time.Millisecond)
+	p.Retry.MaxPause = cmp.Or(p.Retry.MaxPause, 10*time.Second)
 	// A Store checks the name, the checkpoint and the filter as for Run.
 	store, err := eventstore.New(b, nil)
 	if err != nil {
@@ -106,12 +107,6 @@ func (b *Backend) newProjecting(ctx context.Context, p Projection) (*projecting,
 	}
 	run.after = run.saved
 	return run, nil
-}
-
-func setDefault[T int | time.Duration](field *T, value T) {
-	if *field == 0 {
-		*field = value
-	}
 }
 
 func (r *projecting) loop(ctx context.Context) error {

@@ -8,6 +8,7 @@
 package groupcommit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -68,17 +69,11 @@ type Committer struct {
 
 // New returns a Committer. It starts no goroutine until there is work.
 func New(flush Flush, opts Options) *Committer {
-	setDefault(&opts.MaxEvents, 1024)
-	setDefault(&opts.MaxBytes, 4<<20)
-	setDefault(&opts.Flushes, 1)
-	setDefault(&opts.Timeout, 30*time.Second)
+	opts.MaxEvents = cmp.Or(opts.MaxEvents, 1024)
+	opts.MaxBytes = cmp.Or(opts.MaxBytes, 4<<20)
+	opts.Flushes = cmp.Or(opts.Flushes, 1)
+	opts.Timeout = cmp.Or(opts.Timeout, 30*time.Second)
 	return &Committer{flush: flush, opts: opts}
-}
-
-func setDefault[T int | time.Duration](field *T, value T) {
-	if *field == 0 {
-		*field = value
-	}
 }
 
 // Append sends an append with the next group and returns its verdict. If ctx is

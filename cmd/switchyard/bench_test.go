@@ -17,7 +17,7 @@ import (
 func TestBenchMeasuresGrowthAndSeveralProcessesSideBySide(t *testing.T) {
 	url := sqliteURL(t)
 	cmd := program(t, "bench", url, "--prefill", "20,2000", "--processes", "2", "--rounds", "1", "--duration", "50ms",
-		"--match", "^append 8×1 new|at random", "--json")
+		"--match", "^append 8×1 new streams$|at random", "--json")
 	var told strings.Builder
 	cmd.Stderr = &told
 	out, err := cmd.Output()

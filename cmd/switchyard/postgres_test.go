@@ -50,7 +50,7 @@ func TestBenchAndConformanceRunBesideAPostgresStore(t *testing.T) {
 	ok(t, line("a", 1), "import", url)
 	before := ok(t, "", "stats", url)
 	require.Contains(t, ok(t, "", "conformance", url, "--match", "^append/", "--text"), " 0 failed")
-	out, err := program(t, "bench", url, "--processes", "2", "--prefill", "100", "--rounds", "1", "--duration", "100ms", "--match", "^append 8×1 new|read a category", "--text").Output()
+	out, err := program(t, "bench", url, "--processes", "2", "--prefill", "100", "--rounds", "1", "--duration", "100ms", "--match", "^append 8×1 new streams$|read a category", "--text").Output()
 	require.NoError(t, err)
 	require.Regexp(t, `8×1 .*100 events before, 2 processes +\d+ events/s +\d+\.\d\d×`, string(out))
 	require.Equal(t, before, ok(t, "", "stats", url), "the store is not touched")

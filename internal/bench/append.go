@@ -38,8 +38,15 @@ func newStreamsName(writers, size int) string {
 }
 
 func newStreams(ctx context.Context, store *eventstore.Store, writers, size int, d time.Duration) (Result, error) {
+	return newStreamsNamed(ctx, store, writers, size, d, uuid.NewRandom)
+}
+
+func newStreamsNamed(ctx context.Context, store *eventstore.Store, writers, size int, d time.Duration, name func() (uuid.UUID, error)) (Result, error) {
 	return Writers(ctx, writers, size, d, func(ctx context.Context, _ int) error {
-		_, err := store.Append(ctx, "order-"+uuid.NewString(), eventstore.NoStream(), events(size)...)
+		id, err := name()
+		if err == nil {
+			_, err = store.Append(ctx, "order-"+id.String(), eventstore.NoStream(), events(size)...)
+		}
 		return err
 	})
 }

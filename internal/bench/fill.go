@@ -82,14 +82,18 @@ func filledStream(i int) string {
 	return category + uuid.NewSHA1(uuid.Nil, binary.BigEndian.AppendUint64(nil, uint64(i))).String()
 }
 
-// Cases are those of every store, and reads from all over the store, which must
-// find what they read in indexes as large as it is.
+// Cases are those of every store; reads from all over the store, which must find
+// what they read in indexes as large as it is; and appends to streams whose names
+// come in order of time, which touch one place of an index and not all of it.
 func (f *Filled) Cases() []Case {
 	const length = 1000
 	if f.streams == 0 {
 		return Cases()
 	}
 	return append(Cases(),
+		Case{Name: "append 8×1 new streams, names in order of time", Run: func(ctx context.Context, store *eventstore.Store, d time.Duration) (Result, error) {
+			return newStreamsNamed(ctx, store, 8, 1, d, uuid.NewV7)
+		}},
 		f.atRandom("read streams of 10 at random", func(ctx context.Context, store *eventstore.Store) iter.Seq2[eventstore.RecordedEvent, error] {
 			return store.ReadStream(ctx, filledStream(rand.IntN(f.streams)), eventstore.ReadOptions{}) //nolint:gosec // chance, no secret
 		}),

@@ -224,7 +224,7 @@ func (p *pooler) cancel(id uint32) {
 	if c == nil || c.server == nil {
 		return
 	}
-	conn, err := (&net.Dialer{Timeout: soon}).Dial("tcp", c.server.Conn.RemoteAddr().String()) //nolint:noctx // it has its timeout
+	conn, err := (&net.Dialer{Timeout: soon}).Dial("tcp", c.server.Conn.RemoteAddr().String())
 	if err != nil {
 		return
 	}

@@ -183,10 +183,9 @@ func Work(ctx context.Context, in io.Reader, out io.Writer, open func(ctx contex
 		}
 		var a answer
 		var err error
-		switch {
-		case store == nil:
+		if store == nil {
 			store, err = open(ctx, o.URL)
-		default:
+		} else {
 			a.Result, err = newStreams(ctx, store, o.Writers, o.Size, o.Duration)
 		}
 		if err != nil {

@@ -31,7 +31,8 @@ type pooler struct {
 	mu      sync.Mutex
 	idle    []*serverConn // the one that has rested longest comes first
 	clients map[uint32]*poolerClient
-	turns   int // transactions that were carried
+	entered uint32 // clients, ever
+	turns   int    // transactions that were carried
 }
 
 type serverConn struct {
@@ -62,6 +63,9 @@ func startPooler(t testing.TB, upstream string) (p *pooler, through string) {
 		p.mu.Lock()
 		for _, c := range p.clients {
 			_ = c.Close()
+			if c.server != nil {
+				_ = c.server.Conn.Close()
+			}
 		}
 		p.mu.Unlock()
 		p.running.Wait()
@@ -118,7 +122,8 @@ func (p *pooler) greet(c *poolerClient) error {
 		}
 	}
 	p.mu.Lock()
-	c.id = uint32(len(p.clients) + 1)
+	p.entered++
+	c.id = p.entered
 	p.clients[c.id] = c
 	p.mu.Unlock()
 	answer.Send(&pgproto3.AuthenticationOk{})
@@ -191,9 +196,15 @@ func (p *pooler) take(c *poolerClient) error {
 	if err != nil {
 		return err
 	}
+	if err := conn.SyncConn(ctx); err != nil { // otherwise the driver may still be reading
+		return err
+	}
 	hijacked, err := conn.Hijack()
+	if err != nil {
+		return err
+	}
 	c.server = &serverConn{hijacked, bufio.NewReader(hijacked.Conn)}
-	return err
+	return nil
 }
 
 func (p *pooler) give(c *poolerClient) {
@@ -208,7 +219,7 @@ func (p *pooler) give(c *poolerClient) {
 func (p *pooler) leave(c *poolerClient) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.clients[c.id].reader = nil
+	delete(p.clients, c.id)
 	if c.server != nil {
 		_ = c.server.Conn.Close()
 		c.server = nil
@@ -263,6 +274,7 @@ func (p *pooler) leftovers(ctx context.Context) (found []string) {
 		for _, row := range results[0].Rows {
 			found = append(found, string(row[0]))
 		}
+		require.NoError(p.t, conn.Close(ctx))
 	}
 	p.idle = nil
 	return found

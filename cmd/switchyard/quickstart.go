@@ -21,8 +21,8 @@ import (
 )
 
 type quickstartFlags struct {
-	dir, repository string
-	commits         int
+	dir, repository, match string
+	commits                int
 }
 
 func (a *app) quickstartCommand() *cobra.Command {
@@ -42,6 +42,7 @@ the URL's own, which is not touched, and is always removed.`,
 	}
 	cmd.Flags().StringVar(&f.dir, "dir", "", "keep the store and the imported file in this `folder`")
 	cmd.Flags().StringVar(&f.repository, "repository", ".", "import the history of the git repository in this `folder`")
+	cmd.Flags().StringVar(&f.match, "match", "", "of the conformance suite, run only checks whose name matches this regular `expression`")
 	cmd.Flags().IntVar(&f.commits, "commits", 2000, "import the changes of this `many` commits; 0 is all")
 	return cmd
 }
@@ -269,11 +270,15 @@ func (t *tour) waitFor(ctx context.Context, stream string) error {
 }
 
 // prove runs the conformance suite on a fresh store beside this one.
-func (t *tour) prove(ctx context.Context, _ quickstartFlags) error {
-	if err := t.say("\n# 4. Prove that this backend keeps every promise, on a fresh store beside this one.\n$ switchyard conformance %s", t.name); err != nil {
+func (t *tour) prove(ctx context.Context, f quickstartFlags) error {
+	command := t.name
+	if f.match != "" {
+		command += " --match '" + f.match + "'"
+	}
+	if err := t.say("\n# 4. Prove that this backend keeps every promise, on a fresh store beside this one.\n$ switchyard conformance %s", safeText(command)); err != nil {
 		return err
 	}
-	report, err := t.runSuite(ctx, t.url, t.name, conformance.Options{})
+	report, err := t.runSuite(ctx, t.url, t.name, conformance.Options{Match: f.match})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -15,6 +16,10 @@ import (
 // A filtered page looks at so many positions at most, so that a rare match keeps
 // neither the server nor a subscription's progress waiting.
 const filterWindow = 100_000
+
+// A page makes room for a few events first, as most streams have, and then for so
+// many at most at once.
+const fewEvents, maxRoom = 16, 1024
 
 // ReadStream implements [eventstore.Backend].
 func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
@@ -118,10 +123,14 @@ func (b *Backend) readPage(ctx context.Context, q *query, size eventstore.PageSi
 		return nil, false, err
 	}
 	bytes, found := 0, 0
-	err = eachEvent(rows, func(event *eventstore.RecordedEvent) bool {
+	events = make([]eventstore.RecordedEvent, 0, min(limit, fewEvents))
+	err = eachEvent(rows, func(event eventstore.RecordedEvent) bool {
 		found++
 		bytes += event.Size()
-		events = append(events, *event)
+		if len(events) == fewEvents {
+			events = slices.Grow(events, min(limit-fewEvents, maxRoom))
+		}
+		events = append(events, event)
 		return bytes < size.MaxBytes
 	})
 	b.reading.learn(len(events), bytes)

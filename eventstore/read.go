@@ -113,10 +113,10 @@ func (s *Store) pages(ctx context.Context, limit int, backward bool, yield func(
 	var ahead readAhead
 	defer ahead.stop()
 	for first, left := true, limit; ; first = false {
+		page, early := ahead.take()
 		if err := s.ready(ctx); err != nil {
 			return err
 		}
-		page, early := ahead.take()
 		if !early {
 			var err error
 			page, err = again(ctx, s, func() (Page, error) { return next(ctx, size) })

@@ -22,8 +22,10 @@ type Options struct {
 	// ErrUnknownOutcome, within the context's deadline. Zero means 15 s; a
 	// negative value means never.
 	RetryFor time.Duration
-	// PageSize is the most events that a read holds in memory; 0 means 512.
-	// A page also ends at 4 MiB.
+	// PageSize is the most events that a read asks for at once; 0 means 512. A
+	// page also ends at 4 MiB. A subscription holds one page in memory. A read
+	// holds one, and from its second page on two: the next is fetched while the
+	// caller works.
 	PageSize int
 	// Logger hears of retries, lost subscriptions and failed handlers; nil logs
 	// nothing.

@@ -15,10 +15,8 @@ import (
 const (
 	// Subscriptions of this process are woken at most this often: at 1,000 appends
 	// a second each wake-up then finds several events, and a lone append still
-	// wakes at once. Each of them reads for itself, so where there are more they
-	// are woken less often: all together make some 1,700 reads a second at most.
-	wakeEvery    = 3 * time.Millisecond
-	wakeEveryFor = 600 * time.Microsecond // for each subscription
+	// wakes at once.
+	wakeEvery = 3 * time.Millisecond
 	// Other processes are told at most this often.
 	tellEvery  = 10 * time.Millisecond
 	tellWithin = 5 * time.Second
@@ -46,15 +44,21 @@ type wake struct {
 	stopListen  context.CancelFunc
 }
 
-func newWake(ctx context.Context, pool *pgxpool.Pool, store uuid.UUID, listen, hints bool) *wake {
+// newWake calls before, which may take its time, ahead of each wake-up.
+func newWake(ctx context.Context, pool *pgxpool.Pool, store uuid.UUID, before func(context.Context), listen, hints bool) *wake {
 	w := &wake{pool: pool, channel: "switchyard:" + store.String(), token: uuid.NewString(), listen: listen && hints, ctx: ctx}
 	if !hints {
 		return w
 	}
 	w.hint = &eventstore.Hint{}
 	w.near, w.far = make(chan struct{}, 1), make(chan struct{}, 1)
-	w.running.Go(func() { paced(ctx, w.near, w.wakePause, w.hint.Notify) })
-	w.running.Go(func() { paced(ctx, w.far, func() time.Duration { return tellEvery }, w.tell) })
+	w.running.Go(func() {
+		paced(ctx, w.near, wakeEvery, func() {
+			before(ctx)
+			w.hint.Notify()
+		})
+	})
+	w.running.Go(func() { paced(ctx, w.far, tellEvery, w.tell) })
 	return w
 }
 
@@ -73,16 +77,9 @@ func poke(c chan struct{}) {
 	}
 }
 
-// wakePause is the time between two wake-ups.
-func (w *wake) wakePause() time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return max(wakeEvery, time.Duration(w.subscribers)*wakeEveryFor)
-}
-
 // paced answers pokes, the first at once and then no more often than every pause.
-func paced(ctx context.Context, pokes <-chan struct{}, pause func() time.Duration, do func()) {
-	timer := time.NewTimer(pause())
+func paced(ctx context.Context, pokes <-chan struct{}, pause time.Duration, do func()) {
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for {
 		select {
@@ -91,7 +88,7 @@ func paced(ctx context.Context, pokes <-chan struct{}, pause func() time.Duratio
 		case <-pokes:
 		}
 		do()
-		timer.Reset(pause())
+		timer.Reset(pause)
 		select {
 		case <-ctx.Done():
 			return
@@ -108,15 +105,18 @@ func (w *wake) tell() {
 	_, _ = w.pool.Exec(ctx, `select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`, w.channel, w.token)
 }
 
-// subscribe counts a subscription, and keeps LISTEN going while there are any; the
-// function it returns ends that.
+// subscribe keeps LISTEN going while anybody subscribes; the function it returns
+// ends that.
 func (w *wake) subscribe() (leave func()) {
+	if !w.listen {
+		return func() {}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ctx.Err() != nil { // closed meanwhile
 		return func() {}
 	}
-	if w.subscribers++; w.subscribers == 1 && w.listen {
+	if w.subscribers++; w.subscribers == 1 {
 		ctx, cancel := context.WithCancel(w.ctx)
 		w.stopListen = cancel
 		w.running.Go(func() { w.keepListening(ctx) })
@@ -124,7 +124,7 @@ func (w *wake) subscribe() (leave func()) {
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.subscribers--; w.subscribers == 0 && w.listen {
+		if w.subscribers--; w.subscribers == 0 {
 			w.stopListen()
 		}
 	}

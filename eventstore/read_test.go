@@ -18,10 +18,10 @@ import (
 type slowly struct {
 	*scripted
 	store   *eventstore.Store
-	started atomic.Int64 // pages asked for
-	busy    atomic.Int64 // pages being fetched
-	most    atomic.Int64 // the most at once
-	callers context.Context
+	started atomic.Int64      // pages asked for
+	busy    atomic.Int64      // pages being fetched
+	most    atomic.Int64      // the most at once
+	callers context.Context   //nolint:containedctx // to compare with
 	fetches []context.Context // those of other contexts than the caller's
 	fail    func(page int64) error
 }
@@ -62,6 +62,9 @@ func newSlowly(t *testing.T, n int, opts *eventstore.Options) *slowly {
 	return s
 }
 
+// work takes a caller's time, which in these tests costs nobody any.
+func work(d time.Duration) { <-time.After(d) }
+
 func (s *slowly) append(t *testing.T, n int) {
 	t.Helper()
 	for range n {
@@ -82,7 +85,7 @@ func TestALongReadFetchesTheNextPageWhileItsCallerWorks(t *testing.T) {
 		for _, err := range s.all(t.Context()) {
 			require.NoError(t, err)
 			n++
-			time.Sleep(pageTime / 2) // so that a page takes its caller as long as the backend
+			work(pageTime / 2) // so that a page takes its caller as long as the backend
 		}
 		require.Equal(t, 10, n)
 		// Pages 1 and 2 and the one that finds the end are waited for; the other
@@ -99,7 +102,7 @@ func TestAReadHoldsOnePageAheadAndNoMore(t *testing.T) {
 		for _, err := range s.all(t.Context()) {
 			require.NoError(t, err)
 			n++
-			time.Sleep(10 * pageTime)
+			work(10 * pageTime)
 			page := (n + 1) / 2
 			if page == 1 {
 				require.Equal(t, page, s.started.Load())
@@ -137,7 +140,7 @@ func TestNoPageIsFetchedThatIsNotWanted(t *testing.T) {
 				}
 				for _, err := range read {
 					require.NoError(t, err)
-					time.Sleep(10 * pageTime)
+					work(10 * pageTime)
 					want--
 				}
 				require.Zero(t, want)
@@ -179,7 +182,8 @@ func TestNothingIsFetchedAfterAReadHasEnded(t *testing.T) {
 		}},
 		{"by break", func(t *testing.T, s *slowly) {
 			n := 0
-			for range s.all(t.Context()) {
+			for _, err := range s.all(t.Context()) {
+				require.NoError(t, err)
 				n++
 				inThePageThatReadsAhead(n, func() { require.Equal(t, int64(1), s.busy.Load()) })
 				if n == 3 {
@@ -190,7 +194,8 @@ func TestNothingIsFetchedAfterAReadHasEnded(t *testing.T) {
 		{"by a panic in the caller", func(t *testing.T, s *slowly) {
 			require.PanicsWithValue(t, "caller", func() {
 				n := 0
-				for range s.all(t.Context()) {
+				for _, err := range s.all(t.Context()) {
+					require.NoError(t, err)
 					n++
 					inThePageThatReadsAhead(n, func() { panic("caller") })
 				}
@@ -198,6 +203,7 @@ func TestNothingIsFetchedAfterAReadHasEnded(t *testing.T) {
 		}},
 		{"by a done context", func(t *testing.T, s *slowly) {
 			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
 			n, last := 0, error(nil)
 			for _, err := range s.all(ctx) {
 				n++
@@ -209,6 +215,7 @@ func TestNothingIsFetchedAfterAReadHasEnded(t *testing.T) {
 		}},
 		{"by a context that is done while the next page is waited for", func(t *testing.T, s *slowly) {
 			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
 			time.AfterFunc(2*pageTime+pageTime/2, cancel)
 			start, n, last := time.Now(), 0, error(nil)
 			for _, err := range s.all(ctx) {
@@ -272,7 +279,7 @@ func TestAPageIsDeliveredWholeBeforeTheErrorOfTheNext(t *testing.T) {
 			if last = err; err == nil {
 				n++
 				require.Equal(t, uint64(n), e.Version)
-				time.Sleep(10 * pageTime)
+				work(10 * pageTime)
 			}
 		}
 		require.Equal(t, 4, n)
@@ -297,7 +304,7 @@ func TestAFetchThatFailedWhileItsCallerWorkedIsMadeAgain(t *testing.T) {
 					require.NoError(t, err)
 					n++
 					away.Store(n == 3) // back long before the caller needs the next page
-					time.Sleep(time.Hour)
+					work(time.Hour)
 				}
 				require.Equal(t, 10, n)
 			})
@@ -318,7 +325,7 @@ func TestAPageThatIsWantedIsRetriedForAsLongAsTheOptionsSay(t *testing.T) {
 		var last error
 		for _, err := range s.all(t.Context()) {
 			if last = err; err == nil {
-				time.Sleep(time.Hour)
+				work(time.Hour)
 				lastEvent = time.Now()
 			}
 		}
@@ -336,10 +343,10 @@ func TestAForwardReadEndsWhereTheStoreEndsWhenItsCallerGetsThere(t *testing.T) {
 				for e, err := range s.all(t.Context()) {
 					require.NoError(t, err)
 					versions = append(versions, e.Version)
-					time.Sleep(10 * pageTime) // what can be read ahead has been
+					work(10 * pageTime) // what can be read ahead has been
 					if len(versions) == at {
 						s.append(t, 3)
-						time.Sleep(10 * pageTime)
+						work(10 * pageTime)
 					}
 				}
 				want := []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9}

@@ -125,6 +125,7 @@ func (s *Store) pages(ctx context.Context, limit int, backward bool, yield func(
 			}
 		}
 		full := false
+		size.MaxEvents = s.longPage
 		if limit > 0 {
 			left -= len(page.Events)
 			size.MaxEvents = min(size.MaxEvents, left)

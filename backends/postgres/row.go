@@ -18,15 +18,15 @@ import (
 const eventColumns = `global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata`
 
 // eachEvent calls do with each row of eventColumns until it returns false.
-func eachEvent(rows pgx.Rows, do func(*eventstore.RecordedEvent) bool) error {
+func eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
 	defer rows.Close()
 	decode := scanned
 	if allBinary(rows) {
 		decode = fromBinary
 	}
 	var names recent
+	var r row
 	for rows.Next() {
-		var r row
 		if err := decode(rows, &r); err != nil {
 			return err
 		}
@@ -39,11 +39,12 @@ func eachEvent(rows pgx.Rows, do func(*eventstore.RecordedEvent) bool) error {
 			event.ContentType = names.contentType.text(r.contentType)
 		}
 		if r.metadata != nil {
-			if err := json.Unmarshal(r.metadata, &event.Metadata); err != nil {
+			var err error
+			if event.Metadata, err = decodeMetadata(r.metadata); err != nil {
 				return fmt.Errorf("event at position %d: metadata: %w", r.position, err)
 			}
 		}
-		if !do(&event) {
+		if !do(event) {
 			break
 		}
 	}
@@ -99,6 +100,11 @@ func scanned(rows pgx.Rows, r *row) error {
 }
 
 func encodeMetadata(m map[string]string) ([]byte, error) { return json.Marshal(m) }
+
+func decodeMetadata(text []byte) (m map[string]string, err error) {
+	err = json.Unmarshal(text, &m)
+	return m, err
+}
 
 // recent remembers the last names, which often come again.
 type recent struct{ stream, eventType, contentType lastText }

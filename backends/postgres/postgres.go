@@ -38,7 +38,8 @@ const (
 	defaultSchema = "switchyard"
 	defaultPoll   = time.Second
 	// groups is how many groups of appends may be under way: while one commits
-	// the next has been sent and waits at the lock.
+	// the next has been sent and waits at the lock. Among other writers one is
+	// enough; see [crowd].
 	groups = 2
 	// flushTimeout bounds a group. It is longer than the lock's own timeout in
 	// the schema, whose error says for certain that nothing was written.
@@ -56,6 +57,7 @@ type Backend struct {
 	poll     time.Duration
 
 	appends  *groupcommit.Committer
+	crowd    crowd
 	wake     *wake
 	tail     tail
 	reading  pageBudget

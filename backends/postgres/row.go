@@ -93,6 +93,7 @@ func scanned(rows pgx.Rows, r *row) error {
 	var contentType *string
 	err := rows.Scan(&r.position, &r.version, &id, &r.at, &stream, &eventType, &contentType, &r.data, &r.metadata)
 	r.id, r.at, r.stream, r.eventType = id.Bytes, r.at.UTC(), []byte(stream), []byte(eventType)
+	r.contentType = nil // the row before may have had one
 	if contentType != nil {
 		r.contentType = []byte(*contentType)
 	}

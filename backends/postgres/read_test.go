@@ -1,0 +1,58 @@
+package postgres_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// A server that has planned a read often enough would plan it for any values.
+func TestARareCategoryIsFoundByItsIndexHoweverOftenItIsRead(t *testing.T) {
+	t.Parallel()
+	const common, reads = 30_000, 20
+	url := server.Database(t)
+	pool := openPool(t, url)
+	store := newStore(t, openBackend(t, pool, nil), &eventstore.Options{BackendLimits: true})
+	for range common / 10_000 {
+		events := make([]eventstore.Event, 10_000)
+		for i := range events {
+			events[i] = event("Placed", "{}")
+		}
+		_, err := store.Append(t.Context(), "common-1", eventstore.Any(), events...)
+		require.NoError(t, err)
+	}
+	_, err := store.Append(t.Context(), "rare-1", eventstore.Any(), event("Placed", "{}"))
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), "analyze switchyard.events")
+	require.NoError(t, err)
+
+	scanned := func(index string) (scans, rows int64) {
+		admin := openPool(t, url)
+		defer admin.Close() // statistics are those of the session's beginning
+		require.NoError(t, admin.QueryRow(t.Context(),
+			`select idx_scan, idx_tup_read from pg_stat_user_indexes where schemaname = 'switchyard' and indexrelname = $1`, index).Scan(&scans, &rows))
+		return scans, rows
+	}
+	byCategory, _ := scanned("events_category")
+	_, byPosition := scanned("events_position")
+	for _, backward := range []bool{false, true} {
+		for range reads {
+			found := 0
+			for _, err := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{Filter: eventstore.Filter{Category: "rare"}, Backward: backward}) {
+				require.NoError(t, err)
+				found++
+			}
+			require.Equal(t, 1, found)
+		}
+	}
+	pool.Reset() // sessions hand in their statistics when they end
+	require.Eventually(t, func() bool {
+		scans, _ := scanned("events_category")
+		return scans >= byCategory+2*reads
+	}, soon, 50*time.Millisecond, "the index of categories is used for each read")
+	_, rows := scanned("events_position")
+	require.Less(t, rows-byPosition, int64(common), "events looked at by position")
+}

@@ -29,6 +29,7 @@ func schemes() []scheme {
 		{[]string{"memory"}, "memory:", true, openMemory, isolateMemory},
 		{[]string{"sqlite"}, "sqlite:PATH", true, openSQLite, isolateSQLite},
 		{[]string{"postgres", "postgresql"}, "postgres://USER@HOST/DATABASE", false, openPostgres, isolatePostgres},
+		{[]string{"esdb", "esdb+discover"}, "esdb://HOST", false, openESDB, isolateESDB},
 	}
 }
 
@@ -38,6 +39,7 @@ func schemes() []scheme {
 //	memory:             a new store in this process's memory
 //	sqlite:orders.db    a file; see package sqlite
 //	postgres://…        a schema of a PostgreSQL database; see package postgres
+//	esdb://…            an EventStoreDB server; see package esdb
 //
 // Errors: ErrInvalid for a URL with an unknown scheme or parameter, naming the
 // known ones; otherwise the backend's own. No error carries a credential.

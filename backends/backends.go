@@ -18,7 +18,10 @@ type scheme struct {
 	form string
 	// local schemes name a file or nothing: what follows holds no credential.
 	local bool
-	open  func(ctx context.Context, u *url.URL) (eventstore.Backend, error)
+	// existing is the parameter with which open makes nothing; empty where a
+	// store is always there.
+	existing string
+	open     func(ctx context.Context, u *url.URL) (eventstore.Backend, error)
 	// isolate prepares a fresh store for tests where the URL's lives.
 	isolate func(ctx context.Context, u *url.URL) (*Isolated, error)
 }
@@ -26,10 +29,10 @@ type scheme struct {
 // schemes is the table of backends: a new one is one line here.
 func schemes() []scheme {
 	return []scheme{
-		{[]string{"memory"}, "memory:", true, openMemory, isolateMemory},
-		{[]string{"sqlite"}, "sqlite:PATH", true, openSQLite, isolateSQLite},
-		{[]string{"postgres", "postgresql"}, "postgres://USER@HOST/DATABASE", false, openPostgres, isolatePostgres},
-		{[]string{"esdb", "esdb+discover"}, "esdb://HOST", false, openESDB, isolateESDB},
+		{[]string{"memory"}, "memory:", true, "", openMemory, isolateMemory},
+		{[]string{"sqlite"}, "sqlite:PATH", true, "create=off", openSQLite, isolateSQLite},
+		{[]string{"postgres", "postgresql"}, "postgres://USER@HOST/DATABASE", false, "migrate=off", openPostgres, isolatePostgres},
+		{[]string{"esdb", "esdb+discover"}, "esdb://HOST", false, "create=off", openESDB, isolateESDB},
 	}
 }
 
@@ -61,9 +64,24 @@ func newStore(backend eventstore.Backend) (*eventstore.Store, error) {
 
 // OpenBackend is Open for callers who pass their own Options to [eventstore.New].
 func OpenBackend(ctx context.Context, rawURL string) (eventstore.Backend, error) {
+	return openBackend(ctx, rawURL, false)
+}
+
+// OpenExisting is OpenBackend for callers who only read: it makes no store where
+// there is none and migrates none, but says so. A parameter of the URL that
+// decides this already is left as it is.
+func OpenExisting(ctx context.Context, rawURL string) (eventstore.Backend, error) {
+	return openBackend(ctx, rawURL, true)
+}
+
+func openBackend(ctx context.Context, rawURL string, existing bool) (eventstore.Backend, error) {
 	s, u, err := parse(rawURL)
 	if err != nil {
 		return nil, err
+	}
+	name, _, _ := strings.Cut(s.existing, "=")
+	if existing && name != "" && !u.Query().Has(name) {
+		u.RawQuery = strings.TrimPrefix(u.RawQuery+"&"+s.existing, "&")
 	}
 	backend, err := s.open(ctx, u)
 	if err != nil {

@@ -1,6 +1,7 @@
 package backends
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -22,6 +23,21 @@ func TestOpenGivesAStoreForEachScheme(t *testing.T) {
 	}
 }
 
+func TestOpenExistingMakesNoStore(t *testing.T) {
+	url := "sqlite:" + t.TempDir() + "/a.db"
+	_, err := OpenExisting(t.Context(), url)
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.ErrorContains(t, err, "holds no store")
+	for _, open := range []func(context.Context, string) (eventstore.Backend, error){OpenBackend, OpenExisting} {
+		backend, err := open(t.Context(), url)
+		require.NoError(t, err)
+		require.NoError(t, backend.Close())
+	}
+	backend, err := OpenExisting(t.Context(), "sqlite:"+t.TempDir()+"/b.db?create=on")
+	require.NoError(t, err, "the URL decides")
+	require.NoError(t, backend.Close())
+}
+
 func TestABadURLIsAnErrorThatSaysWhatWouldBeRight(t *testing.T) {
 	for name, test := range map[string]struct{ url, want string }{
 		"empty":                     {"", "does not start with a scheme; known are memory:, sqlite:PATH"},
@@ -30,7 +46,7 @@ func TestABadURLIsAnErrorThatSaysWhatWouldBeRight(t *testing.T) {
 		"an unknown scheme":         {"mysql://root:s3cr3t@db/orders", `unknown scheme "mysql"; known are memory:`},
 		"a memory store with name":  {"memory:orders", "takes no name and no parameters"},
 		"a memory store with query": {"memory:?poll=1s", "takes no name and no parameters"},
-		"a sqlite parameter":        {"sqlite:a.db?cache=shared", `unknown parameter "cache"; known are busy_timeout, poll, readers`},
+		"a sqlite parameter":        {"sqlite:a.db?cache=shared", `unknown parameter "cache"; known are busy_timeout, create, poll, readers`},
 		"a sqlite host":             {"sqlite://orders.db", "taken for a host"},
 		"a bad escape":              {"memory:%zz?s3cr3t", "takes no name and no parameters"},
 		"a control character":       {"memory:\x1b[31m", "cannot be read"},

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -39,20 +37,21 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 	if err != nil {
 		return nil, err
 	}
-	t := b.tails.get(name)
-	if err := t.lock(ctx); err != nil {
-		return nil, err
-	}
-	defer t.unlock()
-	result, err := b.appendTo(ctx, t, part)
+	bounded, cancel := context.WithTimeout(ctx, b.conn.settings.writeTimeout)
+	defer cancel()
+	result, err := b.appendTo(bounded, b.tails.get(name), part)
 	if err != nil {
-		return nil, err
+		return nil, mapError(ctx, err)
 	}
 	return []eventstore.AppendResult{result}, nil
 }
 
 func (b *Backend) appendTo(ctx context.Context, t *tail, part eventstore.StreamAppend) (eventstore.AppendResult, error) {
-	var refusal error
+	if err := t.lock(ctx); err != nil {
+		return eventstore.AppendResult{}, err
+	}
+	defer t.unlock()
+	var refusal *wrongVersionError
 	for range maxRounds {
 		at, decision, err := b.judge(ctx, t, part, refusal)
 		if err != nil || !decision.Write {
@@ -63,17 +62,16 @@ func (b *Backend) appendTo(ctx context.Context, t *tail, part eventstore.StreamA
 			t.written(b.options.IdempotencyWindow, result, part.Events)
 			return result, nil
 		}
-		if !isWrongVersion(err) {
-			return eventstore.AppendResult{}, mapError(ctx, writing, err)
+		if !errors.As(err, &refusal) {
+			return eventstore.AppendResult{}, err
 		}
-		refusal = err
 	}
 	return eventstore.AppendResult{}, fmt.Errorf("%w: other processes wrote to the stream %d times while this append was judged; nothing was written: %w", eventstore.ErrUnavailable, maxRounds, refusal)
 }
 
 // judge decides on an append and says at which version a write is to be pinned.
 // refusal is the server's answer to the last attempt, nil at the first.
-func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppend, refusal error) (at uint64, d eventstore.Decision, err error) {
+func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppend, refusal *wrongVersionError) (at uint64, d eventstore.Decision, err error) {
 	exact, isExact := part.Expected.Exact()
 	if refusal == nil {
 		switch {
@@ -86,7 +84,7 @@ func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppe
 	}
 	hidden, err := b.refresh(ctx, t)
 	if err != nil {
-		return 0, d, mapError(ctx, reading, err)
+		return 0, d, err
 	}
 	at = t.version
 	if hidden {
@@ -94,7 +92,7 @@ func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppe
 	}
 	stored, err := b.originals(ctx, t, part.Events)
 	if err != nil {
-		return 0, d, mapError(ctx, reading, err)
+		return 0, d, err
 	}
 	d, err = eventstore.Decide(part, at, func(id uuid.UUID) (eventstore.RecordedEvent, bool, error) {
 		event, ok := stored[id]
@@ -106,9 +104,9 @@ func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppe
 // hiddenVersion is the version of a stream whose events can no longer be read,
 // because they are truncated or too old, while the stream goes on. Only the
 // server's refusal tells it, so the first attempt is a guess that it can refuse.
-func hiddenVersion(expected eventstore.ExpectedVersion, refusal error) uint64 {
+func hiddenVersion(expected eventstore.ExpectedVersion, refusal *wrongVersionError) uint64 {
 	if refusal != nil {
-		return toldVersion(refusal)
+		return refusal.actual
 	}
 	if exact, ok := expected.Exact(); ok {
 		return exact
@@ -116,44 +114,17 @@ func hiddenVersion(expected eventstore.ExpectedVersion, refusal error) uint64 {
 	return 1
 }
 
-// writeLimit is how long an append may take, with the time that the client waits
-// for a connection; one that a caller left behind cannot be stored later.
-const writeLimit = 10 * time.Second
-
 // write appends at a version.
 func (b *Backend) write(ctx context.Context, name string, at uint64, events []eventstore.Event) (eventstore.AppendResult, error) {
 	data, err := encodeAll(events, b.options.MaxAppendSize)
 	if err != nil {
 		return eventstore.AppendResult{}, err
 	}
-	opts := client.AppendToStreamOptions{ExpectedRevision: revision(at)}
-	// Not the caller's context: the client has a data race where an append's ends.
-	// The caller is let go all the same, and what is left behind ends soon.
-	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
-	result, err := do(ctx, b.conn, func(_ context.Context, c *client.Client) (*client.WriteResult, error) {
-		defer cancel()
-		return c.AppendToStream(call, name, opts, data...)
-	})
-	if errors.Is(err, errNotSent) || err == eventstore.ErrClosed { //nolint:errorlint // do's own answer: the call did not begin
-		cancel()
-	}
+	version, position, err := b.conn.appendTo(ctx, name, at, data)
 	if err != nil {
 		return eventstore.AppendResult{}, err
 	}
-	version := result.NextExpectedVersion + 1 // which is the last event's revision
-	return eventstore.AppendResult{
-		FirstVersion: version - uint64(len(events)) + 1,
-		Version:      version,
-		Position:     eventstore.NewPosition(result.CommitPosition, result.PreparePosition),
-	}, nil
-}
-
-// revision is what an append at a version expects of the stream.
-func revision(version uint64) client.ExpectedRevision {
-	if version == 0 {
-		return client.NoStream{}
-	}
-	return client.Revision(version - 1)
+	return eventstore.AppendResult{FirstVersion: version - uint64(len(events)) + 1, Version: version, Position: position}, nil
 }
 
 // written takes an append of this handle into the tail.
@@ -177,7 +148,7 @@ func (b *Backend) refresh(ctx context.Context, t *tail) (hidden bool, err error)
 		if err != nil {
 			return false, err
 		}
-		if state == streamRead && len(news) < window && continues(t.version, news) {
+		if state == streamThere && len(news) < window && continues(t.version, news) {
 			for i := range news {
 				t.add(window, news[i].Version, news[i].ID)
 			}
@@ -241,34 +212,29 @@ func (b *Backend) originals(ctx context.Context, t *tail, events []eventstore.Ev
 type streamState uint8
 
 const (
-	streamRead   streamState = iota // it is there, though nothing may be readable
+	streamThere  streamState = iota // it is there, though nothing may be readable
 	streamAbsent                    // never written, or soft-deleted
 )
 
 // readRange reads up to count events after a version, links as links.
 func (b *Backend) readRange(ctx context.Context, name string, after uint64, count int) ([]eventstore.RecordedEvent, streamState, error) {
-	return b.readTail(ctx, name, client.ReadStreamOptions{Direction: client.Forwards, From: client.Revision(after)}, count)
+	return b.readTail(ctx, streamRead{stream: name, from: after, count: uint64(count)})
 }
 
 // readBackward reads up to count events from the stream's end, the last first.
 func (b *Backend) readBackward(ctx context.Context, name string, count int) ([]eventstore.RecordedEvent, streamState, error) {
-	return b.readTail(ctx, name, client.ReadStreamOptions{Direction: client.Backwards, From: client.End{}}, count)
+	return b.readTail(ctx, streamRead{stream: name, backward: true, from: fromEnd, count: uint64(count)})
 }
 
-func (b *Backend) readTail(ctx context.Context, name string, opts client.ReadStreamOptions, count int) ([]eventstore.RecordedEvent, streamState, error) {
-	stream, _ := b.names.visible(name)
+func (b *Backend) readTail(ctx context.Context, r streamRead) ([]eventstore.RecordedEvent, streamState, error) {
+	stream, _ := b.names.visible(r.stream)
 	var events []eventstore.RecordedEvent
-	_, err := do(ctx, b.conn, func(ctx context.Context, c *client.Client) (struct{}, error) {
-		return struct{}{}, receiveStream(ctx, c, name, opts, count, func(read *client.ResolvedEvent) bool {
-			events = append(events, decode(read.OriginalEvent(), stream))
-			return true
-		})
+	err := b.conn.readStream(ctx, r, func(read *recorded) bool {
+		events = append(events, decode(read, stream))
+		return true
 	})
-	if err != nil && isNoStream(err) {
+	if errors.Is(err, errNoStream) {
 		return nil, streamAbsent, nil
 	}
-	if err != nil {
-		return nil, streamRead, err
-	}
-	return events, streamRead, nil
+	return events, streamThere, err
 }

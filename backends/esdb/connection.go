@@ -2,199 +2,219 @@ package esdb
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"net"
 	"sync"
-	"time"
 
-	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// maxCalls bounds the calls under way on one handle, and so the goroutines that
-// an unreachable server can hold.
-const maxCalls = 1024
-
-// connection keeps the client's defects inside. The client ignores contexts
-// while it connects, dies when discovery fails its last attempt, and panics when
-// it is closed with calls outstanding. So each call runs in a goroutine that the
-// caller can leave behind, a spent client is replaced, and the last call out
-// closes it.
+// connection leads to the node that accepts writes. It dials when it is first
+// used. A single host is gRPC's to reconnect to; a leader that a node named, or
+// that was found by gossip, is looked for anew when it is lost.
 type connection struct {
-	dial     func() (*client.Client, error) // nil: the client is the caller's
-	lifetime context.Context                //nolint:containedctx // ends at close, and every call with it
-	end      context.CancelFunc
-	slots    chan struct{}
+	settings settings
 
-	mu     sync.Mutex
-	closed bool
-	client *client.Client
-	uses   map[*client.Client]int // calls and subscriptions on each client
-	idle   chan struct{}          // closed when the connection is, and nothing uses it
+	mu      sync.Mutex
+	closed  bool
+	current *node              // nil: to be found
+	open    map[*node]struct{} // current, and those replaced that calls still use
+	search  *search            // nil: none is under way
 }
 
-func newConnection(c *client.Client, dial func() (*client.Client, error)) *connection {
-	lifetime, end := context.WithCancel(context.Background())
-	return &connection{
-		dial: dial, client: c, lifetime: lifetime, end: end,
-		slots: make(chan struct{}, maxCalls),
-		uses:  make(map[*client.Client]int),
-		idle:  make(chan struct{}),
+// node is a gRPC connection to one server, and how many calls use it.
+type node struct {
+	address string
+	conn    *grpc.ClientConn
+	streams streams.StreamsClient
+	uses    int
+}
+
+// search is a discovery under way, for everyone who waits for it.
+type search struct {
+	waiting   int
+	abandoned bool // nobody waited any more
+	cancel    context.CancelFunc
+	done      chan struct{}
+	err       error // once done
+}
+
+func newConnection(s settings) *connection {
+	return &connection{settings: s, open: make(map[*node]struct{})}
+}
+
+// use returns a node, which release gives back.
+func (c *connection) use(ctx context.Context) (*node, error) {
+	for {
+		n, s, err := c.ready()
+		if n != nil || err != nil {
+			return n, err
+		}
+		select {
+		case <-s.done:
+			if s.err != nil && !s.abandoned {
+				return nil, s.err
+			}
+		case <-ctx.Done():
+			c.leave(s)
+			return nil, ctx.Err()
+		}
 	}
 }
 
-// use returns the client and keeps it from being closed until release.
-func (c *connection) use() (*client.Client, error) {
+// ready returns the current node, or the search to wait for.
+func (c *connection) ready() (*node, *search, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, eventstore.ErrClosed
+		return nil, nil, eventstore.ErrClosed
 	}
-	c.uses[c.client]++
-	return c.client, nil
+	if c.current == nil && !c.settings.gossips {
+		if err := c.adopt(c.settings.seeds[0]); err != nil {
+			return nil, nil, err
+		}
+	}
+	if c.current != nil {
+		c.current.uses++
+		return c.current, nil, nil
+	}
+	if c.search == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		c.search = &search{cancel: cancel, done: make(chan struct{})}
+		go c.find(ctx, c.search)
+	}
+	c.search.waiting++
+	return nil, c.search, nil
 }
 
-func (c *connection) release(used *client.Client) {
+// find looks for the leader until it has one, gives up or nobody waits.
+func (c *connection) find(ctx context.Context, s *search) {
+	address, err := c.settings.discover(ctx)
+	s.cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.uses[used]--; c.uses[used] > 0 {
-		return
+	if err == nil && !c.closed {
+		err = c.adopt(address)
 	}
-	delete(c.uses, used)
-	if c.closed || used != c.client {
-		c.drop(used)
-	}
-	if c.closed && len(c.uses) == 0 {
-		close(c.idle)
-	}
+	s.err, s.abandoned = err, s.waiting == 0 || c.closed
+	c.search = nil
+	close(s.done)
 }
 
-// drop closes a client that nothing uses.
-func (c *connection) drop(unused *client.Client) {
-	if c.dial != nil {
-		_ = unused.Close() // it always returns nil
-	}
-}
-
-// replace puts a new client in the place of one that is spent.
-func (c *connection) replace(spent *client.Client) {
+// leave is for a caller who no longer waits; the last one ends the search.
+func (c *connection) leave(s *search) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dial == nil || c.closed || c.client != spent {
-		return
-	}
-	if fresh, err := c.dial(); err == nil {
-		c.client = fresh // the old one is closed by its last release
+	if s.waiting--; s.waiting == 0 {
+		s.cancel()
 	}
 }
 
-// close refuses further calls, ends those under way and gives them a moment. A
-// call that the client holds on to, because the server is gone, closes the
-// client when it comes back.
-func (c *connection) close() {
+// adopt makes a node current. It does no I/O: gRPC dials at the first call.
+func (c *connection) adopt(address string) error {
+	conn, err := grpc.NewClient(address, c.settings.options...)
+	if err != nil {
+		return fmt.Errorf("%w: connect to %q: %w", eventstore.ErrUnavailable, address, err)
+	}
+	c.current = &node{address: address, conn: conn, streams: streams.NewStreamsClient(conn)}
+	c.open[c.current] = struct{}{}
+	return nil
+}
+
+// release gives a node back. One that was replaced is closed by its last call.
+func (c *connection) release(n *node) {
 	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return
-	}
-	c.closed = true
-	if c.uses[c.client] == 0 {
-		c.drop(c.client)
-	}
-	if len(c.uses) == 0 {
-		close(c.idle)
+	n.uses--
+	spent := c.drop(n)
+	c.mu.Unlock()
+	spent.close()
+}
+
+// replace stops using a node for new calls, and goes to the next one if it is known.
+func (c *connection) replace(n *node, next string) {
+	c.mu.Lock()
+	var spent *node
+	if c.current == n && !c.closed {
+		c.current = nil
+		spent = c.drop(n)
+		if next != "" {
+			_ = c.adopt(next) // one that cannot be dialled is looked for
+		}
 	}
 	c.mu.Unlock()
-	c.end()
-	grace := time.NewTimer(time.Second)
-	defer grace.Stop()
-	select {
-	case <-c.idle:
-	case <-grace.C:
+	spent.close()
+}
+
+// drop returns the node if it is to be closed.
+func (c *connection) drop(n *node) *node {
+	if n == c.current || n.uses > 0 {
+		return nil
+	}
+	if _, ok := c.open[n]; !ok {
+		return nil // close had it
+	}
+	delete(c.open, n)
+	return n
+}
+
+func (n *node) close() {
+	if n != nil {
+		_ = n.conn.Close() // fails only where it is closed
 	}
 }
 
-// bound returns a context that also ends when the connection is closed.
-func (c *connection) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(c.lifetime, cancel)
-	return ctx, func() {
-		stop()
-		cancel()
+// close ends every call and search.
+func (c *connection) close() {
+	c.mu.Lock()
+	c.closed, c.current = true, nil
+	open := c.open
+	c.open = nil
+	if c.search != nil {
+		c.search.cancel()
+	}
+	c.mu.Unlock()
+	for n := range open {
+		n.close()
 	}
 }
 
-// errNotSent marks a failure before the call began.
-var errNotSent = errors.New("not sent")
-
-// do calls fn with the client and returns when fn does, or when ctx is done or
-// the connection closed, whichever is first. fn gets a context that ends with
-// both. A panic of the client becomes an error. A variable that fn writes may be
-// read only if do's error is nil or fn's own: a call that was left behind may
-// still be writing.
-func do[T any](ctx context.Context, c *connection, fn func(context.Context, *client.Client) (T, error)) (T, error) {
-	var none T
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return none, fmt.Errorf("%w: %w", errNotSent, ctx.Err())
-	case <-c.lifetime.Done():
-		return none, eventstore.ErrClosed
-	}
-	using, err := c.use()
-	if err != nil {
-		<-c.slots
-		return none, err
-	}
-	type answer struct {
-		value T
-		err   error
-	}
-	done := make(chan answer, 1)
-	bound, cancel := c.bound(ctx)
-	go func() {
-		var a answer
-		defer func() {
-			if reason := recover(); reason != nil {
-				a = answer{err: fmt.Errorf("esdb: the client panicked: %v", reason)}
-			}
-			if isSpent(a.err) {
-				c.replace(using)
-			}
-			done <- a // before cancel, so that the caller finds it
-			cancel()
-			c.release(using)
-			<-c.slots
-		}()
-		a.value, a.err = fn(bound, using)
-	}()
-	select {
-	case a := <-done:
-		return a.value, a.err
-	case <-bound.Done():
-	}
-	select {
-	case a := <-done: // it ended at the same moment, and knows more
-		return a.value, a.err
-	default:
-	}
-	if ctx.Err() != nil {
-		return none, ctx.Err()
-	}
-	return none, errClosing
+func (c *connection) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }
 
-// isSpent tells whether a client is to be replaced after an error: because it is
-// dead, or because it is about to connect anew, which leaks its old connection
-// for half an hour, while closing the client closes it.
-func isSpent(err error) bool {
-	var failed *client.Error
-	if !errors.As(err, &failed) {
-		return false
+// failed heeds what a call's failure says of its node, and returns the failure
+// with what the trailers tell.
+func (c *connection) failed(n *node, err error, trailer metadata.MD) error {
+	exception := first(trailer, "exception")
+	switch {
+	case c.isClosed():
+		return fmt.Errorf("%w: %w", errClosing, err)
+	case exception == "not-leader":
+		leader := ""
+		if host := first(trailer, "leader-endpoint-host"); host != "" {
+			leader = net.JoinHostPort(host, first(trailer, "leader-endpoint-port"))
+		}
+		c.replace(n, leader)
+		return fmt.Errorf("%w: %w", errNotLeader, err)
+	case exception == "stream-deleted":
+		return fmt.Errorf("%w: %w", errTombstoned, err)
+	case status.Code(err) == codes.Unavailable && (c.settings.gossips || n.address != c.settings.seeds[0]):
+		c.replace(n, "")
 	}
-	return failed.Code() == client.ErrorCodeConnectionClosed || failed.Code() == client.ErrorUnavailable
+	return err
 }
 
-// errClosing ends a call because the handle was closed under it.
-var errClosing = fmt.Errorf("%w while the call was under way", eventstore.ErrClosed)
+func first(md metadata.MD, key string) string {
+	if values := md.Get(key); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}

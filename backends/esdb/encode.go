@@ -10,7 +10,6 @@ import (
 	"strings"
 	"unicode/utf16"
 
-	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -36,12 +35,12 @@ type extra struct {
 }
 
 // encode returns an event as it is written.
-func encode(event *eventstore.Event) (client.EventData, error) {
+func encode(event *eventstore.Event) (proposed, error) {
 	own := extra{ID: event.ID}
-	data := client.EventData{EventID: uuid.New(), EventType: event.Type, Data: event.Data}
+	data := proposed{eventType: event.Type, data: event.Data}
 	plain := binaryContent
 	if isJSON(event.ContentType) {
-		data.ContentType, plain = client.ContentTypeJson, eventstore.JSONContentType
+		data.json, plain = true, eventstore.JSONContentType
 	}
 	if event.ContentType != plain {
 		own.ContentType = event.ContentType
@@ -50,7 +49,7 @@ func encode(event *eventstore.Event) (client.EventData, error) {
 		own.Key = &value
 	}
 	if len(event.Metadata) == 0 && own.ContentType == "" {
-		data.Metadata = slices.Concat([]byte(plainStart), []byte(event.ID.String()), []byte(plainEnd))
+		data.meta = slices.Concat([]byte(plainStart), []byte(event.ID.String()), []byte(plainEnd))
 		return data, nil
 	}
 	all := make(map[string]any, len(event.Metadata)+1)
@@ -62,7 +61,7 @@ func encode(event *eventstore.Event) (client.EventData, error) {
 	if err != nil {
 		return data, fmt.Errorf("encode metadata: %w", err)
 	}
-	data.Metadata = text
+	data.meta = text
 	return data, nil
 }
 
@@ -78,33 +77,36 @@ func isJSON(contentType string) bool {
 }
 
 // wireSize is what the server counts of an event against its append limit.
-func wireSize(event *client.EventData) int {
-	units := len(event.EventType)
-	if strings.ContainsFunc(event.EventType, func(r rune) bool { return r >= 0x80 }) {
-		units = len(utf16.Encode([]rune(event.EventType)))
+func wireSize(event *proposed) int {
+	units := len(event.eventType)
+	if strings.ContainsFunc(event.eventType, func(r rune) bool { return r >= 0x80 }) {
+		units = len(utf16.Encode([]rune(event.eventType)))
 	}
-	return len(event.Data) + len(event.Metadata) + 2*units
+	return len(event.data) + len(event.meta) + 2*units
 }
 
 // decode returns an event as it was read. stream is its ID for callers.
-func decode(read *client.RecordedEvent, stream string) eventstore.RecordedEvent {
+func decode(read *recorded, stream string) eventstore.RecordedEvent {
 	event := eventstore.RecordedEvent{
 		Stream:     stream,
-		Version:    read.EventNumber + 1,
-		Position:   position(read.Position),
-		RecordedAt: read.CreatedDate.UTC(),
+		Version:    read.revision + 1,
+		Position:   read.position,
+		RecordedAt: read.created,
 	}
-	event.Type, event.Data = read.EventType, read.Data
+	event.Type, event.Data = read.eventType, read.data
 	if event.Data == nil {
 		event.Data = []byte{}
 	}
-	event.ID, event.ContentType = read.EventID, read.ContentType
-	if id, ok := plainID(read.UserMetadata); ok {
+	event.ID, event.ContentType = read.id, binaryContent
+	if read.json {
+		event.ContentType = eventstore.JSONContentType
+	}
+	if id, ok := plainID(read.meta); ok {
 		event.ID = id
 		return event
 	}
-	if len(read.UserMetadata) > 0 {
-		decodeMetadata(&event, read.UserMetadata)
+	if len(read.meta) > 0 {
+		decodeMetadata(&event, read.meta)
 	}
 	return event
 }
@@ -159,18 +161,9 @@ func asText(value json.RawMessage) string {
 	return string(value)
 }
 
-func position(p client.Position) eventstore.Position {
-	return eventstore.NewPosition(p.Commit, p.Prepare)
-}
-
-func serverPosition(p eventstore.Position) client.Position {
-	commit, prepare := p.Words()
-	return client.Position{Commit: commit, Prepare: prepare}
-}
-
 // encodeAll encodes an append and holds it against the server's limit.
-func encodeAll(events []eventstore.Event, limit int) ([]client.EventData, error) {
-	data, size := make([]client.EventData, len(events)), 0
+func encodeAll(events []eventstore.Event, limit int) ([]proposed, error) {
+	data, size := make([]proposed, len(events)), 0
 	for i := range events {
 		var err error
 		if data[i], err = encode(&events[i]); err != nil {

@@ -5,66 +5,45 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
-	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// call says what an error means for the call that failed.
-type call uint8
-
-const (
-	reading call = iota // nothing can have been written
-	writing             // the server may have got the events
-)
-
-// mapError turns an error of the client into one of the contract's. ctx is the
-// caller's: the client's errors do not match the context's.
-func mapError(ctx context.Context, kind call, err error) error {
+// mapError turns an error of a call into one of the contract's. ctx is the
+// caller's own: a call may have a shorter deadline, which is not the caller's.
+func mapError(ctx context.Context, err error) error {
+	var sent *sentError
+	mayBeStored := errors.As(err, &sent)
 	lost := eventstore.ErrUnavailable
-	if kind == writing {
+	if mayBeStored {
 		lost = eventstore.ErrUnknownOutcome
 	}
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, errNotSent):
-		return ctx.Err()
-	case errors.Is(err, errClosing) && kind == writing:
+	case errors.Is(err, errNotLeader): // which refuses
+		return fmt.Errorf("%w: %w", eventstore.ErrUnavailable, err)
+	case errors.Is(err, errTombstoned):
+		return fmt.Errorf("%w: %w", &eventstore.InvalidError{Field: "stream", Reason: "it was deleted for good (tombstoned); choose another ID"}, err)
+	case errors.Is(err, errClosing) && mayBeStored:
 		return fmt.Errorf("%w: %w", eventstore.ErrUnknownOutcome, err)
 	case isMapped(err):
 		return err
-	case ctx.Err() != nil && kind == writing:
+	case ctx.Err() != nil && mayBeStored:
 		return fmt.Errorf("%w: the caller left while the append was being written: %w", eventstore.ErrUnknownOutcome, ctx.Err())
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case kind == reading && status.Code(err) == codes.DeadlineExceeded && isDue(ctx):
+	case status.Code(err) == codes.DeadlineExceeded && !mayBeStored && isDue(ctx):
 		return context.DeadlineExceeded
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: it took too long: %w", lost, err)
 	}
-	var failed *client.Error
-	if !errors.As(err, &failed) {
-		return mapStatus(kind, lost, err)
-	}
-	switch failed.Code() {
-	case client.ErrorCodeStreamDeleted:
-		return fmt.Errorf("%w: %w", &eventstore.InvalidError{Field: "stream", Reason: "it was deleted for good (tombstoned); choose another ID"}, err)
-	case client.ErrorCodeNotLeader, client.ErrorCodeConnectionClosed:
-		return fmt.Errorf("%w: %w", eventstore.ErrUnavailable, err) // refused, or not sent
-	case client.ErrorUnavailable, client.ErrorAborted, client.ErrorCodeDeadlineExceeded:
-		return fmt.Errorf("%w: %w", lost, err)
-	case client.ErrorCodeUnsupportedFeature:
-		return fmt.Errorf("%w: %w", eventstore.ErrUnsupported, err)
-	case client.ErrorCodeAccessDenied, client.ErrorCodeUnauthenticated:
-		return fmt.Errorf("esdb: the server refused the user: %w", err)
-	}
-	return mapStatus(kind, lost, err)
+	return mapStatus(mayBeStored, lost, err)
 }
 
 // isDue tells whether a context is at its deadline: the server is told it, and
@@ -74,13 +53,13 @@ func isDue(ctx context.Context) bool {
 	return ok && time.Until(deadline) < time.Second
 }
 
-// mapStatus maps errors that the client hands on without a code of its own.
-func mapStatus(kind call, lost, err error) error {
+// mapStatus maps what gRPC and the server say.
+func mapStatus(mayBeStored bool, lost, err error) error {
 	reason, ok := status.FromError(err)
 	switch {
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: the server ended the call: %w", lost, err)
-	case !ok && kind == writing:
+	case !ok && mayBeStored:
 		return fmt.Errorf("%w: %w", lost, err)
 	case !ok:
 		return fmt.Errorf("esdb: %w", err)
@@ -90,10 +69,12 @@ func mapStatus(kind call, lost, err error) error {
 		return fmt.Errorf("%w: the server refused the call: %w", eventstore.ErrInvalid, err)
 	case codes.PermissionDenied, codes.Unauthenticated:
 		return fmt.Errorf("esdb: the server refused the user: %w", err)
+	case codes.Unimplemented:
+		return fmt.Errorf("%w: %w", eventstore.ErrUnsupported, err)
 	case codes.Unavailable, codes.Aborted, codes.DeadlineExceeded, codes.Canceled, codes.Internal, codes.ResourceExhausted:
 		return fmt.Errorf("%w: %w", lost, err)
 	}
-	if kind == writing {
+	if mayBeStored {
 		return fmt.Errorf("%w: %w", lost, err)
 	}
 	return fmt.Errorf("esdb: %w", err)
@@ -112,42 +93,20 @@ func isMapped(err error) bool {
 	return false
 }
 
-// isWrongVersion tells whether the server refused an append for its revision.
-func isWrongVersion(err error) bool {
-	var failed *client.Error
-	return errors.As(err, &failed) && failed.Code() == client.ErrorCodeWrongExpectedVersion
-}
-
-// toldVersion returns the version that the server named when it refused an
-// append; the client has it in the text alone. It is needed only where the
-// stream cannot be read to its end, and 0 where the text says nothing.
-func toldVersion(err error) uint64 {
-	match := regexp.MustCompile(`but got '(\d+)'`).FindStringSubmatch(err.Error())
-	if match == nil {
-		return 0
-	}
-	revision, err := strconv.ParseUint(match[1], 10, 63)
-	if err != nil {
-		return 0
-	}
-	return revision + 1
-}
-
-// isNoStream tells whether the stream was never written or is soft-deleted.
-func isNoStream(err error) bool {
-	var failed *client.Error
-	return errors.As(err, &failed) && failed.Code() == client.ErrorCodeResourceNotFound
-}
-
-func isTombstoned(err error) bool {
-	var failed *client.Error
-	return errors.As(err, &failed) && failed.Code() == client.ErrorCodeStreamDeleted
-}
-
 // isUnreadablePosition tells whether the server refused to start at a position,
 // because no event begins there.
 func isUnreadablePosition(err error) bool {
 	reason, ok := status.FromError(err)
 	return ok && (reason.Code() == codes.InvalidArgument ||
 		reason.Code() == codes.Unknown && strings.Contains(reason.Message(), "ReadAllResult"))
+}
+
+// isRefusal tells whether the server refused the user or the call itself, which
+// trying again does not change.
+func isRefusal(err error) bool {
+	switch status.Code(err) {
+	case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument, codes.Unimplemented:
+		return true
+	}
+	return false
 }

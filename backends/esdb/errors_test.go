@@ -32,14 +32,16 @@ func TestErrorsAreMapped(t *testing.T) {
 		{"a refused argument", t.Context(), status.Error(codes.InvalidArgument, "size"), eventstore.ErrInvalid, eventstore.ErrInvalid},
 		{"a refused user", t.Context(), status.Error(codes.PermissionDenied, "no"), nil, nil},
 		{"a caller who left", cancelled, status.Error(codes.Canceled, "context canceled"), context.Canceled, eventstore.ErrUnknownOutcome},
-		{"a caller who left before the call", cancelled, fmt.Errorf("%w: %w", errNotSent, context.Canceled), context.Canceled, context.Canceled},
+		{"a call's own deadline", t.Context(), context.DeadlineExceeded, eventstore.ErrUnavailable, eventstore.ErrUnknownOutcome},
+		{"a node that is not the leader", t.Context(), fmt.Errorf("%w: %w", errNotLeader, status.Error(codes.NotFound, "")), eventstore.ErrUnavailable, eventstore.ErrUnavailable},
+		{"a tombstoned stream", t.Context(), errTombstoned, eventstore.ErrInvalid, eventstore.ErrInvalid},
 		{"a handle closed under the call", t.Context(), errClosing, eventstore.ErrClosed, eventstore.ErrUnknownOutcome},
 		{"a closed handle", t.Context(), eventstore.ErrClosed, eventstore.ErrClosed, eventstore.ErrClosed},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			for kind, want := range map[call]error{reading: test.read, writing: test.write} {
-				got := mapError(test.ctx, kind, test.err)
+			for err, want := range map[error]error{test.err: test.read, &sentError{test.err}: test.write} {
+				got := mapError(test.ctx, err)
 				require.Error(t, got)
 				if want != nil {
 					require.ErrorIs(t, got, want)
@@ -49,10 +51,5 @@ func TestErrorsAreMapped(t *testing.T) {
 			}
 		})
 	}
-	require.NoError(t, mapError(t.Context(), writing, nil))
-}
-
-func TestTheServersVersionIsReadFromItsRefusal(t *testing.T) {
-	require.Equal(t, uint64(3), toldVersion(errors.New("wrong expected version: expecting 'no_stream' but got '2'")))
-	require.Zero(t, toldVersion(errors.New("wrong expected version: expecting '7' but got 'no_stream'")))
+	require.NoError(t, mapError(t.Context(), nil))
 }

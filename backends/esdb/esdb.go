@@ -37,6 +37,9 @@ type Options struct {
 	Poll time.Duration
 	// NoPush makes subscriptions read and poll, for networks that cut long calls.
 	NoPush bool
+	// NoCreate refuses a server that holds no store, in the namespace, instead of
+	// making one.
+	NoCreate bool
 	// ResolveLinks makes ReadStream show the event that a link points to in the
 	// link's place, as in EventStoreDB's own projections. A link whose target is
 	// gone is shown as it is, with the type "$>".
@@ -83,42 +86,42 @@ type Backend struct {
 	names    names
 	conn     *connection
 	tails    *tails
-	heads    heads
 	identity uuid.UUID
 }
 
 var _ eventstore.Backend = (*Backend)(nil)
 
-// Open opens the store that the client's server holds, and gives it an identity
-// where it has none. The client stays the caller's: Close leaves it open.
+// Open opens the store on the server that a configuration of the official client
+// names, and gives it an identity where it has none. Make the configuration with
+// esdb.ParseConnectionString, or pass the one that an application's own
+// *esdb.Client was made from: Open connects beside that client, which it could
+// not share. The configuration is copied.
 //
-// Give the client a MaxDiscoverAttempts that it will not reach, as OpenURL does:
-// after its last attempt a client never connects again. Its NodePreference must
-// be the leader, or reads may be older than acknowledged appends. User and
-// password need TLS, without which the client does not send them.
+// A search for a cluster's leader ends after MaxDiscoverAttempts rounds with
+// ErrUnavailable; the next call searches again. DefaultDeadline, 10 s where it is
+// not set, bounds appends. The configuration's Logger is not used.
 //
-// Errors: ErrInvalid for an option, ErrUnavailable, the context's error.
-func Open(ctx context.Context, c *client.Client, opts *Options) (*Backend, error) {
-	if c == nil {
-		return nil, &eventstore.InvalidError{Field: "client", Reason: "it is nil"}
+// Errors: ErrInvalid for an option or the configuration: no host, a user without
+// TLS, a node preference other than the leader. ErrUnavailable, the context's error.
+func Open(ctx context.Context, config *client.Configuration, opts *Options) (*Backend, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	return open(ctx, newConnection(c, nil), opts)
-}
-
-func open(ctx context.Context, conn *connection, opts *Options) (*Backend, error) {
+	settings, err := newSettings(config)
+	if err != nil {
+		return nil, err
+	}
 	options, err := opts.withDefaults()
 	if err != nil {
-		conn.close()
 		return nil, err
 	}
 	n, err := newNames(options.Namespace)
 	if err != nil {
-		conn.close()
 		return nil, err
 	}
-	b := &Backend{options: options, names: n, conn: conn, tails: newTails(options.IdempotencyWindow)}
+	b := &Backend{options: options, names: n, conn: newConnection(settings), tails: newTails(options.IdempotencyWindow)}
 	if b.identity, err = b.loadIdentity(ctx); err != nil {
-		conn.close()
+		b.conn.close()
 		return nil, fmt.Errorf("esdb: read the store's identity: %w", err)
 	}
 	return b, nil
@@ -150,15 +153,14 @@ func (b *Backend) Capabilities() eventstore.Capabilities {
 	}
 }
 
-// Close ends the handle's calls and subscriptions, and closes the client where
-// this package opened it.
+// Close ends the handle's calls and subscriptions, and its connection.
 func (b *Backend) Close() error {
 	b.conn.close()
 	return nil
 }
 
 func (b *Backend) ready(ctx context.Context) error {
-	if b.conn.lifetime.Err() != nil {
+	if b.conn.isClosed() {
 		return eventstore.ErrClosed
 	}
 	return ctx.Err()

@@ -142,11 +142,21 @@ func TestATombstonedStreamRefusesEventsForGood(t *testing.T) {
 	require.ErrorContains(t, err, "tombstoned")
 }
 
-func TestALiveClientIsUsedAndLeftOpen(t *testing.T) {
+// An application that has a client opens the store with the client's configuration.
+func TestAClientsConfigurationOpensTheStoreBesideIt(t *testing.T) {
 	srv := startServer(t)
-	c := otherClient(t, srv)
-	backend, err := esdb.Open(t.Context(), c, nil)
+	config, err := client.ParseConnectionString(srv.URL())
 	require.NoError(t, err)
+	config.Logger = client.NoopLogging()
+	c, err := client.NewClient(config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	backend, err := esdb.Open(t.Context(), config, nil)
+	require.NoError(t, err)
+	write(t, c, "s", client.EventData{})
+	page, err := backend.ReadStream(t.Context(), eventstore.ReadStreamRequest{Stream: "s", PageSize: eventstore.PageSize{MaxEvents: 1, MaxBytes: 1}})
+	require.NoError(t, err)
+	require.Len(t, page.Events, 1)
 	require.NoError(t, backend.Close())
 	write(t, c, "s", client.EventData{})
 }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
-
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -84,18 +82,18 @@ func (n names) snapshot(stream, snapshotType string) string {
 // filter returns the narrowest filter of the server that holds all that the
 // store shows and f selects. The server filters by streams or by types, not by
 // both, and by prefixes: what passes is held against f again.
-func (n names) filter(f eventstore.Filter) *client.SubscriptionFilter {
+func (n names) filter(f eventstore.Filter) serverFilter {
 	prefix := f.StreamPrefix
 	if len(f.Category) > len(prefix) {
 		prefix = f.Category
 	}
 	switch {
 	case prefix != "":
-		return &client.SubscriptionFilter{Type: client.StreamFilterType, Prefixes: []string{n.prefix() + prefix}}
+		return serverFilter{streams: []string{n.prefix() + prefix}}
 	case len(f.Types) > 0:
-		return &client.SubscriptionFilter{Type: client.EventFilterType, Prefixes: f.Types}
+		return serverFilter{types: f.Types}
 	case n.namespace != "":
-		return &client.SubscriptionFilter{Type: client.StreamFilterType, Prefixes: []string{n.prefix()}}
+		return serverFilter{streams: []string{n.prefix()}}
 	}
-	return &client.SubscriptionFilter{Type: client.StreamFilterType, Regex: `^[^$]`}
+	return serverFilter{regex: `^[^$]`}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -37,16 +36,12 @@ const (
 // load returns a stream's record; its kind is empty where there is none.
 func (b *Backend) load(ctx context.Context, name string) (record, error) {
 	var r record
-	_, err := do(ctx, b.conn, func(ctx context.Context, c *client.Client) (struct{}, error) {
-		opts := client.ReadStreamOptions{Direction: client.Backwards, From: client.End{}}
-		return struct{}{}, receiveStream(ctx, c, name, opts, 1, func(read *client.ResolvedEvent) bool {
-			event := read.OriginalEvent()
-			r = record{kind: event.EventType, data: event.Data, meta: event.UserMetadata, next: event.EventNumber + 1}
-			return false
-		})
+	err := b.conn.readStream(ctx, streamRead{stream: name, backward: true, from: fromEnd, count: 1}, func(read *recorded) bool {
+		r = record{kind: read.eventType, data: read.data, meta: read.meta, next: read.revision + 1}
+		return true
 	})
-	if err != nil && !isNoStream(err) {
-		return record{}, mapError(ctx, reading, err)
+	if err != nil && !errors.Is(err, errNoStream) {
+		return record{}, mapError(ctx, err)
 	}
 	if r.kind == kindDeleted {
 		r.kind = ""
@@ -58,6 +53,17 @@ func (b *Backend) load(ctx context.Context, name string) (record, error) {
 // process comes in between. Nil leaves it as it is. A save whose answer was lost
 // is ErrUnavailable: saving again does no harm.
 func (b *Backend) save(ctx context.Context, name string, change func(stored record) (*record, error)) error {
+	bounded, cancel := context.WithTimeout(ctx, b.conn.settings.writeTimeout)
+	defer cancel()
+	err := b.saveBounded(bounded, name, change)
+	var sent *sentError
+	if errors.As(err, &sent) {
+		err = sent.err
+	}
+	return mapError(ctx, err)
+}
+
+func (b *Backend) saveBounded(ctx context.Context, name string, change func(stored record) (*record, error)) error {
 	turn := b.tails.get(name) // as appends do: those of one process would only refuse each other
 	if err := turn.lock(ctx); err != nil {
 		return err
@@ -73,32 +79,20 @@ func (b *Backend) save(ctx context.Context, name string, change func(stored reco
 			return err
 		}
 		if stored.next == 0 {
-			if err := b.keepOne(ctx, name); err != nil {
+			// The server is to keep the stream's last event only.
+			keep := proposed{eventType: "$metadata", json: true, data: []byte(`{"$maxCount":1}`)}
+			if _, _, err := b.conn.appendTo(ctx, "$$"+name, anyVersion, []proposed{keep}); err != nil {
 				return err
 			}
 		}
-		event := client.EventData{EventID: uuid.New(), EventType: fresh.kind, Data: fresh.data, Metadata: fresh.meta}
-		if fresh.json {
-			event.ContentType = client.ContentTypeJson
-		}
-		_, err = do(ctx, b.conn, func(ctx context.Context, c *client.Client) (*client.WriteResult, error) {
-			return c.AppendToStream(ctx, name, client.AppendToStreamOptions{ExpectedRevision: revision(stored.next)}, event)
-		})
-		if !isWrongVersion(err) {
-			return mapError(ctx, reading, err)
+		event := proposed{eventType: fresh.kind, json: fresh.json, data: fresh.data, meta: fresh.meta}
+		_, _, err = b.conn.appendTo(ctx, name, stored.next, []proposed{event})
+		var refusal *wrongVersionError
+		if !errors.As(err, &refusal) {
+			return err
 		}
 	}
 	return fmt.Errorf("%w: other processes wrote %d times in between", eventstore.ErrUnavailable, maxRounds)
-}
-
-// keepOne has the server keep the stream's last event only.
-func (b *Backend) keepOne(ctx context.Context, name string) error {
-	var meta client.StreamMetadata
-	meta.SetMaxCount(1)
-	_, err := do(ctx, b.conn, func(ctx context.Context, c *client.Client) (*client.WriteResult, error) {
-		return c.SetStreamMetadata(ctx, name, client.AppendToStreamOptions{ExpectedRevision: client.Any{}}, meta)
-	})
-	return mapError(ctx, reading, err)
 }
 
 // remove replaces a record by one that says it is deleted.
@@ -111,7 +105,8 @@ func (b *Backend) remove(ctx context.Context, name string) error {
 	})
 }
 
-// loadIdentity returns the store's identity, and writes one where it has none.
+// loadIdentity returns the store's identity, and writes one where it has none,
+// unless the options forbid it.
 func (b *Backend) loadIdentity(ctx context.Context) (uuid.UUID, error) {
 	var identity struct {
 		ID uuid.UUID `json:"id"`
@@ -119,6 +114,9 @@ func (b *Backend) loadIdentity(ctx context.Context) (uuid.UUID, error) {
 	err := b.save(ctx, b.names.identity(), func(stored record) (*record, error) {
 		if stored.kind != "" {
 			return nil, json.Unmarshal(stored.data, &identity)
+		}
+		if b.options.NoCreate {
+			return nil, &eventstore.InvalidError{Field: "server", Reason: fmt.Sprintf("it holds no store in namespace %q; check the name, or make one first (switchyard init)", b.names.namespace)}
 		}
 		identity.ID = uuid.New()
 		data, err := json.Marshal(identity)

@@ -4,17 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-
-	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
-
-// scanAtOnce is how many events of $all one call asks for where some may not be
-// the caller's, so that a rare match does not cost a call for each few events.
-const scanAtOnce = 1024
 
 // tombstoneType is the type of the record that ends a stream for good. It is in
 // $all, with no revision, and is no event of the stream.
@@ -29,8 +22,7 @@ func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamReque
 	if err != nil {
 		return eventstore.Page{}, err
 	}
-	opts := client.ReadStreamOptions{Direction: client.Forwards, From: client.Revision(req.After), ResolveLinkTos: b.options.ResolveLinks}
-	count := uint64(req.MaxEvents)
+	r := streamRead{stream: name, from: req.After, count: uint64(req.MaxEvents), links: b.options.ResolveLinks}
 	if req.After >= math.MaxInt64 {
 		return eventstore.Page{End: true}, nil // the server counts no further
 	}
@@ -38,75 +30,37 @@ func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamReque
 		if req.Before-1 <= req.After {
 			return eventstore.Page{End: true}, nil
 		}
-		count = min(count, req.Before-1-req.After)
+		r.count = min(r.count, req.Before-1-req.After)
 	}
 	if req.Backward {
-		opts.Direction, opts.From = client.Backwards, client.End{}
+		r.backward, r.from = true, fromEnd
 		if req.Before != 0 {
-			opts.From = client.Revision(req.Before - 2)
+			r.from = req.Before - 2
 		}
 	}
-	page, err := do(ctx, b.conn, func(ctx context.Context, c *client.Client) (eventstore.Page, error) {
-		p := pageBuilder{size: req.PageSize}
-		past := false
-		err := receiveStream(ctx, c, name, opts, int(count), func(read *client.ResolvedEvent) bool {
-			event := b.resolved(read, req.Stream)
-			if past = event.Version <= req.After || (req.Before != 0 && event.Version >= req.Before); past {
-				return false
-			}
-			return p.add(event)
-		})
-		p.End = past || (err == nil && !p.full)
-		return p.Page, err
+	page, past := newPage(req.PageSize), false
+	err = b.conn.readStream(ctx, r, func(read *recorded) bool {
+		event := b.resolved(read, req.Stream)
+		if past = event.Version <= req.After || (req.Before != 0 && event.Version >= req.Before); past {
+			return false
+		}
+		return page.add(event)
 	})
-	switch {
-	case err == nil:
-		return page, nil
-	case isNoStream(err), isTombstoned(err):
-		return eventstore.Page{End: true}, nil
+	if err != nil && !errors.Is(err, errNoStream) && !errors.Is(err, errTombstoned) {
+		return eventstore.Page{}, mapError(ctx, err)
 	}
-	return eventstore.Page{}, mapError(ctx, reading, err)
+	page.End = past || !page.full
+	return page.Page, nil
 }
 
 // resolved decodes an event of a stream read: a link's target, if it was asked
 // for and exists, in the link's place.
-func (b *Backend) resolved(read *client.ResolvedEvent, stream string) eventstore.RecordedEvent {
-	event := decode(read.OriginalEvent(), stream)
-	if b.options.ResolveLinks && read.Link != nil && read.Event != nil {
-		event.Event = decode(read.Event, stream).Event
+func (b *Backend) resolved(read *recorded, stream string) eventstore.RecordedEvent {
+	event := decode(read, stream)
+	if read.target != nil {
+		event.Event = decode(read.target, stream).Event
 	}
 	return event
-}
-
-// receiveStream reads up to count events of a stream until take returns false.
-func receiveStream(ctx context.Context, c *client.Client, name string, opts client.ReadStreamOptions, count int, take func(*client.ResolvedEvent) bool) error {
-	read, err := c.ReadStream(ctx, name, opts, uint64(count))
-	if err != nil {
-		return err
-	}
-	return receive(read, take)
-}
-
-func receive(read *client.ReadStream, take func(*client.ResolvedEvent) bool) error {
-	defer read.Close()
-	for {
-		event, err := read.Recv()
-		if errors.Is(err, io.EOF) && !isClientError(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if !take(event) {
-			return nil
-		}
-	}
-}
-
-// isClientError tells an error of the call, which may wrap io.EOF, from the end.
-func isClientError(err error) bool {
-	var failed *client.Error
-	return errors.As(err, &failed)
 }
 
 // pageBuilder collects events up to a size.
@@ -116,6 +70,8 @@ type pageBuilder struct {
 	bytes int
 	full  bool
 }
+
+func newPage(size eventstore.PageSize) pageBuilder { return pageBuilder{size: size} }
 
 // add takes an event and tells whether there is room for more.
 func (p *pageBuilder) add(event eventstore.RecordedEvent) bool {
@@ -127,27 +83,20 @@ func (p *pageBuilder) add(event eventstore.RecordedEvent) bool {
 
 // ReadAll implements [eventstore.Backend].
 //
-// The client has no filter for reads of $all, so what is hidden or does not
-// match is passed over here. Page.Next is always the position of an event of the
-// store, never of a hidden one: the store's head is the last event of its own,
-// and a resume point must not lie beyond it.
+// The server filters as far as it can. Page.Next is always the position of an
+// event of the store, never of a hidden one or beyond the store's last: a resume
+// point must not lie there.
 func (b *Backend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
 	if err := b.ready(ctx); err != nil {
 		return eventstore.Page{}, err
 	}
-	s := scan{b: b, req: req, page: pageBuilder{size: req.PageSize}, from: req.After}
+	s := scan{b: b, req: req, page: newPage(req.PageSize), filter: b.names.filter(req.Filter), from: req.After, count: req.MaxEvents + 1}
 	s.page.Next = req.After
 	if req.Backward {
 		s.from, s.page.Next = req.Before, req.Before
 	}
-	s.count = req.MaxEvents + 1
-	if b.names.namespace != "" || !req.Filter.IsZero() {
-		s.count = max(s.count, scanAtOnce)
-	}
-	for !s.done {
-		if err := s.step(ctx); err != nil {
-			return eventstore.Page{}, mapError(ctx, reading, err)
-		}
+	if err := s.run(ctx); err != nil {
+		return eventstore.Page{}, mapError(ctx, err)
 	}
 	s.page.Store = b.identity
 	return s.page.Page, nil
@@ -155,31 +104,59 @@ func (b *Backend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (e
 
 // scan is a read of $all under way.
 type scan struct {
-	b     *Backend
-	req   eventstore.ReadAllRequest
-	page  pageBuilder
-	from  eventstore.Position // the last raw position that was considered
-	count int
-	seen  int // events of the store that were considered
-	done  bool
+	b      *Backend
+	req    eventstore.ReadAllRequest
+	page   pageBuilder
+	filter serverFilter
+	from   eventstore.Position // the last raw position that was considered
+	count  int                 // how many events the next call asks for
+	seen   bool                // some were the store's
+	done   bool
 }
 
-// step makes one call. The scan is done when the page is full, when the end or a
-// bound was reached, or when some of the store's own events were considered.
-func (s *scan) step(ctx context.Context) error {
-	received, ended, from := 0, false, s.from
-	opts := allFrom(from, s.req.Backward)
-	_, err := do(ctx, s.b.conn, func(ctx context.Context, c *client.Client) (struct{}, error) {
-		read, err := c.ReadAll(ctx, opts, uint64(s.count))
-		if err != nil {
-			return struct{}{}, err
+// mostAtOnce is how many events one call asks for, at most, where few of them are
+// the caller's.
+const mostAtOnce = 1024
+
+func (s *scan) run(ctx context.Context) error {
+	if err := s.toEnd(ctx); err != nil || !s.page.End || s.req.Backward || s.req.Filter.IsZero() {
+		return err
+	}
+	// Nothing matched up to the end: how far that is, the filter keeps from us. What
+	// was written meanwhile is looked through once more.
+	head, err := s.b.head(ctx)
+	if err != nil || !s.page.Next.Before(head) || (!s.req.Before.IsZero() && !head.Before(s.req.Before)) {
+		return err
+	}
+	s.done, s.page.End = false, false
+	if err := s.toEnd(ctx); err != nil || !s.page.End {
+		return err
+	}
+	if s.page.Next.Before(head) {
+		s.page.Next = head
+	}
+	return nil
+}
+
+// toEnd reads until the page is full, the end or a bound was reached, or some of
+// the store's events were considered.
+func (s *scan) toEnd(ctx context.Context) error {
+	for !s.done {
+		if err := s.step(ctx); err != nil {
+			return err
 		}
-		return struct{}{}, receive(read, func(event *client.ResolvedEvent) bool {
-			received++
-			more, past := s.take(event.OriginalEvent(), from)
-			ended = past
-			return more
-		})
+		s.count = max(s.count, min(8*s.count, mostAtOnce))
+	}
+	return nil
+}
+
+// step makes one call.
+func (s *scan) step(ctx context.Context) error {
+	received, past, from := 0, false, s.from
+	err := s.b.conn.readAll(ctx, from, s.req.Backward, s.filter, s.count, func(read *recorded) (more bool) {
+		received++
+		more, past = s.take(read, from)
+		return more
 	})
 	if isUnreadablePosition(err) {
 		return s.beyond(ctx, err)
@@ -187,8 +164,8 @@ func (s *scan) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.page.End = ended || (!s.page.full && received < s.count)
-	s.done = s.page.End || s.page.full || s.seen > 0
+	s.page.End = past || (!s.page.full && received < s.count)
+	s.done = s.page.End || s.page.full || s.seen
 	return nil
 }
 
@@ -211,8 +188,8 @@ func (s *scan) beyond(ctx context.Context, refusal error) error {
 }
 
 // take considers one record of $all.
-func (s *scan) take(record *client.RecordedEvent, from eventstore.Position) (more, past bool) {
-	at := position(record.Position)
+func (s *scan) take(read *recorded, from eventstore.Position) (more, past bool) {
+	at := read.position
 	switch {
 	case at == from, s.req.Backward && !from.IsZero() && !at.Before(from), !s.req.Backward && at.Before(from):
 		return true, false // the place to go on from is included
@@ -220,49 +197,43 @@ func (s *scan) take(record *client.RecordedEvent, from eventstore.Position) (mor
 		return false, true
 	}
 	s.from = at
-	stream, ok := s.b.event(record)
+	stream, ok := s.b.event(read)
 	if !ok {
 		return true, false
 	}
-	s.seen++
+	s.seen = true
 	s.page.Next = at
-	if !s.req.Filter.Match(stream, record.EventType) {
+	if !s.req.Filter.Match(stream, read.eventType) {
 		return true, false
 	}
-	return s.page.add(decode(record, stream)), false
+	return s.page.add(decode(read, stream)), false
 }
 
 // event tells whether a record of $all is an event of the store, and of which stream.
-func (b *Backend) event(record *client.RecordedEvent) (stream string, ok bool) {
-	stream, ok = b.names.visible(record.StreamID)
-	return stream, ok && record.EventType != tombstoneType && record.EventNumber < math.MaxInt64
+func (b *Backend) event(read *recorded) (stream string, ok bool) {
+	stream, ok = b.names.visible(read.stream)
+	return stream, ok && read.eventType != tombstoneType && read.revision < math.MaxInt64
 }
 
-// allFrom says where in $all a read begins.
-func allFrom(from eventstore.Position, backward bool) client.ReadAllOptions {
-	opts := client.ReadAllOptions{Direction: client.Forwards, From: client.Start{}}
-	if backward {
-		opts.Direction, opts.From = client.Backwards, client.End{}
+// head returns the position of the store's last event, zero where it has none.
+func (b *Backend) head(ctx context.Context) (eventstore.Position, error) {
+	s := scan{
+		b: b, req: eventstore.ReadAllRequest{Backward: true}, filter: b.names.filter(eventstore.Filter{}), count: 1,
+		page: newPage(eventstore.PageSize{MaxEvents: 1, MaxBytes: 1}),
 	}
-	if !from.IsZero() {
-		opts.From = serverPosition(from)
+	if err := s.toEnd(ctx); err != nil || len(s.page.Events) == 0 {
+		return eventstore.Position{}, err
 	}
-	return opts
+	return s.page.Events[0].Position, nil
 }
 
 // lastRecord returns the position of the last record of $all, hidden or not.
-func (b *Backend) lastRecord(ctx context.Context) (eventstore.Position, error) {
-	return do(ctx, b.conn, func(ctx context.Context, c *client.Client) (last eventstore.Position, err error) {
-		read, err := c.ReadAll(ctx, client.ReadAllOptions{Direction: client.Backwards, From: client.End{}}, 1)
-		if err != nil {
-			return last, err
-		}
-		err = receive(read, func(event *client.ResolvedEvent) bool {
-			last = position(event.OriginalEvent().Position)
-			return true
-		})
-		return last, err
+func (b *Backend) lastRecord(ctx context.Context) (last eventstore.Position, err error) {
+	err = b.conn.readAll(ctx, eventstore.Position{}, true, serverFilter{}, 1, func(read *recorded) bool {
+		last = read.position
+		return true
 	})
+	return last, err
 }
 
 // foreignPosition is the error for a position where no event begins.

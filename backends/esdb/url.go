@@ -30,28 +30,21 @@ import (
 //	max_append_size=4194304   MaxAppendSize, in bytes
 //	poll=1s                   Poll, a duration
 //	push=off                  NoPush
+//	create=off                NoCreate
 //	links=resolve             ResolveLinks
 //
-// and these are the client's: tls, tlsVerifyCert, tlsCAFile, userCertFile,
-// userKeyFile, gossipTimeout, keepAliveInterval, keepAliveTimeout and
-// defaultDeadline. Anything else is ErrInvalid: of the client's others,
-// maxDiscoverAttempts would let a client die in an outage, nodePreference would
-// let reads be older than acknowledged appends. A user with tls=false is refused
-// too, because the client would not send the password.
+// and these are the official client's: tls, tlsVerifyCert, tlsCAFile,
+// userCertFile, userKeyFile, gossipTimeout (seconds), maxDiscoverAttempts,
+// discoveryInterval, keepAliveInterval, keepAliveTimeout and defaultDeadline
+// (milliseconds). Anything else is ErrInvalid. A user with tls=false is too,
+// because a password is not sent in the clear, and so is nodePreference, because
+// reads from other nodes than the leader may be older than acknowledged appends.
 func OpenURL(ctx context.Context, u *url.URL) (*Backend, error) {
 	config, opts, err := parseURL(u)
 	if err != nil {
 		return nil, err
 	}
-	dial := func() (*client.Client, error) {
-		fresh := *config
-		return client.NewClient(&fresh)
-	}
-	c, err := dial()
-	if err != nil {
-		return nil, invalidURL("%s", err)
-	}
-	return open(ctx, newConnection(c, dial), opts)
+	return Open(ctx, config, opts)
 }
 
 // Beside returns the URL of a store that does not exist yet, in a namespace of
@@ -80,38 +73,26 @@ func (b *Backend) removeAll(ctx context.Context) error {
 	if b.names.namespace == "" {
 		return errors.New("esdb: a store without a namespace is the whole server; it is not removed")
 	}
-	streams := make(map[string]bool)
-	for from, more := (eventstore.Position{}), true; more; {
-		received := 0
-		_, err := do(ctx, b.conn, func(ctx context.Context, c *client.Client) (struct{}, error) {
-			read, err := c.ReadAll(ctx, allFrom(from, false), scanAtOnce)
-			if err != nil {
-				return struct{}{}, err
-			}
-			return struct{}{}, receive(read, func(event *client.ResolvedEvent) bool {
-				record := event.OriginalEvent()
-				from = position(record.Position)
-				received++
-				if strings.HasPrefix(record.StreamID, b.names.prefix()) || strings.HasPrefix(record.StreamID, b.names.ownAll()) {
-					streams[record.StreamID] = record.EventType != tombstoneType
-				}
-				return true
-			})
+	exists := make(map[string]bool)
+	all := serverFilter{streams: []string{b.names.prefix(), b.names.ownAll()}}
+	for from, received := (eventstore.Position{}), mostAtOnce; received == mostAtOnce; {
+		received = 0
+		err := b.conn.readAll(ctx, from, false, all, mostAtOnce, func(read *recorded) bool {
+			received++
+			from = read.position
+			exists[read.stream] = read.eventType != tombstoneType
+			return true
 		})
 		if err != nil {
-			return mapError(ctx, reading, err)
+			return mapError(ctx, err)
 		}
-		more = received == scanAtOnce
 	}
-	for _, name := range slices.Sorted(maps.Keys(streams)) {
-		if !streams[name] {
+	for _, name := range slices.Sorted(maps.Keys(exists)) {
+		if !exists[name] {
 			continue
 		}
-		_, err := do(ctx, b.conn, func(ctx context.Context, c *client.Client) (*client.DeleteResult, error) {
-			return c.TombstoneStream(ctx, name, client.TombstoneStreamOptions{ExpectedRevision: client.Any{}})
-		})
-		if err != nil && !isTombstoned(err) {
-			return mapError(ctx, reading, err)
+		if err := b.conn.tombstone(ctx, name); err != nil {
+			return mapError(ctx, err)
 		}
 	}
 	return nil
@@ -120,13 +101,6 @@ func (b *Backend) removeAll(ctx context.Context) error {
 func invalidURL(format string, args ...any) error {
 	return &eventstore.InvalidError{Field: "esdb URL", Reason: fmt.Sprintf(format, args...)}
 }
-
-// Discovery goes on for as long as somebody waits: a client that gives up is
-// dead, and its callers hang.
-const (
-	discoverAttempts = 1_000_000
-	discoverInterval = 50 // ms
-)
 
 // parseURL splits a URL into the client's configuration and the options. Its
 // errors never quote the URL's credentials.
@@ -151,11 +125,9 @@ func parseURL(u *url.URL) (*client.Configuration, *Options, error) {
 	if err != nil {
 		return nil, nil, invalidURL("the client does not accept its host or parameters: %s", withoutSecrets(err, u))
 	}
-	if config.DisableTLS && u.User != nil {
-		return nil, nil, invalidURL("it has a user and tls=false, without which the client sends no password; use TLS or leave the user out")
+	if _, err := newSettings(config); err != nil {
+		return nil, nil, err
 	}
-	config.MaxDiscoverAttempts, config.DiscoveryInterval = discoverAttempts, discoverInterval
-	config.Logger = client.NoopLogging()
 	return config, opts, nil
 }
 
@@ -182,11 +154,12 @@ func parseParameters(query string) (*Options, url.Values, error) {
 		"max_append_size":    countInto(&opts.MaxAppendSize),
 		"poll":               durationInto(&opts.Poll),
 		"push":               wordInto(&opts.NoPush, "on", "off"),
+		"create":             wordInto(&opts.NoCreate, "on", "off"),
 		"links":              wordInto(&opts.ResolveLinks, "raw", "resolve"),
 	}
 	theirs := []string{
 		"tls", "tlsVerifyCert", "tlsCAFile", "userCertFile", "userKeyFile",
-		"gossipTimeout", "keepAliveInterval", "keepAliveTimeout", "defaultDeadline",
+		"gossipTimeout", "maxDiscoverAttempts", "discoveryInterval", "keepAliveInterval", "keepAliveTimeout", "defaultDeadline",
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		set, own := ours[name]

@@ -11,23 +11,21 @@ import (
 )
 
 func TestAURLGivesTheOptionsAndTheClientsConfiguration(t *testing.T) {
-	u, err := url.Parse("esdb+discover://ops:pa%3Ass@db.example:2114?namespace=shop&idempotency_window=1000&poll=2s&push=off&links=resolve&tlsVerifyCert=false")
+	u, err := url.Parse("esdb+discover://ops:pa%3Ass@db.example:2114?namespace=shop&idempotency_window=1000&poll=2s&push=off&links=resolve&create=off&tlsVerifyCert=false")
 	require.NoError(t, err)
 	config, opts, err := parseURL(u)
 	require.NoError(t, err)
-	require.Equal(t, Options{Namespace: "shop", IdempotencyWindow: 1000, Poll: 2 * time.Second, NoPush: true, ResolveLinks: true}, *opts)
+	require.Equal(t, Options{Namespace: "shop", IdempotencyWindow: 1000, Poll: 2 * time.Second, NoPush: true, NoCreate: true, ResolveLinks: true}, *opts)
 	require.True(t, config.DnsDiscover)
 	require.True(t, config.SkipCertificateVerification)
 	require.Equal(t, "db.example:2114", config.Address)
 	require.Equal(t, []string{"ops", "pa:ss"}, []string{config.Username, config.Password})
-	require.GreaterOrEqual(t, config.MaxDiscoverAttempts, 1_000_000)
 }
 
 func TestABadURLIsRefusedWithoutShowingItsPassword(t *testing.T) {
 	for name, text := range map[string]string{
 		"a user without TLS":      "esdb://ops:s3cret@localhost?tls=false",
 		"an unknown parameter":    "esdb://ops:s3cret@localhost?nonsense=1",
-		"a limit on discovery":    "esdb://ops:s3cret@localhost?maxDiscoverAttempts=3",
 		"a stale node":            "esdb://ops:s3cret@localhost?nodePreference=follower",
 		"a path":                  "esdb://ops:s3cret@localhost/db",
 		"no host":                 "esdb://ops:s3cret@/?tls=true",

@@ -70,7 +70,10 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string, refuse bool
 	if err := checkVersion(schema, version, len(steps)); err != nil {
 		return id, err
 	}
-	if refuse {
+	switch {
+	case refuse && version == 0:
+		return id, &eventstore.InvalidError{Field: "schema", Reason: fmt.Sprintf("%q holds no store; check the name, or make one first (switchyard init) as a role that may create it", schema)}
+	case refuse:
 		return id, fmt.Errorf("schema %q is at version %d and version %d is needed; open the store once as a role that may create it", schema, version, len(steps))
 	}
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {

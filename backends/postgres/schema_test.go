@@ -52,7 +52,8 @@ func TestANewerSchemaIsRefusedInWords(t *testing.T) {
 func TestWithoutMigrationAnAbsentSchemaIsRefused(t *testing.T) {
 	pool := openPool(t, server.Database(t))
 	_, err := postgres.Open(t.Context(), pool, &postgres.Options{NoMigration: true})
-	require.ErrorContains(t, err, "version 0")
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.ErrorContains(t, err, `"switchyard" holds no store`)
 	var schemas int
 	require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from pg_namespace where nspname = 'switchyard'`).Scan(&schemas))
 	require.Zero(t, schemas)

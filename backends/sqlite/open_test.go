@@ -176,6 +176,7 @@ func TestURLs(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	require.NoError(t, os.Mkdir("data", 0o700))
+	require.NoError(t, os.WriteFile("empty.db", nil, 0o600))
 	tests := []struct{ url, file, says string }{
 		{url: "sqlite:orders.db", file: "orders.db"},
 		{url: "sqlite:data/orders.db", file: "data/orders.db"},
@@ -190,10 +191,14 @@ func TestURLs(t *testing.T) {
 		{url: "sqlite://orders.db", says: `"orders.db" is taken for a host`},
 		{url: "sqlite://user:secret@/orders.db", says: "no user or password"},
 		{url: "sqlite:orders.db#1", says: "%23"},
-		{url: "sqlite:orders.db?cache=shared", says: `unknown parameter "cache"; known are busy_timeout, poll, readers`},
+		{url: "sqlite:orders.db?cache=shared", says: `unknown parameter "cache"; known are busy_timeout, create, poll, readers`},
 		{url: "sqlite:orders.db?poll=1s&poll=2s", says: "poll occurs 2 times"},
 		{url: "sqlite:orders.db?poll=fast", says: "not a positive duration"},
 		{url: "sqlite:orders.db?poll=-1s", says: "not a positive duration"},
+		{url: "sqlite:orders.db?create=off", file: "orders.db"},
+		{url: "sqlite:absent.db?create=off", says: "holds no store"},
+		{url: "sqlite:empty.db?create=off", says: "holds no store"},
+		{url: "sqlite:orders.db?create=no", says: "neither on nor off"},
 		{url: "sqlite:orders.db?readers=0", says: "not a number from 1 to 1000"},
 	}
 	for _, test := range tests {

@@ -29,6 +29,8 @@ type Options struct {
 	// Readers is how many reads may run at once; 0 means 4. Each has a connection,
 	// opened when it is first needed, with up to 2 MiB of cache.
 	Readers int
+	// NoCreate refuses a path at which there is no file, instead of making a store.
+	NoCreate bool
 	// NoHints makes subscriptions rely on polling alone, for this handle's events
 	// too. It is for tests that prove hints to be no more than hints.
 	NoHints bool
@@ -51,7 +53,8 @@ type Backend struct {
 
 var _ eventstore.Backend = (*Backend)(nil)
 
-// Open opens the store in the file at path, and makes the file if there is none.
+// Open opens the store in the file at path, and makes the file if there is
+// none, unless [Options].NoCreate is set.
 // Its directory must exist. Several processes, and several handles of one
 // process, may have the same file open.
 //
@@ -72,6 +75,9 @@ func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
 	path, err := checkPath(path)
 	if err != nil {
 		return nil, err
+	}
+	if b.opts.NoCreate && isEmpty(path) {
+		return nil, &eventstore.InvalidError{Field: "path", Reason: fmt.Sprintf("%q holds no store; check the name, or make one first (switchyard init)", path)}
 	}
 	b.path = path
 	w := &writer{path: path, busyTimeout: b.opts.BusyTimeout}
@@ -107,6 +113,13 @@ func (o *Options) complete() error {
 		o.Readers = 4
 	}
 	return nil
+}
+
+// isEmpty tells whether a path has no file, or an empty one as SQLite makes
+// before the first write.
+func isEmpty(path string) bool {
+	info, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0)
 }
 
 // checkPath makes a path absolute, so that a later change of the working

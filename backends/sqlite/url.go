@@ -31,6 +31,7 @@ import (
 //	poll=100ms        Poll, a duration
 //	busy_timeout=5s   BusyTimeout, a duration
 //	readers=4         Readers, a number
+//	create=off        NoCreate
 //
 // Anything else is ErrInvalid.
 func OpenURL(ctx context.Context, u *url.URL) (*Backend, error) {
@@ -107,6 +108,7 @@ func urlOptions(u *url.URL) (*Options, error) {
 		"poll":         durationInto(&opts.Poll),
 		"busy_timeout": durationInto(&opts.BusyTimeout),
 		"readers":      countInto(&opts.Readers),
+		"create":       offInto(&opts.NoCreate),
 	}
 	values, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
@@ -125,6 +127,16 @@ func urlOptions(u *url.URL) (*Options, error) {
 		}
 	}
 	return &opts, nil
+}
+
+func offInto(field *bool) func(string) error {
+	return func(value string) error {
+		if value != "on" && value != "off" {
+			return fmt.Errorf("%q is neither on nor off", value)
+		}
+		*field = value == "off"
+		return nil
+	}
 }
 
 func durationInto(field *time.Duration) func(string) error {

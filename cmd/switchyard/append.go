@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -61,7 +62,7 @@ func (a *app) appendEvent(cmd *cobra.Command, url, stream string, f appendFlags)
 			return fmt.Errorf("read standard input: %w", err)
 		}
 	}
-	store, err := a.openWith(cmd.Context(), url, eventstore.Options{})
+	store, err := a.openWith(cmd.Context(), url, backends.OpenBackend, eventstore.Options{})
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func (a *app) capsCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var columns []column
 			for _, arg := range args {
-				err := a.with(cmd.Context(), arg, func(store *handle) error {
+				err := a.reading(cmd.Context(), arg, func(store *handle) error {
 					columns = append(columns, column{store.name, store.Capabilities()})
 					return nil
 				})

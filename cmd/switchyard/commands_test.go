@@ -183,8 +183,31 @@ func TestCopyAndVerify(t *testing.T) {
 	require.Contains(t, got.out, `"first":{"a":"none","b":"event `)
 }
 
+func TestCommandsThatReadMakeNoStore(t *testing.T) {
+	full, mistyped := sqliteURL(t), sqliteURL(t)
+	ok(t, "", "init", full)
+	for _, args := range [][]string{
+		{"read", mistyped, "--all"},
+		{"follow", mistyped},
+		{"export", mistyped},
+		{"stats", mistyped},
+		{"caps", mistyped},
+		{"copy", mistyped, full},
+		{"verify", full, mistyped},
+		{"verify", mistyped, full},
+	} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			got := call(t, "", args...)
+			require.Equal(t, exitUsage, got.code, "%s", got.err)
+			require.Contains(t, got.err, "holds no store")
+			require.NoFileExists(t, strings.TrimPrefix(mistyped, "sqlite:"))
+		})
+	}
+}
+
 func TestStatsAndCaps(t *testing.T) {
 	url := sqliteURL(t)
+	ok(t, "", "init", url)
 	require.Contains(t, ok(t, "", "stats", url, "--text"), "events   0")
 	ok(t, line("a-1", 1)+line("a-2", 1)+line("b", 1), "import", url)
 	require.Contains(t, ok(t, "", "stats", url), `"categories":[{"category":"a","streams":2,"events":2,"highestVersion":1}`)

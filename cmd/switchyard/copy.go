@@ -24,8 +24,10 @@ End it anyhow and start it again: it goes on where it was. A target that holds
 anything but the source's events is refused. 'switchyard verify' proves the copy.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withTwo(cmd.Context(), args[0], args[1], func(from, to *handle) error {
-				return a.copyStore(cmd.Context(), from, to, follow)
+			return a.reading(cmd.Context(), args[0], func(from *handle) error {
+				return a.with(cmd.Context(), args[1], func(to *handle) error {
+					return a.copyStore(cmd.Context(), from, to, follow)
+				})
 			})
 		},
 	}

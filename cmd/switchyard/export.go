@@ -28,7 +28,7 @@ line, so an export can be ended anyhow and run again.`,
 			if err := parsePosition("--after", after, &opts.After); err != nil {
 				return err
 			}
-			return a.with(cmd.Context(), args[0], func(store *handle) error {
+			return a.reading(cmd.Context(), args[0], func(store *handle) error {
 				return a.exportTo(cmd.Context(), store, args[1:], opts)
 			})
 		},

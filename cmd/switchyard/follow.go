@@ -26,7 +26,7 @@ printed, and goes on after them when it is started again. An event may be printe
 twice after a crash, never left out.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), args[0], func(store *handle) error {
+			return a.reading(cmd.Context(), args[0], func(store *handle) error {
 				err := a.follow(cmd, store, f)
 				if cmd.Context().Err() == nil || !errors.Is(err, context.Canceled) {
 					return err

@@ -55,7 +55,7 @@ As JSON each event is a line in the form of 'switchyard export'.`,
 			return usagef("give a store's URL and either a stream or --all")
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), args[0], func(store *handle) error {
+			return a.reading(cmd.Context(), args[0], func(store *handle) error {
 				events, err := f.events(cmd, store, args[1:])
 				if err != nil {
 					return err

@@ -179,15 +179,27 @@ func (a *app) url(arg string) (rawURL, name string, err error) {
 // open opens a store for moving events: with the backend's own limits, and with
 // reserved names, for what is stored must be readable and movable.
 func (a *app) open(ctx context.Context, arg string) (*handle, error) {
-	return a.openWith(ctx, arg, eventstore.Options{BackendLimits: true, AllowReserved: true})
+	return a.openWith(ctx, arg, backends.OpenBackend, forMoving())
 }
 
-func (a *app) openWith(ctx context.Context, arg string, opts eventstore.Options) (*handle, error) {
+// openExisting is open for commands that only read, which make no store where a
+// name is mistyped.
+func (a *app) openExisting(ctx context.Context, arg string) (*handle, error) {
+	return a.openWith(ctx, arg, backends.OpenExisting, forMoving())
+}
+
+func forMoving() eventstore.Options {
+	return eventstore.Options{BackendLimits: true, AllowReserved: true}
+}
+
+type openFunc = func(ctx context.Context, rawURL string) (eventstore.Backend, error)
+
+func (a *app) openWith(ctx context.Context, arg string, open openFunc, opts eventstore.Options) (*handle, error) {
 	rawURL, name, err := a.url(arg)
 	if err != nil {
 		return nil, err
 	}
-	backend, err := backends.OpenBackend(ctx, rawURL)
+	backend, err := open(ctx, rawURL)
 	if err != nil {
 		return nil, err
 	}
@@ -201,18 +213,22 @@ func (a *app) openWith(ctx context.Context, arg string, opts eventstore.Options)
 	return &handle{Store: store, backend: backend, name: name}, nil
 }
 
-// with opens a store, works with it and closes it.
+// with opens a store, which it makes where there is none, works with it and
+// closes it.
 func (a *app) with(ctx context.Context, arg string, work func(*handle) error) error {
 	store, err := a.open(ctx, arg)
+	return closeAfter(store, err, work)
+}
+
+// reading is with for work that only reads.
+func (a *app) reading(ctx context.Context, arg string, work func(*handle) error) error {
+	store, err := a.openExisting(ctx, arg)
+	return closeAfter(store, err, work)
+}
+
+func closeAfter(store *handle, err error, work func(*handle) error) error {
 	if err != nil {
 		return err
 	}
 	return errors.Join(work(store), store.Close())
-}
-
-// withTwo is with for two stores.
-func (a *app) withTwo(ctx context.Context, first, second string, work func(a, b *handle) error) error {
-	return a.with(ctx, first, func(one *handle) error {
-		return a.with(ctx, second, func(two *handle) error { return work(one, two) })
-	})
 }

@@ -17,7 +17,7 @@ func (a *app) statsCommand() *cobra.Command {
 		Long:  `Read a store once and print what it holds: events, streams, positions and versions, in all and for each category.`,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), args[0], func(store *handle) error {
+			return a.reading(cmd.Context(), args[0], func(store *handle) error {
 				progress := a.report("read")
 				stats, err := transfer.Measure(cmd.Context(), store.Store, func(p transfer.Progress) { progress.at(p.Read) })
 				progress.end()

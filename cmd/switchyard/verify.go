@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -22,23 +23,29 @@ record times are not compared, for not every store keeps them.
 The first difference is named, and the exit code is 1.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withTwo(cmd.Context(), args[0], args[1], func(one, two *handle) error {
-				progress := a.report("compared")
-				report, err := transfer.Verify(cmd.Context(), one.Store, two.Store, func(p transfer.Progress) { progress.at(p.Read) })
-				progress.end()
-				if err != nil {
-					return err
-				}
-				if err := a.printReport(one.name, two.name, report); err != nil {
-					return err
-				}
-				if !report.Equal() {
-					return errDiffer
-				}
-				return nil
+			return a.reading(cmd.Context(), args[0], func(one *handle) error {
+				return a.reading(cmd.Context(), args[1], func(two *handle) error {
+					return a.verify(cmd.Context(), one, two)
+				})
 			})
 		},
 	}
+}
+
+func (a *app) verify(ctx context.Context, one, two *handle) error {
+	progress := a.report("compared")
+	report, err := transfer.Verify(ctx, one.Store, two.Store, func(p transfer.Progress) { progress.at(p.Read) })
+	progress.end()
+	if err != nil {
+		return err
+	}
+	if err := a.printReport(one.name, two.name, report); err != nil {
+		return err
+	}
+	if !report.Equal() {
+		return errDiffer
+	}
+	return nil
 }
 
 func (a *app) printReport(one, two string, report transfer.Report) error {

@@ -39,7 +39,7 @@ type node struct {
 // search is a discovery under way, for everyone who waits for it.
 type search struct {
 	waiting   int
-	abandoned bool // nobody waited any more
+	abandoned bool // everyone left, whoever has come since
 	cancel    context.CancelFunc
 	done      chan struct{}
 	err       error // once done
@@ -102,7 +102,7 @@ func (c *connection) find(ctx context.Context, s *search) {
 	if err == nil && !c.closed {
 		err = c.adopt(address)
 	}
-	s.err, s.abandoned = err, s.waiting == 0 || c.closed
+	s.err, s.abandoned = err, s.abandoned || c.closed
 	c.search = nil
 	close(s.done)
 }
@@ -111,7 +111,8 @@ func (c *connection) find(ctx context.Context, s *search) {
 func (c *connection) leave(s *search) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.waiting--; s.waiting == 0 {
+	if s.waiting--; s.waiting == 0 && c.search == s {
+		s.abandoned = true
 		s.cancel()
 	}
 }

@@ -119,11 +119,11 @@ func TestAUserIsKnownOverTLS(t *testing.T) {
 	srv := startSecure(t)
 	discover := strings.Replace(secureURL(t, srv, url.UserPassword("admin", "changeit")), "esdb:", "esdb+discover:", 1)
 	for name, text := range map[string]string{
-		"with its own authority":   secureURL(t, srv, url.UserPassword("admin", "changeit")),
-		"found by gossip":          discover,
-		"without a look at it":     srv.URL(),
-		"as another user":          secureURL(t, srv, url.UserPassword("clerk", "pa:ss word")),
-		"as an operator":           secureURL(t, srv, url.UserPassword("ops", "changeit")),
+		"with its own authority": secureURL(t, srv, url.UserPassword("admin", "changeit")),
+		"found by gossip":        discover,
+		"without a look at it":   srv.URL(),
+		"as another user":        secureURL(t, srv, url.UserPassword("clerk", "pa:ss word")),
+		"as an operator":         secureURL(t, srv, url.UserPassword("ops", "changeit")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := openStore(t, text, nil)

@@ -73,11 +73,12 @@ func mapStatus(mayBeStored bool, lost, err error) error {
 		return fmt.Errorf("%w: %w", eventstore.ErrUnsupported, err)
 	case codes.Unavailable, codes.Aborted, codes.DeadlineExceeded, codes.Canceled, codes.Internal, codes.ResourceExhausted:
 		return fmt.Errorf("%w: %w", lost, err)
+	default:
+		if mayBeStored {
+			return fmt.Errorf("%w: %w", lost, err)
+		}
+		return fmt.Errorf("esdb: %w", err)
 	}
-	if mayBeStored {
-		return fmt.Errorf("%w: %w", lost, err)
-	}
-	return fmt.Errorf("esdb: %w", err)
 }
 
 // isMapped tells whether an error is this module's own already.
@@ -107,6 +108,7 @@ func isRefusal(err error) bool {
 	switch status.Code(err) {
 	case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument, codes.Unimplemented:
 		return true
+	default:
+		return false
 	}
-	return false
 }

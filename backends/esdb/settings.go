@@ -88,6 +88,7 @@ func newSettings(config *client.Configuration) (settings, error) {
 	s.options = []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
 		grpc.WithPerRPCCredentials(newHeaders(config)),
+		grpc.WithDisableServiceConfig(), // no record in a DNS may have writes retried
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),

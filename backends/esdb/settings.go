@@ -87,7 +87,6 @@ func newSettings(config *client.Configuration) (settings, error) {
 	}
 	s.options = []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
-		grpc.WithPerRPCCredentials(newHeaders(config)),
 		grpc.WithDisableServiceConfig(), // no record in a DNS may have writes retried
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
@@ -96,6 +95,9 @@ func newSettings(config *client.Configuration) (settings, error) {
 			Backoff:           backoff.Config{BaseDelay: firstPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: longestPause},
 			MinConnectTimeout: connectTimeout,
 		}),
+	}
+	if config.Username != "" {
+		s.options = append(s.options, grpc.WithPerRPCCredentials(user{config.Username, config.Password}))
 	}
 	if config.KeepAliveInterval >= 0 {
 		s.options = append(s.options, grpc.WithKeepaliveParams(keepalive.ClientParameters{
@@ -131,29 +133,16 @@ func transportCredentials(config *client.Configuration) (credentials.TransportCr
 	return credentials.NewTLS(c), nil
 }
 
-// headers go with every call: that only the leader may answer, since a follower
-// may not have what was acknowledged, and who the caller is.
-type headers struct {
-	values map[string]string
-	secret bool
-}
-
-func newHeaders(config *client.Configuration) headers {
-	h := headers{values: map[string]string{"requires-leader": "true"}}
-	if config.Username != "" {
-		h.secret = true
-		h.values["authorization"] = "Basic " + base64.StdEncoding.EncodeToString([]byte(config.Username+":"+config.Password))
-	}
-	return h
-}
+// user is who the caller is, which TLS alone may carry.
+type user struct{ name, password string }
 
 // GetRequestMetadata implements credentials.PerRPCCredentials.
-func (h headers) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return h.values, nil
+func (u user) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte(u.name+":"+u.password))}, nil
 }
 
 // RequireTransportSecurity implements credentials.PerRPCCredentials.
-func (h headers) RequireTransportSecurity() bool { return h.secret }
+func (user) RequireTransportSecurity() bool { return true }
 
 // discover asks the seeds, in changing order, for the cluster's leader.
 func (s *settings) discover(ctx context.Context) (address string, err error) {

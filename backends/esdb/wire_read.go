@@ -7,6 +7,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -104,7 +105,8 @@ func (c *connection) start(ctx context.Context, options *streams.ReadReq_Options
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	// A follower may not have what was acknowledged. Writes need no such word.
+	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "requires-leader", "true"))
 	call, err := n.streams.Read(ctx, &streams.ReadReq{Options: options})
 	if err != nil {
 		err = c.failed(n, err, nil)

@@ -1,5 +1,8 @@
-// Package esdb keeps a store in EventStoreDB, through the official client
-// github.com/EventStore/EventStore-Client-Go/v4.
+// Package esdb keeps a store in EventStoreDB.
+//
+// It speaks the server's protocol with the generated code of the official client,
+// github.com/EventStore/EventStore-Client-Go/v4, and takes that client's
+// Configuration, over a gRPC connection of its own.
 //
 // Revisions count from 0 there and versions from 1 here. A position is the
 // commit and the prepare position of the log. What the server itself promises

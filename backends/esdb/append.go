@@ -11,8 +11,8 @@ import (
 )
 
 // maxRounds bounds how often one append is judged anew because others wrote in
-// between. In one process appends to a stream take turns, so it is other
-// processes that must win as often.
+// between. In one handle appends to a stream take turns, so it is others that must
+// win as often.
 const maxRounds = 100
 
 // Append implements [eventstore.Backend].
@@ -37,36 +37,33 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 	if err != nil {
 		return nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, b.conn.settings.writeTimeout)
-	defer cancel()
-	result, err := b.appendTo(bounded, b.tails.get(name), part)
-	if err != nil {
-		return nil, mapError(ctx, err)
-	}
-	return []eventstore.AppendResult{result}, nil
+	results, err := b.tails.get(name).appends.Append(ctx, req)
+	return results, mapError(ctx, err)
 }
 
-func (b *Backend) appendTo(ctx context.Context, t *tail, part eventstore.StreamAppend) (eventstore.AppendResult, error) {
-	if err := t.lock(ctx); err != nil {
-		return eventstore.AppendResult{}, err
-	}
-	defer t.unlock()
+// settle makes one append.
+func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamAppend) ([]eventstore.AppendResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.conn.settings.writeTimeout)
+	defer cancel()
 	var refusal *wrongVersionError
 	for range maxRounds {
 		at, decision, err := b.judge(ctx, t, part, refusal)
-		if err != nil || !decision.Write {
-			return decision.Result, err
+		if err != nil {
+			return nil, err
+		}
+		if !decision.Write {
+			return []eventstore.AppendResult{decision.Result}, nil
 		}
 		result, err := b.write(ctx, t.stream, at, part.Events)
 		if err == nil {
 			t.written(b.options.IdempotencyWindow, result, part.Events)
-			return result, nil
+			return []eventstore.AppendResult{result}, nil
 		}
 		if !errors.As(err, &refusal) {
-			return eventstore.AppendResult{}, err
+			return nil, err
 		}
 	}
-	return eventstore.AppendResult{}, fmt.Errorf("%w: other processes wrote to the stream %d times while this append was judged; nothing was written: %w", eventstore.ErrUnavailable, maxRounds, refusal)
+	return nil, fmt.Errorf("%w: other processes wrote to the stream %d times while this append was judged; nothing was written: %w", eventstore.ErrUnavailable, maxRounds, refusal)
 }
 
 // judge decides on an append and says at which version a write is to be pinned.

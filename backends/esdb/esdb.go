@@ -119,7 +119,8 @@ func Open(ctx context.Context, config *client.Configuration, opts *Options) (*Ba
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{options: options, names: n, conn: newConnection(settings), tails: newTails(options.IdempotencyWindow)}
+	b := &Backend{options: options, names: n, conn: newConnection(settings)}
+	b.tails = newTails(options.IdempotencyWindow, b.committer)
 	if b.identity, err = b.loadIdentity(ctx); err != nil {
 		b.conn.close()
 		return nil, fmt.Errorf("esdb: read the store's identity: %w", err)

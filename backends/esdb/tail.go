@@ -9,14 +9,16 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/groupcommit"
 )
 
 // tail is what this handle knows of a stream's end. It may be old: a write is
 // pinned to its version, so one that was judged by an old tail is refused by the
 // server, and no conflict is reported before the tail was read anew.
 type tail struct {
-	stream string
-	turn   chan struct{} // taken by the append under way: one at a time, or they would refuse each other
+	stream  string
+	turn    chan struct{} // for the saves of a record: one at a time, or they would refuse each other
+	appends *groupcommit.Committer
 
 	known   bool        // version and recent were read, or written, by this handle
 	version uint64      // the stream's
@@ -64,17 +66,19 @@ func (t *tail) unlock() { <-t.turn }
 
 // tails keeps the tails of the streams that were written last.
 type tails struct {
-	window, most int
-	mu           sync.Mutex
-	order        *list.List // of *tail, the last used first
-	byStream     map[string]*list.Element
+	most      int
+	committer func(*tail) *groupcommit.Committer
+
+	mu       sync.Mutex
+	order    *list.List // of *tail, the last used first
+	byStream map[string]*list.Element
 }
 
 // tailMemory bounds the IDs that all the tails hold: 4 MiB.
 const tailMemory = 1 << 18
 
-func newTails(window int) *tails {
-	return &tails{window: window, most: max(tailMemory/window, 64), order: list.New(), byStream: make(map[string]*list.Element)}
+func newTails(window int, committer func(*tail) *groupcommit.Committer) *tails {
+	return &tails{most: max(tailMemory/window, 64), committer: committer, order: list.New(), byStream: make(map[string]*list.Element)}
 }
 
 // get returns a stream's tail. One that was dropped while an append held it only
@@ -87,6 +91,7 @@ func (t *tails) get(stream string) *tail {
 		return e.Value.(*tail) //nolint:forcetypeassert // the list holds nothing else
 	}
 	fresh := &tail{stream: stream, turn: make(chan struct{}, 1)}
+	fresh.appends = t.committer(fresh)
 	t.byStream[stream] = t.order.PushFront(fresh)
 	if t.order.Len() > t.most {
 		oldest := t.order.Back()

@@ -37,8 +37,8 @@ func (e *wrongVersionError) Error() string {
 	return "the server has the stream at version " + strconv.FormatUint(e.actual, 10)
 }
 
-// sentError is the failure of an append that the server got whole, and so may
-// have stored. Of any other it never got the end, and stored nothing.
+// sentError is the failure of an append that the server may have got whole, and
+// stored. Any other it did not get whole, and stored nothing.
 type sentError struct{ err error }
 
 func (e *sentError) Error() string { return e.err.Error() }
@@ -79,16 +79,15 @@ func (c *connection) appendTo(ctx context.Context, stream string, at uint64, eve
 	if err != nil {
 		return 0, position, c.failed(n, err, nil)
 	}
+	// io.EOF ends no append. The server may have answered already, which CloseAndRecv
+	// returns; or the connection broke before the call left, and then gRPC makes the
+	// call anew there, with all that was given to Send: so all must be given.
 	err = call.Send(appendOptions(stream, at))
-	for i := 0; i < len(events) && err == nil; i++ {
+	for i := 0; i < len(events) && (err == nil || errors.Is(err, io.EOF)); i++ {
 		err = call.Send(proposal(&events[i]))
 	}
-	if err != nil { // io.EOF where the server has answered already
-		_, answer := call.CloseAndRecv()
-		if answer == nil || !errors.Is(err, io.EOF) {
-			answer = err
-		}
-		return 0, position, c.failed(n, answer, call.Trailer())
+	if err != nil && !errors.Is(err, io.EOF) { // and the call was given up before its end
+		return 0, position, c.failed(n, err, nil)
 	}
 	answer, err := call.CloseAndRecv()
 	if err != nil {

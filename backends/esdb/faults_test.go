@@ -229,29 +229,34 @@ func TestNothingIsLostOrDoubledWhenAnswersAreLostAfterTheCommit(t *testing.T) {
 	})
 }
 
-func TestNobodyHangsWhileDiscoveryFails(t *testing.T) {
-	before := runtime.NumGoroutine()
-	t.Run("outage", func(t *testing.T) {
-		srv := startServer(t)
-		backend := openBackend(t, "esdb+discover://"+srv.Address()+"?tls=false")
-		srv.Stop()
-		const callers = 16
-		var waiting sync.WaitGroup
-		for i := range callers {
-			waiting.Go(func() {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				defer cancel()
-				start := time.Now()
-				if err := callSomething(ctx, backend, i); err == nil || time.Since(start) > time.Second+withinDeadline {
-					t.Errorf("caller %d: after %s: %v", i, time.Since(start), err)
-				}
-			})
-		}
-		waiting.Wait()
-		require.NoError(t, srv.Restart())
-		awaitRead(t, backend)
-	})
-	settled(t, before)
+func TestNobodyHangsWhileNoServerAnswers(t *testing.T) {
+	for name, scheme := range map[string]string{"one host": "esdb://", "discovery": "esdb+discover://"} {
+		before := runtime.NumGoroutine()
+		t.Run(name, func(t *testing.T) { callInAnOutage(t, scheme) })
+		settled(t, before)
+	}
+}
+
+// callInAnOutage has 16 callers wait for a server that is away, then brings it back.
+func callInAnOutage(t *testing.T, scheme string) {
+	srv := startServer(t)
+	backend := openBackend(t, scheme+srv.Address()+"?tls=false")
+	srv.Stop()
+	const callers = 16
+	var waiting sync.WaitGroup
+	for i := range callers {
+		waiting.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			start := time.Now()
+			if err := callSomething(ctx, backend, i); err == nil || time.Since(start) > time.Second+withinDeadline {
+				t.Errorf("caller %d: after %s: %v", i, time.Since(start), err)
+			}
+		})
+	}
+	waiting.Wait()
+	require.NoError(t, srv.Restart())
+	awaitRead(t, backend)
 }
 
 // callSomething makes one of three calls.

@@ -47,10 +47,10 @@ func TestAppendsThatWaitForOneStreamTravelTogetherEachWithItsOwnAnswer(t *testin
 	var working sync.WaitGroup
 	appending := func(i int) {
 		expected, events := eventstore.Any(), []eventstore.Event{happened(), happened()}
-		switch {
-		case i == 13: // it loses, and its neighbours do not
+		switch i {
+		case 13: // it loses, and its neighbours do not
 			expected = eventstore.Exactly(1)
-		case i == 27: // it is there already
+		case 27: // it is there already
 			events = []eventstore.Event{old}
 		}
 		results[i], errs[i] = store.Append(t.Context(), "s", expected, events...)

@@ -99,7 +99,8 @@ var _ eventstore.Backend = (*Backend)(nil)
 //
 // A search for a cluster's leader ends after MaxDiscoverAttempts rounds with
 // ErrUnavailable; the next call searches again. DefaultDeadline, 10 s where it is
-// not set, bounds appends. The configuration's Logger is not used.
+// not set, bounds an append whose turn on its stream has come; a group of appends
+// that travel together has twice that. The configuration's Logger is not used.
 //
 // Errors: ErrInvalid for an option or the configuration: no host, a user without
 // TLS, a node preference other than the leader. ErrUnavailable, the context's error.

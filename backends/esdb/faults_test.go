@@ -219,6 +219,47 @@ func TestNothingIsLostOrDoubledWhenConnectionsDrop(t *testing.T) {
 	})
 }
 
+// A call whose connection breaks before it leaves is made anew by gRPC itself, with
+// what it was given so far: the rest must not be missing then, and its failure must
+// not be told as certain.
+func TestAnAppendIsWholeOrUnknownWhenItsConnectionBreaksAtOnce(t *testing.T) {
+	srv := startServer(t)
+	store := openStore(t, srv.URL(), &eventstore.Options{RetryFor: -1})
+	const together = 8
+	var book audit.Book
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var writing sync.WaitGroup
+	for range 32 {
+		writing.Go(func() {
+			for ctx.Err() == nil {
+				events := make([]eventstore.Event, together)
+				for i := range events {
+					events[i] = happened()
+				}
+				_, _ = book.Append(t.Context(), store, uuid.NewString(), eventstore.NoStream(), events...) // the book has the outcome
+			}
+		})
+	}
+	for range 300 {
+		srv.DropConnections()
+		pause(t.Context(), 3*time.Millisecond)
+	}
+	stop()
+	writing.Wait()
+	found, err := book.Audit(store.ReadAll(t.Context(), eventstore.ReadAllOptions{}))
+	require.NoError(t, err)
+	require.True(t, found.Clean(), "%s", found)
+	last := make(map[string]uint64)
+	for event, err := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
+		require.NoError(t, err)
+		last[event.Stream] = event.Version
+	}
+	for stream, version := range last {
+		require.Equal(t, uint64(together), version, "an append to %s was torn", stream)
+	}
+}
+
 func TestNothingIsLostOrDoubledWhenAnswersAreLostAfterTheCommit(t *testing.T) {
 	faultTest(t, func(srv *esdbtest.Server, l *load) {
 		lost := status.Error(codes.Unavailable, "lost")

@@ -93,6 +93,9 @@ func openBackend(ctx context.Context, rawURL string, existing bool) (eventstore.
 // Isolated is a fresh, empty store where a URL's store lives, which is not
 // touched: another file in its folder, another schema in its database.
 type Isolated struct {
+	// URL opens the same store in another process, and may hold a credential. It
+	// is empty where the store is this process's own.
+	URL string
 	// Open opens a handle; each call gives another handle on the same data.
 	Open func(ctx context.Context) (eventstore.Backend, error)
 	// OpenDeaf is Open without the notifications that wake subscriptions. It is

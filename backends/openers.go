@@ -62,6 +62,7 @@ func isolateSQLite(_ context.Context, u *url.URL) (*Isolated, error) {
 		}
 	}
 	return &Isolated{
+		URL:  fresh.String(),
 		Open: func(ctx context.Context) (eventstore.Backend, error) { return openSQLite(ctx, fresh) },
 		OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) {
 			return opened(sqlite.Open(ctx, path, &sqlite.Options{NoHints: true, Poll: deafPoll}))
@@ -87,6 +88,7 @@ func isolatePostgres(_ context.Context, u *url.URL) (*Isolated, error) {
 	values.Set("poll", deafPoll.String())
 	deaf.RawQuery = values.Encode()
 	return &Isolated{
+		URL:      fresh.String(),
 		Open:     func(ctx context.Context) (eventstore.Backend, error) { return openPostgres(ctx, fresh) },
 		OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) { return openPostgres(ctx, &deaf) },
 		OneLock:  "a writer takes its positions under the store's lock; what a transaction of the caller's may do is tested beside the backend",

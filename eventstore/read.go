@@ -46,7 +46,7 @@ func (s *Store) readStream(ctx context.Context, stream string, opts ReadOptions,
 		return err
 	}
 	req := ReadStreamRequest{Stream: stream, After: opts.After, Before: opts.Before, Backward: opts.Backward}
-	return s.pages(ctx, opts.Limit, yield, func(size PageSize) (Page, error) {
+	return s.pages(ctx, opts.Limit, opts.Backward, yield, func(ctx context.Context, size PageSize) (Page, error) {
 		req.PageSize = size
 		page, err := s.backend.ReadStream(ctx, req)
 		if err != nil || len(page.Events) == 0 {
@@ -83,7 +83,10 @@ func (s *Store) readAll(ctx context.Context, opts ReadAllOptions, yield func(Rec
 		return err
 	}
 	req := ReadAllRequest{After: opts.After, Before: opts.Before, Backward: opts.Backward, Filter: opts.Filter}
-	return s.pages(ctx, opts.Limit, yield, func(size PageSize) (Page, error) {
+	return s.pages(ctx, opts.Limit, opts.Backward, yield, func(ctx context.Context, size PageSize) (Page, error) {
+		if !req.Before.IsZero() && !req.After.Before(req.Before) {
+			return Page{End: true}, nil // an earlier page has considered everything
+		}
 		req.PageSize = size
 		page, err := s.backend.ReadAll(ctx, req)
 		switch {
@@ -98,26 +101,47 @@ func (s *Store) readAll(ctx context.Context, opts ReadAllOptions, yield func(Rec
 }
 
 // pages yields the events of page after page, up to limit where that is not 0.
-func (s *Store) pages(ctx context.Context, limit int, yield func(RecordedEvent, error) bool, next func(PageSize) (Page, error)) error {
+//
+// From the second page on, when a read has shown to be a long one, the next page
+// is fetched while the caller works on this one: backend and caller work at the
+// same time, and two pages are in memory.
+func (s *Store) pages(ctx context.Context, limit int, backward bool, yield func(RecordedEvent, error) bool, next func(context.Context, PageSize) (Page, error)) error {
 	size := s.pageSize()
-	for left := limit; ; {
+	if limit > 0 {
+		size.MaxEvents = min(size.MaxEvents, limit)
+	}
+	var ahead readAhead
+	defer ahead.stop()
+	for first, left := true, limit; ; first = false {
+		page, early := ahead.take()
 		if err := s.ready(ctx); err != nil {
 			return err
 		}
-		if limit > 0 {
-			size.MaxEvents = min(size.MaxEvents, left)
+		if !early {
+			var err error
+			page, err = again(ctx, s, func() (Page, error) { return next(ctx, size) })
+			if err != nil {
+				return err
+			}
 		}
-		page, err := again(ctx, s, func() (Page, error) { return next(size) })
-		if err != nil {
-			return err
+		full := false
+		size.MaxEvents = s.longPage
+		if limit > 0 {
+			left -= len(page.Events)
+			size.MaxEvents = min(size.MaxEvents, left)
+			full = left <= 0
+		}
+		if !first && !page.End && !full {
+			ahead.start(ctx, func(ctx context.Context) (Page, error) { return next(ctx, size) })
 		}
 		for _, event := range page.Events {
 			if !yield(event, nil) {
 				return nil
 			}
 		}
-		left -= len(page.Events)
-		if page.End || (limit > 0 && left <= 0) {
+		// A page that was read ahead knows where the end was before the caller got
+		// there; a forward read goes on with what has come since.
+		if full || (page.End && (backward || !early)) {
 			return nil
 		}
 	}

@@ -203,20 +203,27 @@ func call(ctx context.Context, handler func(context.Context, RecordedEvent) erro
 	return handler(ctx, event)
 }
 
-// park appends a link to the failed event. Its ID is made from the
-// subscription's and the event's, so parking twice stores one link.
-func (s *Store) park(ctx context.Context, stream string, failure *HandlerError) error {
+// Link returns the event that parks the failed one: of [ParkedType], with the data
+// of [Parked]. Its ID is made from the subscription's and the event's, so parking
+// twice stores one link: appending it again with another error text is refused
+// with ErrEventIDReused, and the link is there.
+func (e *HandlerError) Link() (Event, error) {
 	link, err := JSONEvent(ParkedType, Parked{
-		Subscription: failure.Subscription, Stream: failure.Stream, Version: failure.Version,
-		Position: failure.Position, EventID: failure.EventID, Error: clip(failure.Err.Error()),
+		Subscription: e.Subscription, Stream: e.Stream, Version: e.Version,
+		Position: e.Position, EventID: e.EventID, Error: clip(e.Err.Error()),
 	})
-	if err != nil {
-		return err
+	link.ID = uuid.NewSHA1(e.EventID, []byte(e.Subscription+"\x00"+e.Stream))
+	return link, err
+}
+
+// park appends a link to the failed event.
+func (s *Store) park(ctx context.Context, stream string, failure *HandlerError) error {
+	link, err := failure.Link()
+	if err == nil {
+		_, err = s.Append(ctx, stream, Any(), link)
 	}
-	link.ID = uuid.NewSHA1(failure.EventID, []byte(failure.Subscription+"\x00"+failure.Stream))
-	_, err = s.Append(ctx, stream, Any(), link)
 	if errors.Is(err, ErrEventIDReused) {
-		return nil // parked before, with another error text
+		return nil // parked before
 	}
 	return err
 }

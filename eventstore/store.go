@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -22,8 +23,10 @@ type Options struct {
 	// ErrUnknownOutcome, within the context's deadline. Zero means 15 s; a
 	// negative value means never.
 	RetryFor time.Duration
-	// PageSize is the most events that a read holds in memory; 0 means 512.
-	// A page also ends at 4 MiB.
+	// PageSize is the most events that a read asks for at once; 0 means 512, and
+	// 2,048 from the second page of a read on. A page also ends at 4 MiB. A
+	// subscription holds one page in memory. A read holds one, and from its second
+	// page on two: the next is fetched while the caller works.
 	PageSize int
 	// Logger hears of retries, lost subscriptions and failed handlers; nil logs
 	// nothing.
@@ -47,6 +50,7 @@ type Observation struct {
 const (
 	defaultRetryFor = 15 * time.Second
 	defaultPageSize = 512
+	longPageSize    = 2048 // of a read that has shown to be long: what a page costs counts less
 	maxPageBytes    = 4 << 20
 )
 
@@ -57,6 +61,7 @@ type Store struct {
 	limits   Limits
 	caps     Capabilities
 	logger   *slog.Logger
+	longPage int             // events a page, from the second of a read on
 	lifetime context.Context //nolint:containedctx // the store's own lifetime: Close ends what runs in it
 	end      context.CancelFunc
 	closed   atomic.Bool
@@ -79,6 +84,7 @@ func New(backend Backend, opts *Options) (*Store, error) {
 	if s.options.PageSize < 0 {
 		return nil, invalid("option PageSize", "%d is negative", s.options.PageSize)
 	}
+	s.longPage = cmp.Or(s.options.PageSize, longPageSize)
 	if s.options.PageSize == 0 {
 		s.options.PageSize = defaultPageSize
 	}

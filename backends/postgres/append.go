@@ -31,6 +31,9 @@ func (b *Backend) flush(ctx context.Context, calls []*groupcommit.Call) {
 	alone = append(alone, b.flushTogether(ctx, together)...)
 	for _, call := range alone {
 		call.Results, call.Err = b.appendAlone(ctx, call.Parts)
+		for _, result := range call.Results {
+			b.crowd.passed(result.Position)
+		}
 	}
 	for _, call := range calls {
 		if call.Err == nil || errors.Is(call.Err, eventstore.ErrUnknownOutcome) {
@@ -96,6 +99,7 @@ func (b *Backend) flushTogether(ctx context.Context, calls []*groupcommit.Call) 
 		}
 		return fail(calls, err)
 	}
+	var last, written uint64
 	for i, call := range calls {
 		switch v := verdicts[i]; {
 		case v.seen:
@@ -104,7 +108,12 @@ func (b *Backend) flushTogether(ctx context.Context, calls []*groupcommit.Call) 
 			call.Err = &eventstore.ConflictError{Stream: parts[i].Stream, Expected: parts[i].Expected, Actual: v.version}
 		default:
 			call.Results = []eventstore.AppendResult{v.result(len(parts[i].Events))}
+			last = v.position // the group's positions follow one another
+			written += uint64(len(parts[i].Events))
 		}
+	}
+	if written > 0 {
+		b.appends.SetFlushes(b.crowd.wrote(last-written+1, last))
 	}
 	return alone
 }

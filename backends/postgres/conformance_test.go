@@ -18,19 +18,19 @@ import (
 
 func TestConformance(t *testing.T) {
 	server := testservers.PrivatePostgres(t, testservers.PostgresOptions{}) // checks restart it
-	conformance.Run(t, harness(server))
+	conformance.Run(t, harness(server, server.URL(), postgres.Options{}))
 }
 
-// harness gives each check a schema of its own on one server. Each handle has a
-// pool of its own, as another process would.
-func harness(server *testservers.Postgres) conformance.Harness {
+// harness gives each check a schema of its own on one server, which is reached by
+// a URL. Each handle has a pool of its own, as another process would.
+func harness(server *testservers.Postgres, url string, base postgres.Options) conformance.Harness {
 	return conformance.Harness{
 		Name: "postgres",
 		Open: func(ctx context.Context) (*conformance.Fixture, error) {
 			schema := "check_" + strings.ToLower(rand.Text())
 			open := func(ctx context.Context, opts postgres.Options) (*pooled, error) {
 				opts.Schema = schema
-				pool, err := pgxpool.New(ctx, server.URL())
+				pool, err := pgxpool.New(ctx, url)
 				if err != nil {
 					return nil, err
 				}
@@ -41,14 +41,14 @@ func harness(server *testservers.Postgres) conformance.Harness {
 				}
 				return &pooled{backend, pool}, nil
 			}
-			first, err := open(ctx, postgres.Options{})
+			first, err := open(ctx, base)
 			if err != nil {
 				return nil, err
 			}
 			return &conformance.Fixture{
 				Backend: first,
 				OpenAgain: func(ctx context.Context) (eventstore.Backend, error) {
-					return open(ctx, postgres.Options{})
+					return open(ctx, base)
 				},
 				OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) {
 					return open(ctx, postgres.Options{NoListen: true, NoHints: true, Poll: 20 * time.Millisecond})
@@ -60,7 +60,7 @@ func harness(server *testservers.Postgres) conformance.Harness {
 					return server.Start(ctx)
 				},
 				HoldWriter: func(ctx context.Context, part eventstore.StreamAppend) (func() (eventstore.AppendResult, error), error) {
-					handle, err := open(ctx, postgres.Options{})
+					handle, err := open(ctx, base)
 					if err != nil {
 						return nil, err
 					}

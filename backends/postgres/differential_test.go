@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -24,7 +25,7 @@ func TestMemoryAndPostgresTellTheSameHistory(t *testing.T) {
 			},
 		}, nil
 	}}
-	subject := harness(server.Server(t))
+	subject := harness(server.Server(t), server.Server(t).URL(), postgres.Options{})
 	for seed := uint64(1); seed <= 4; seed++ {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			require.NoError(t, conformance.Differential(t.Context(), reference, subject, &conformance.DifferentialOptions{Seed: seed}))

@@ -93,6 +93,11 @@ func commitError(err error) error {
 }
 
 func mapped(err error, committing bool) error {
+	var server *pgconn.PgError
+	if errors.As(err, &server) && (server.Code == "26000" || server.Code == "42P05") {
+		// The driver's names of prepared statements met another session's.
+		err = fmt.Errorf("behind a transaction pooler use listen=off and default_query_exec_mode=exec: %w", err)
+	}
 	if sentinel := classify(err, committing); sentinel != nil {
 		return fmt.Errorf("%w: postgres: %w", sentinel, err)
 	}

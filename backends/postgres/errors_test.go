@@ -37,6 +37,7 @@ func TestEveryFailureHasOneMeaning(t *testing.T) {
 		{"a writer outside the lock: ID", server("ERROR", "23505", "events_id_in_stream"), available, available},
 		{"a constraint of somebody else's", server("ERROR", "23505", "orders_pkey"), certain, certain},
 		{"a missing right", server("ERROR", "42501", ""), certain, certain},
+		{"a prepared statement of another session", server("ERROR", "26000", ""), certain, certain},
 		{"a wrong isolation level", server("ERROR", "25001", ""), certain, certain},
 		{"an index entry that is too large", server("ERROR", "54000", ""), certain, certain},
 		{"the server itself does not know", server("ERROR", "40003", ""), available, unknown},

@@ -38,7 +38,8 @@ const (
 	defaultSchema = "switchyard"
 	defaultPoll   = time.Second
 	// groups is how many groups of appends may be under way: while one commits
-	// the next has been sent and waits at the lock.
+	// the next has been sent and waits at the lock. Among other writers one is
+	// enough; see [crowd].
 	groups = 2
 	// flushTimeout bounds a group. It is longer than the lock's own timeout in
 	// the schema, whose error says for certain that nothing was written.
@@ -56,7 +57,9 @@ type Backend struct {
 	poll     time.Duration
 
 	appends  *groupcommit.Committer
+	crowd    crowd
 	wake     *wake
+	tail     tail
 	reading  pageBudget
 	lifetime context.Context //nolint:containedctx // it ends with the handle, not with a call
 	end      context.CancelFunc
@@ -111,7 +114,8 @@ func open(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Backend, err
 		b.poll = defaultPoll
 	}
 	b.lifetime, b.end = context.WithCancel(context.Background())
-	b.wake = newWake(b.lifetime, pool, id, !opts.NoListen, !opts.NoHints)
+	b.tail.read = b.ReadAll
+	b.wake = newWake(b.lifetime, pool, id, b.tail.advance, !opts.NoListen, !opts.NoHints)
 	b.caps = capabilities(server, b.poll, opts)
 	b.appends = groupcommit.New(b.flush, groupcommit.Options{Flushes: groups, Timeout: flushTimeout})
 	return b, nil
@@ -161,7 +165,9 @@ func (b *Backend) Subscribe(ctx context.Context, req eventstore.SubscribeRequest
 			return
 		}
 		defer b.wake.subscribe()()
-		source := eventstore.FollowSource{Page: b.ReadAll, Hint: b.wake.hint, Poll: b.poll}
+		page, leave := b.tail.follow()
+		defer leave()
+		source := eventstore.FollowSource{Page: page, Hint: b.wake.hint, Poll: b.poll}
 		eventstore.Follow(ctx, req, source)(yield)
 	}
 }

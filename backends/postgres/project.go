@@ -32,6 +32,11 @@ type Projection struct {
 	Batch int
 	// Retry says how often a failing event is tried; see [eventstore.HandlerRetry].
 	Retry eventstore.HandlerRetry
+	// ParkStream, where not empty, is the stream that takes a link to each event
+	// that failed for good, in one transaction with the checkpoint; the projection
+	// then goes on. Empty means that Project stops with a *HandlerError. Events of
+	// this stream are not handled. Links are those of [eventstore.Store.Run].
+	ParkStream string
 }
 
 const (
@@ -47,9 +52,10 @@ const (
 // and the checkpoint are committed in one transaction. Several processes may
 // project under one name; the checkpoint's row lets one at a time work.
 //
-// A failing or panicking handler is tried again as Retry says; then Project stops
-// with a *[eventstore.HandlerError], whose event is not counted. While the server
-// is away it waits and resumes.
+// A failing or panicking handler is tried again as Retry says; then the event is
+// parked, or Project stops with a *[eventstore.HandlerError]. Nothing that the
+// handler wrote for that event is kept. While the server is away Project waits and
+// resumes.
 //
 // Errors: the context's error; *HandlerError; ErrInvalid; ErrForeignCheckpoint or
 // ErrCheckpointAhead before any event is handled; ErrClosed.
@@ -72,8 +78,9 @@ type projecting struct {
 	// which is beyond it where the filter passed over the rest.
 	saved, after eventstore.Position
 	savedAt      time.Time
-	alone        int // events to be handled one by one, after a failure
-	failures     int // of the next event
+	alone        int                      // events to be handled one by one, after a failure
+	failures     int                      // of the next event
+	parking      *eventstore.HandlerError // the next event, when it has failed for good
 }
 
 func (b *Backend) newProjecting(ctx context.Context, p Projection) (*projecting, error) {
@@ -87,7 +94,7 @@ func (b *Backend) newProjecting(ctx context.Context, p Projection) (*projecting,
 	p.Retry.Attempts = cmp.Or(p.Retry.Attempts, 5)
 	p.Retry.Pause = cmp.Or(p.Retry.Pause, 100*time.Millisecond)
 	p.Retry.MaxPause = cmp.Or(p.Retry.MaxPause, 10*time.Second)
-	// A Store checks the name, the checkpoint and the filter as for Run.
+	// A Store checks the name, the checkpoint, the filter and the stream as for Run.
 	store, err := eventstore.New(b, nil)
 	if err != nil {
 		return nil, err
@@ -98,6 +105,11 @@ func (b *Backend) newProjecting(ctx context.Context, p Projection) (*projecting,
 	}
 	for _, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{Filter: p.Filter, Limit: 1}) {
 		if err != nil {
+			return nil, err
+		}
+	}
+	if p.ParkStream != "" {
+		if _, err := store.StreamVersion(ctx, p.ParkStream); err != nil {
 			return nil, err
 		}
 	}
@@ -156,7 +168,7 @@ func (r *projecting) retryPause() time.Duration {
 // nothing more to read.
 func (r *projecting) step(ctx context.Context) (idle bool, err error) {
 	size := eventstore.PageSize{MaxEvents: r.Batch, MaxBytes: batchBytes}
-	if r.alone > 0 {
+	if r.alone > 0 || r.failures > 0 {
 		size.MaxEvents = 1
 	}
 	page, err := r.b.ReadAll(ctx, eventstore.ReadAllRequest{After: r.after, Filter: r.Filter, PageSize: size})
@@ -176,8 +188,8 @@ func (r *projecting) step(ctx context.Context) (idle bool, err error) {
 	return page.End && err == nil, err
 }
 
-// failed notes that an event was not handled, and is the end where it was tried
-// often enough. A batch's events are told apart first.
+// failed notes that an event was not handled. Where it was tried often enough that
+// is the end, or it is parked next. A batch's events are told apart first.
 func (r *projecting) failed(failure *eventstore.HandlerError, batch int) error {
 	if batch > 1 {
 		r.alone = batch
@@ -185,8 +197,12 @@ func (r *projecting) failed(failure *eventstore.HandlerError, batch int) error {
 	}
 	r.failures++
 	failure.Attempts = r.failures
-	if r.failures >= r.Retry.Attempts {
+	switch {
+	case r.failures < r.Retry.Attempts:
+	case r.ParkStream == "":
 		return failure
+	default:
+		r.parking, r.alone, r.failures = failure, max(1, r.alone), 0
 	}
 	return nil
 }
@@ -212,10 +228,16 @@ func (r *projecting) handle(ctx context.Context, page eventstore.Page) error {
 		return &eventstore.ForeignCheckpointError{Name: r.Name, Checkpoint: stored.Store, Store: r.b.id}
 	}
 	if stored.Position != r.saved {
-		r.saved, r.after, r.alone, r.failures = stored.Position, stored.Position, 0, 0
+		r.saved, r.after, r.alone, r.failures, r.parking = stored.Position, stored.Position, 0, 0, nil
 		return nil
 	}
 	for _, event := range page.Events {
+		if r.parking != nil && r.parking.Position == event.Position {
+			if err := r.park(ctx, tx); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := r.call(ctx, tx, event); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -244,7 +266,23 @@ func (r *projecting) handle(ctx context.Context, page eventstore.Page) error {
 	}
 	r.saved, r.after, r.savedAt = page.Next, page.Next, time.Now()
 	r.alone, r.failures = max(0, r.alone-len(page.Events)), 0
+	if r.parking != nil {
+		r.parking = nil
+		r.b.Notify()
+	}
 	return nil
+}
+
+// park appends the link to the event that failed for good.
+func (r *projecting) park(ctx context.Context, tx pgx.Tx) error {
+	link, err := r.parking.Link()
+	if err == nil {
+		_, err = r.b.AppendTx(ctx, tx, r.ParkStream, eventstore.Any(), link)
+	}
+	if errors.Is(err, eventstore.ErrEventIDReused) {
+		return nil // parked before, under this name, and the checkpoint was deleted since
+	}
+	return err
 }
 
 // reload is for after an unknown commit.
@@ -258,6 +296,9 @@ func (r *projecting) reload(ctx context.Context) error {
 
 // call calls the handler and turns its panic into an error.
 func (r *projecting) call(ctx context.Context, tx pgx.Tx, event eventstore.RecordedEvent) (err error) {
+	if r.ParkStream != "" && event.Stream == r.ParkStream {
+		return nil
+	}
 	defer func() {
 		if value := recover(); value != nil {
 			err = &eventstore.PanicError{Value: value, Stack: debug.Stack()}

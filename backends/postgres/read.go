@@ -3,11 +3,12 @@ package postgres
 import (
 	"context"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 
-	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -15,6 +16,10 @@ import (
 // A filtered page looks at so many positions at most, so that a rare match keeps
 // neither the server nor a subscription's progress waiting.
 const filterWindow = 100_000
+
+// A page makes room for a few events first, as most streams have, and then for so
+// many at most at once.
+const fewEvents, maxRoom = 16, 1024
 
 // ReadStream implements [eventstore.Backend].
 func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
@@ -40,10 +45,13 @@ func (b *Backend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (e
 	var page eventstore.Page
 	err := b.call(ctx, func(ctx context.Context) error {
 		var err error
-		if req.Backward || !req.Filter.IsZero() {
-			page, err = b.readRange(ctx, req)
-		} else {
+		switch {
+		case req.Backward:
+			page, err = b.readBackward(ctx, req)
+		case req.Filter.IsZero():
 			page, err = b.readForward(ctx, req)
+		default:
+			page, err = b.readMatching(ctx, req)
 		}
 		return err
 	})
@@ -67,44 +75,83 @@ func (b *Backend) readForward(ctx context.Context, req eventstore.ReadAllRequest
 	return page, err
 }
 
-// readRange reads what the bounds and the store's head enclose. The head is read
-// first: everything up to it is visible to the next statement, so a page that
-// finds less than it may has considered all of its range.
-func (b *Backend) readRange(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
-	var id uuid.UUID
+// readMatching reads forward through a filter: the store's head, then the events,
+// in one round trip, for every subscription makes it at every wake-up. The head
+// comes first: everything up to it is visible to the second statement, so what
+// that does not find up to there does not exist.
+func (b *Backend) readMatching(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	low, bound := after(req.After), int64(math.MaxInt64)
+	if !req.Before.IsZero() {
+		bound = before(req.Before) - 1
+	}
+	to := bound // positions low+1 … to
+	if low < bound-filterWindow {
+		to = low + filterWindow
+	}
+	q := query{order: "global_position"}
+	q.where("global_position > ", low)
+	q.where("global_position <= ", to)
+	q.filter(req.Filter)
+	limit := b.reading.limit(req.PageSize)
+	sql, args := q.build(b.sql.events, limit)
+	batch := &pgx.Batch{}
+	batch.Queue(b.sql.head)
+	batch.Queue(sql, args...)
+	answers := b.pool.SendBatch(ctx, batch)
+	defer func() { _ = answers.Close() }() // the rows told its error
+	page := eventstore.Page{Next: req.After}
 	var head int64
-	if err := b.pool.QueryRow(ctx, b.sql.head).Scan(&id, &head); err != nil {
+	if err := answers.QueryRow().Scan(&page.Store, &head); err != nil {
 		return eventstore.Page{}, err
 	}
-	low, high := after(req.After), head // positions low+1 … high
+	rows, err := answers.Query()
+	if err != nil {
+		return eventstore.Page{}, err
+	}
+	events, end, err := b.collect(rows, limit, req.PageSize)
+	if err != nil {
+		return eventstore.Page{}, err
+	}
+	page.Events, page.End = events, end && (to == bound || to >= head)
+	if n := len(events); n > 0 {
+		page.Next = events[n-1].Position // beyond the head where it came in between
+	}
+	if passed := position(min(to, head)); end && page.Next.Before(passed) {
+		page.Next = passed
+	}
+	return page, nil
+}
+
+// readBackward reads from the store's head, or from below a bound, to the beginning.
+func (b *Backend) readBackward(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	var page eventstore.Page
+	var high int64
+	if err := b.pool.QueryRow(ctx, b.sql.head).Scan(&page.Store, &high); err != nil {
+		return eventstore.Page{}, err
+	}
+	low := after(req.After) // positions low+1 … high
 	if !req.Before.IsZero() {
 		high = min(high, before(req.Before)-1)
 	}
 	if low >= high {
-		return eventstore.Page{End: true, Next: req.After, Store: id}, nil
+		page.End = true
+		return page, nil
 	}
-	from, to := low, high
-	if !req.Filter.IsZero() && req.Backward {
+	from := low
+	if !req.Filter.IsZero() {
 		from = max(low, high-filterWindow)
-	} else if !req.Filter.IsZero() {
-		to = min(high, low+filterWindow)
 	}
-	q := query{order: "global_position", backward: req.Backward}
+	q := query{order: "global_position", backward: true}
 	q.where("global_position > ", from)
-	q.where("global_position <= ", to)
+	q.where("global_position <= ", high)
 	q.filter(req.Filter)
 	events, end, err := b.readPage(ctx, &q, req.PageSize)
 	if err != nil {
 		return eventstore.Page{}, err
 	}
-	page := eventstore.Page{Events: events, Store: id}
-	switch {
-	case !end:
+	page.Events, page.Next, page.End = events, position(from+1), end && from == low
+	if !end {
 		page.Next = events[len(events)-1].Position
-	case req.Backward:
-		page.Next, page.End = position(from+1), from == low
-	default:
-		page.Next, page.End = position(to), to == high
 	}
 	return page, nil
 }
@@ -117,11 +164,20 @@ func (b *Backend) readPage(ctx context.Context, q *query, size eventstore.PageSi
 	if err != nil {
 		return nil, false, err
 	}
+	return b.collect(rows, limit, size)
+}
+
+// collect reads rows for a page until it is full, and closes them.
+func (b *Backend) collect(rows pgx.Rows, limit int, size eventstore.PageSize) (events []eventstore.RecordedEvent, end bool, err error) {
 	bytes, found := 0, 0
-	err = eachEvent(rows, func(event *eventstore.RecordedEvent) bool {
+	events = make([]eventstore.RecordedEvent, 0, min(limit, fewEvents))
+	err = eachEvent(rows, func(event eventstore.RecordedEvent) bool {
 		found++
 		bytes += event.Size()
-		events = append(events, *event)
+		if len(events) == fewEvents {
+			events = slices.Grow(events, min(limit-fewEvents, maxRoom))
+		}
+		events = append(events, event)
 		return bytes < size.MaxBytes
 	})
 	b.reading.learn(len(events), bytes)

@@ -18,15 +18,15 @@ import (
 const eventColumns = `global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata`
 
 // eachEvent calls do with each row of eventColumns until it returns false.
-func eachEvent(rows pgx.Rows, do func(*eventstore.RecordedEvent) bool) error {
+func eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
 	defer rows.Close()
 	decode := scanned
 	if allBinary(rows) {
 		decode = fromBinary
 	}
 	var names recent
+	var r row
 	for rows.Next() {
-		var r row
 		if err := decode(rows, &r); err != nil {
 			return err
 		}
@@ -39,11 +39,12 @@ func eachEvent(rows pgx.Rows, do func(*eventstore.RecordedEvent) bool) error {
 			event.ContentType = names.contentType.text(r.contentType)
 		}
 		if r.metadata != nil {
-			if err := json.Unmarshal(r.metadata, &event.Metadata); err != nil {
+			var err error
+			if event.Metadata, err = decodeMetadata(r.metadata); err != nil {
 				return fmt.Errorf("event at position %d: metadata: %w", r.position, err)
 			}
 		}
-		if !do(&event) {
+		if !do(event) {
 			break
 		}
 	}
@@ -92,6 +93,7 @@ func scanned(rows pgx.Rows, r *row) error {
 	var contentType *string
 	err := rows.Scan(&r.position, &r.version, &id, &r.at, &stream, &eventType, &contentType, &r.data, &r.metadata)
 	r.id, r.at, r.stream, r.eventType = id.Bytes, r.at.UTC(), []byte(stream), []byte(eventType)
+	r.contentType = nil // the row before may have had one
 	if contentType != nil {
 		r.contentType = []byte(*contentType)
 	}
@@ -99,6 +101,11 @@ func scanned(rows pgx.Rows, r *row) error {
 }
 
 func encodeMetadata(m map[string]string) ([]byte, error) { return json.Marshal(m) }
+
+func decodeMetadata(text []byte) (m map[string]string, err error) {
+	err = json.Unmarshal(text, &m)
+	return m, err
+}
 
 // recent remembers the last names, which often come again.
 type recent struct{ stream, eventType, contentType lastText }

@@ -163,8 +163,8 @@ func (b *Backend) lockAndLook(ctx context.Context, tx pgx.Tx, parts []eventstore
 		return nil, nil, err
 	}
 	stored := make(map[storedKey]eventstore.RecordedEvent)
-	err = eachEvent(rows, func(event *eventstore.RecordedEvent) bool {
-		stored[storedKey{event.Stream, event.ID}] = *event
+	err = eachEvent(rows, func(event eventstore.RecordedEvent) bool {
+		stored[storedKey{event.Stream, event.ID}] = event
 		return true
 	})
 	return versions, stored, err

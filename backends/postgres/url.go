@@ -33,7 +33,8 @@ import (
 //
 // Those of libpq and of pgx keep their meaning (sslmode, sslrootcert,
 // connect_timeout, application_name, pool_max_conns, default_query_exec_mode, …);
-// anything else is ErrInvalid. A password is better kept in PGPASSWORD or a
+// anything else is ErrInvalid. Behind a transaction pooler that does not follow
+// prepared statements, use listen=off and default_query_exec_mode=exec. A password is better kept in PGPASSWORD or a
 // passfile than in a URL.
 //
 // TLS: unless the URL or PGSSLMODE says otherwise, the server's certificate is

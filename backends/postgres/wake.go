@@ -44,14 +44,20 @@ type wake struct {
 	stopListen  context.CancelFunc
 }
 
-func newWake(ctx context.Context, pool *pgxpool.Pool, store uuid.UUID, listen, hints bool) *wake {
+// newWake calls before, which may take its time, ahead of each wake-up.
+func newWake(ctx context.Context, pool *pgxpool.Pool, store uuid.UUID, before func(context.Context), listen, hints bool) *wake {
 	w := &wake{pool: pool, channel: "switchyard:" + store.String(), token: uuid.NewString(), listen: listen && hints, ctx: ctx}
 	if !hints {
 		return w
 	}
 	w.hint = &eventstore.Hint{}
 	w.near, w.far = make(chan struct{}, 1), make(chan struct{}, 1)
-	w.running.Go(func() { paced(ctx, w.near, wakeEvery, w.hint.Notify) })
+	w.running.Go(func() {
+		paced(ctx, w.near, wakeEvery, func() {
+			before(ctx)
+			w.hint.Notify()
+		})
+	})
 	w.running.Go(func() { paced(ctx, w.far, tellEvery, w.tell) })
 	return w
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,10 +20,12 @@ import (
 )
 
 type benchFlags struct {
-	duration time.Duration
-	rounds   int
-	match    string
-	plot     string
+	duration  time.Duration
+	rounds    int
+	match     string
+	plot      string
+	processes int
+	prefill   []int
 }
 
 func (a *app) benchCommand() *cobra.Command {
@@ -35,7 +38,14 @@ store beside each URL's own, which is not touched, and remove it again.
 
 Every case is measured in rounds that take the stores in turn, and the median is
 shown. Compare within one run only: rates of different machines or moments do not.
-For PostgreSQL the run includes what others do on the same server.`,
+For PostgreSQL the run includes what others do on the same server.
+
+  --prefill 100000,10000000   how rates change as a store grows: a store for each
+                              number, filled with so many events before the first
+                              round. What is measured adds to them.
+  --processes 2               how writing processes share a store: appends are also
+                              measured with the same writers divided among so many
+                              processes.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.bench(cmd.Context(), args, f) },
 	}
@@ -44,35 +54,26 @@ For PostgreSQL the run includes what others do on the same server.`,
 	flags.IntVar(&f.rounds, "rounds", 3, "how `often` each case is measured")
 	flags.StringVar(&f.match, "match", "", "measure only cases whose name matches this regular `expression`")
 	flags.StringVar(&f.plot, "plot", "", "draw the rates as a chart into this `file`, .png or .svg")
+	flags.IntVar(&f.processes, "processes", 1, "measure appends also from so `many` processes")
+	flags.IntSliceVar(&f.prefill, "prefill", []int{0}, "`events` in the store before it is measured; several numbers make several stores")
 	return cmd
 }
 
 func (a *app) bench(ctx context.Context, args []string, f benchFlags) (err error) {
-	var targets []bench.Target
-	for _, arg := range args {
-		rawURL, name, err := a.url(arg)
-		if err != nil {
-			return err
-		}
-		isolated, err := backends.Isolate(ctx, rawURL)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, isolated.Remove(context.WithoutCancel(ctx))) }()
-		peers, closePeers, err := peersOf(ctx, rawURL)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, closePeers(context.WithoutCancel(ctx))) }()
-		targets = append(targets, bench.Target{Name: name, Baselines: peers, Open: func(ctx context.Context) (*eventstore.Store, error) {
-			backend, err := isolated.Open(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return eventstore.New(backend, nil)
-		}})
+	if f.processes < 1 {
+		return usagef("--processes %d: give 1 or more", f.processes)
 	}
-	results, err := bench.Run(ctx, targets, bench.Options{
+	if slices.ContainsFunc(f.prefill, func(n int) bool { return n < 0 }) || len(f.prefill) == 0 {
+		return usagef("--prefill: give numbers of events, not negative")
+	}
+	var yard benchYard
+	defer func() { err = errors.Join(err, yard.clear(context.WithoutCancel(ctx))) }()
+	for _, arg := range args {
+		if err := a.prepareBench(ctx, &yard, arg, f); err != nil {
+			return err
+		}
+	}
+	results, err := bench.Run(ctx, yard.targets, bench.Options{
 		Duration: f.duration, Rounds: f.rounds, Match: f.match,
 		Progress: func(store, name string, done, total int) {
 			if !a.quiet {
@@ -95,12 +96,106 @@ func (a *app) bench(ctx context.Context, args []string, f benchFlags) (err error
 	return show(a.out)
 }
 
+// prepareBench makes the targets of one URL: a store for each prefill, measured
+// from one process and, if asked for, from several. The peers of its server come
+// with the first.
+func (a *app) prepareBench(ctx context.Context, yard *benchYard, arg string, f benchFlags) error {
+	rawURL, name, err := a.url(arg)
+	if err != nil {
+		return err
+	}
+	peers, closePeers, err := peersOf(ctx, rawURL)
+	if err != nil {
+		return err
+	}
+	yard.later(closePeers)
+	for _, events := range f.prefill {
+		isolated, err := backends.Isolate(ctx, rawURL)
+		if err != nil {
+			return err
+		}
+		yard.later(isolated.Remove)
+		target := bench.Target{Name: name, Cases: bench.Cases(), Open: func(ctx context.Context) (*eventstore.Store, error) {
+			return benchStore(isolated.Open(ctx))
+		}}
+		if events > 0 {
+			target.Name = fmt.Sprintf("%s, %s events before", name, grouped(events))
+			filled, err := a.prefill(ctx, target, events)
+			if err != nil {
+				return err
+			}
+			target.Cases = filled.Cases()
+		}
+		alone := target
+		alone.Cases = append(alone.Cases, peers...)
+		peers = nil
+		yard.targets = append(yard.targets, alone)
+		if f.processes > 1 {
+			if isolated.URL == "" {
+				return usagef("--processes: the store of %s is its process's own, and no other can open it", name)
+			}
+			several, err := bench.StartProcesses(ctx, f.processes-1, isolated.URL, benchWorker(a.err))
+			if err != nil {
+				return err
+			}
+			yard.later(func(context.Context) error { return several.Close() })
+			target.Name += fmt.Sprintf(", %d processes", f.processes)
+			target.Cases = several.Cases()
+			yard.targets = append(yard.targets, target)
+		}
+	}
+	return nil
+}
+
+// prefill fills a target's store and shows how far it is.
+func (a *app) prefill(ctx context.Context, target bench.Target, events int) (_ *bench.Filled, err error) {
+	store, err := target.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	report := a.report("filled")
+	defer report.end()
+	report.total(events)
+	filled, err := bench.Fill(ctx, store, events, report.at)
+	if err == nil && !a.quiet {
+		report.end()
+		fmt.Fprintf(a.err, "filled %s %s\n", target.Name, report.took(events))
+	}
+	return filled, err
+}
+
+// benchYard is what a benchmark measures, and what is to be cleared away after it.
+type benchYard struct {
+	targets []bench.Target
+	removes []func(context.Context) error
+}
+
+func (y *benchYard) later(remove func(context.Context) error) { y.removes = append(y.removes, remove) }
+
+// clear removes everything, the last first.
+func (y *benchYard) clear(ctx context.Context) error {
+	var errs []error
+	for _, remove := range slices.Backward(y.removes) {
+		errs = append(errs, remove(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// benchStore makes the store that is measured: with the defaults of an application.
+func benchStore(backend eventstore.Backend, err error) (*eventstore.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return eventstore.New(backend, nil)
+}
+
 // peersOf returns what else can be measured on the server of a URL.
 func peersOf(ctx context.Context, rawURL string) (cases []bench.Case, stop func(context.Context) error, err error) {
 	none := func(context.Context) error { return nil }
 	u, err := url.Parse(rawURL)
 	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
-		return nil, none, nil //nolint:nilerr // a URL that cannot be read was refused before
+		return nil, none, nil //nolint:nilerr // a URL that cannot be read is refused elsewhere
 	}
 	config, err := postgres.PoolConfig(u)
 	if err != nil {

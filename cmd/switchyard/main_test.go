@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/internal/testservers"
 )
 
 // asProgram makes the test binary be the program itself, so that tests can run
@@ -20,8 +22,10 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(server.Main(m))
 }
+
+var server testservers.SharedPostgres
 
 // program makes a command that runs switchyard in a process of its own.
 func program(t *testing.T, args ...string) *exec.Cmd {

@@ -21,26 +21,28 @@ import (
 )
 
 type quickstartFlags struct {
-	dir, repository string
-	commits         int
+	dir, repository, match string
+	commits                int
 }
 
 func (a *app) quickstartCommand() *cobra.Command {
 	var f quickstartFlags
 	cmd := &cobra.Command{
-		Use:   "quickstart",
+		Use:   "quickstart [URL]",
 		Short: "See the main job done on real events, in seconds",
 		Long: `Import the history of the git repository that it runs in (or a small one that it
 brings along) into an embedded store, read a stream, follow the store while two
 writers race, run the conformance suite, and copy everything to another backend.
 
 It shows each command before it runs it. The store is in a temporary folder that is
-removed at the end, unless --dir names another.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.quickstart(cmd.Context(), f) },
+removed at the end, unless --dir names another. With a URL it is a fresh store beside
+the URL's own, which is not touched, and is always removed.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.quickstart(cmd.Context(), args, f) },
 	}
 	cmd.Flags().StringVar(&f.dir, "dir", "", "keep the store and the imported file in this `folder`")
 	cmd.Flags().StringVar(&f.repository, "repository", ".", "import the history of the git repository in this `folder`")
+	cmd.Flags().StringVar(&f.match, "match", "", "of the conformance suite, run only checks whose name matches this regular `expression`")
 	cmd.Flags().IntVar(&f.commits, "commits", 2000, "import the changes of this `many` commits; 0 is all")
 	return cmd
 }
@@ -48,11 +50,13 @@ removed at the end, unless --dir names another.`,
 // tour is one run of the quickstart.
 type tour struct {
 	*app
-	dir, url string
-	mu       sync.Mutex // the output of commands that run at once
+	dir  string
+	url  string
+	name string     // of the store, as it may be shown
+	mu   sync.Mutex // the output of commands that run at once
 }
 
-func (a *app) quickstart(ctx context.Context, f quickstartFlags) (err error) {
+func (a *app) quickstart(ctx context.Context, args []string, f quickstartFlags) (err error) {
 	started := time.Now()
 	text := *a
 	text.asText = true // it is for reading
@@ -66,6 +70,14 @@ func (a *app) quickstart(ctx context.Context, f quickstartFlags) (err error) {
 		return fmt.Errorf("make the folder of --dir: %w", err)
 	}
 	t.url = "sqlite:" + filepath.ToSlash(filepath.Join(t.dir, "quickstart.db"))
+	t.name = t.url
+	if len(args) > 0 {
+		remove, err := t.beside(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, remove(context.WithoutCancel(ctx))) }()
+	}
 	for _, step := range []func(context.Context, quickstartFlags) error{t.load, t.read, t.race, t.prove, t.swap} {
 		if err := step(ctx, f); err != nil {
 			return err
@@ -74,10 +86,27 @@ func (a *app) quickstart(ctx context.Context, f quickstartFlags) (err error) {
 	if err := t.say("\nDone in %s. Every command has --help.", time.Since(started).Round(100*time.Millisecond)); err != nil {
 		return err
 	}
-	if f.dir == "" {
+	if f.dir == "" || len(args) > 0 {
 		return t.say("The temporary store is removed now; 'switchyard quickstart --dir FOLDER' keeps it.")
 	}
 	return nil
+}
+
+// beside makes the tour's store a fresh one where a URL's lives.
+func (t *tour) beside(ctx context.Context, arg string) (remove func(context.Context) error, err error) {
+	rawURL, name, err := t.app.url(arg)
+	if err != nil {
+		return nil, err
+	}
+	isolated, err := backends.Isolate(ctx, rawURL)
+	if err != nil {
+		return nil, err
+	}
+	if isolated.URL == "" {
+		return nil, usagef("quickstart: each command would get a store of its own from %s", name)
+	}
+	t.url, t.name = isolated.URL, name
+	return isolated.Remove, nil
 }
 
 func (t *tour) say(format string, args ...any) error {
@@ -91,6 +120,9 @@ func (t *tour) say(format string, args ...any) error {
 func (t *tour) command(ctx context.Context, prefix string, args ...string) (int, error) {
 	shown := make([]string, len(args))
 	for i, arg := range args {
+		if arg == t.url {
+			arg = t.name
+		}
 		if shown[i] = arg; strings.ContainsAny(arg, ` "'{}$*|`) {
 			shown[i] = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 		}
@@ -238,11 +270,15 @@ func (t *tour) waitFor(ctx context.Context, stream string) error {
 }
 
 // prove runs the conformance suite on a fresh store beside this one.
-func (t *tour) prove(ctx context.Context, _ quickstartFlags) error {
-	if err := t.say("\n# 4. Prove that this backend keeps every promise, on a fresh store beside this one.\n$ switchyard conformance %s", t.url); err != nil {
+func (t *tour) prove(ctx context.Context, f quickstartFlags) error {
+	command := t.name
+	if f.match != "" {
+		command += " --match '" + f.match + "'"
+	}
+	if err := t.say("\n# 4. Prove that this backend keeps every promise, on a fresh store beside this one.\n$ switchyard conformance %s", safeText(command)); err != nil {
 		return err
 	}
-	report, err := t.runSuite(ctx, t.url, t.url, conformance.Options{})
+	report, err := t.runSuite(ctx, t.url, t.name, conformance.Options{Match: f.match})
 	if err != nil {
 		return err
 	}
@@ -256,7 +292,7 @@ func (t *tour) prove(ctx context.Context, _ quickstartFlags) error {
 // so it is opened here and not by commands that would each get one of their own.
 func (t *tour) swap(ctx context.Context, _ quickstartFlags) error {
 	const target = "memory:"
-	if err := t.say("\n# 5. Swap the storage: copy everything to another backend, and prove the copy equal.\n$ switchyard copy %s %s", t.url, target); err != nil {
+	if err := t.say("\n# 5. Swap the storage: copy everything to another backend, and prove the copy equal.\n$ switchyard copy %s %s", t.name, target); err != nil {
 		return err
 	}
 	return t.with(ctx, t.url, func(from *handle) error {
@@ -273,14 +309,14 @@ func (t *tour) swap(ctx context.Context, _ quickstartFlags) error {
 		if err != nil {
 			return err
 		}
-		if err := t.say("copied %s events\n$ switchyard verify %s %s", grouped(result.Stored), t.url, target); err != nil {
+		if err := t.say("copied %s events\n$ switchyard verify %s %s", grouped(result.Stored), t.name, target); err != nil {
 			return err
 		}
 		report, err := transfer.Verify(ctx, from.Store, to, nil)
 		if err != nil {
 			return err
 		}
-		if err := t.printReport(t.url, target, report); err != nil {
+		if err := t.printReport(t.name, target, report); err != nil {
 			return err
 		}
 		if !report.Equal() {

@@ -4,6 +4,9 @@
 //
 //	go run ./examples/orders -config examples/orders/sqlite.yaml
 //	go run ./examples/orders -config examples/orders/memory.yaml
+//	go run ./examples/orders -config examples/orders/postgres.yaml
+//
+// sqlite.yaml takes the file's name from ORDERS_DB, postgres.yaml the URL from ORDERS_URL.
 package main
 
 import (

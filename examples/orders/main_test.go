@@ -7,7 +7,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/internal/testservers"
 )
+
+var server testservers.SharedPostgres
+
+func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
 
 const output = `the order has 5 items after 2 events
 a decision on version 1 is refused: the order is at version 2
@@ -16,7 +22,8 @@ billed the order
 
 func TestTheSameProgramRunsOnEachBackendThatAConfigFileNames(t *testing.T) {
 	t.Setenv("ORDERS_DB", filepath.Join(t.TempDir(), "orders.db"))
-	for _, config := range []string{"memory.yaml", "sqlite.yaml", "sqlite.yaml"} { // SQLite again: it goes on
+	t.Setenv("ORDERS_URL", server.Database(t))
+	for _, config := range []string{"memory.yaml", "sqlite.yaml", "sqlite.yaml", "postgres.yaml", "postgres.yaml"} { // again: it goes on
 		var out bytes.Buffer
 		require.NoError(t, run(t.Context(), &out, config), config)
 		require.Equal(t, output, out.String(), config)
@@ -29,13 +36,16 @@ func TestTheConfigFilesDifferInOneLine(t *testing.T) {
 		require.NoError(t, err)
 		return bytes.Split(content, []byte("\n"))
 	}
-	memory, sqlite := lines("memory.yaml"), lines("sqlite.yaml")
-	require.Len(t, sqlite, len(memory))
-	different := 0
-	for i := range memory {
-		if !bytes.Equal(memory[i], sqlite[i]) {
-			different++
+	memory := lines("memory.yaml")
+	for _, config := range []string{"sqlite.yaml", "postgres.yaml"} {
+		other := lines(config)
+		require.Len(t, other, len(memory), config)
+		different := 0
+		for i := range memory {
+			if !bytes.Equal(memory[i], other[i]) {
+				different++
+			}
 		}
+		require.Equal(t, 1, different, config)
 	}
-	require.Equal(t, 1, different)
 }

@@ -28,17 +28,37 @@ func events(n int) []eventstore.Event {
 	return all
 }
 
+// shapes are how many writers append how many events at a time.
+func shapes() [][2]int {
+	return [][2]int{{1, 1}, {8, 1}, {64, 1}, {256, 1}, {8, 10}, {64, 10}}
+}
+
+func newStreamsName(writers, size int) string {
+	return fmt.Sprintf("append %d×%d new streams", writers, size)
+}
+
+func newStreams(ctx context.Context, store *eventstore.Store, writers, size int, d time.Duration) (Result, error) {
+	return newStreamsNamed(ctx, store, writers, size, d, uuid.NewRandom)
+}
+
+func newStreamsNamed(ctx context.Context, store *eventstore.Store, writers, size int, d time.Duration, name func() (uuid.UUID, error)) (Result, error) {
+	return Writers(ctx, writers, size, d, func(ctx context.Context, _ int) error {
+		id, err := name()
+		if err == nil {
+			_, err = store.Append(ctx, "order-"+id.String(), eventstore.NoStream(), events(size)...)
+		}
+		return err
+	})
+}
+
 func appendCases() []Case {
 	var cases []Case
-	for _, shape := range [][2]int{{1, 1}, {8, 1}, {64, 1}, {256, 1}, {8, 10}, {64, 10}} {
+	for _, shape := range shapes() {
 		writers, size := shape[0], shape[1]
 		cases = append(cases, Case{
-			Name: fmt.Sprintf("append %d×%d new streams", writers, size),
+			Name: newStreamsName(writers, size),
 			Run: func(ctx context.Context, store *eventstore.Store, d time.Duration) (Result, error) {
-				return Writers(ctx, writers, size, d, func(ctx context.Context, _ int) error {
-					_, err := store.Append(ctx, "order-"+uuid.NewString(), eventstore.NoStream(), events(size)...)
-					return err
-				})
+				return newStreams(ctx, store, writers, size, d)
 			},
 		})
 	}

@@ -54,9 +54,9 @@ type Target struct {
 	Name string
 	// Open opens the same fresh, isolated store each time it is called.
 	Open func(ctx context.Context) (*eventstore.Store, error)
-	// Baselines are further ways to write to or read from the same server,
-	// measured in the same rounds. They are cases of this target only.
-	Baselines []Case
+	// Cases are what is measured on it; nil means [Cases]. The store's own may be
+	// joined by others, such as what else can be done on the same server.
+	Cases []Case
 }
 
 // Case is something to measure.
@@ -66,8 +66,8 @@ type Case struct {
 	Run func(ctx context.Context, store *eventstore.Store, duration time.Duration) (Result, error)
 }
 
-// Run measures every case on every target, round after round, so that a machine
-// whose speed drifts is unjust to all alike. Results are ordered by target and case.
+// Run measures every case on every target, round after round and the targets in
+// turn, so that a machine whose speed drifts is unjust to all alike. Results are ordered by target and case.
 func Run(ctx context.Context, targets []Target, opts Options) ([]Result, error) {
 	if opts.Duration <= 0 {
 		opts.Duration = 2 * time.Second
@@ -79,60 +79,76 @@ func Run(ctx context.Context, targets []Target, opts Options) ([]Result, error) 
 	if err != nil {
 		return nil, fmt.Errorf("bench: the expression that selects cases: %w", err)
 	}
-	plans := make([]plan, len(targets))
-	total := 0
-	for i, target := range targets {
+	var plans []*plan
+	for _, target := range targets {
 		store, err := target.Open(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("bench: open %s: %w", target.Name, err)
 		}
 		defer func() { _ = store.Close() }()
-		plans[i] = plan{target: target, store: store}
-		for _, c := range slices.Concat(Cases(), target.Baselines) {
+		cases := target.Cases
+		if cases == nil {
+			cases = Cases()
+		}
+		for _, c := range cases {
 			if match.MatchString(c.Name) {
-				plans[i].cases = append(plans[i].cases, c)
+				plans = append(plans, &plan{target: target.Name, store: store, Case: c})
 			}
 		}
-		plans[i].rounds = make([][]Result, len(plans[i].cases))
-		total += len(plans[i].cases) * opts.Rounds
 	}
-	if total == 0 {
+	if len(plans) == 0 {
 		return nil, fmt.Errorf("bench: no case is named like %q", opts.Match)
 	}
-	done := 0
+	inTurn, done := byCase(plans), 0
 	for range opts.Rounds {
-		for i := range plans {
-			for j, c := range plans[i].cases {
-				if opts.Progress != nil {
-					opts.Progress(plans[i].target.Name, c.Name, done, total)
-				}
-				result, err := c.Run(ctx, plans[i].store, opts.Duration)
-				if errors.Is(err, eventstore.ErrUnsupported) {
-					result, err = Result{Note: err.Error()}, nil
-				}
-				if err != nil {
-					return nil, fmt.Errorf("bench: %s: %s: %w", plans[i].target.Name, c.Name, err)
-				}
-				result.Store, result.Case, result.Bytes = plans[i].target.Name, c.Name, heap()
-				plans[i].rounds[j] = append(plans[i].rounds[j], result)
-				done++
+		for _, p := range inTurn {
+			if opts.Progress != nil {
+				opts.Progress(p.target, p.Name, done, len(plans)*opts.Rounds)
 			}
+			if err := p.measure(ctx, opts.Duration); err != nil {
+				return nil, err
+			}
+			done++
 		}
 	}
-	var results []Result
-	for _, p := range plans {
-		for _, rounds := range p.rounds {
-			results = append(results, median(rounds))
-		}
+	results := make([]Result, len(plans))
+	for i, p := range plans {
+		results[i] = median(p.rounds)
 	}
 	return results, nil
 }
 
+// plan is one case on one target, and what its rounds have measured.
 type plan struct {
-	target Target
+	target string
 	store  *eventstore.Store
-	cases  []Case
-	rounds [][]Result // by case
+	Case
+	rounds []Result
+}
+
+func (p *plan) measure(ctx context.Context, d time.Duration) error {
+	result, err := p.Run(ctx, p.store, d)
+	if errors.Is(err, eventstore.ErrUnsupported) {
+		result, err = Result{Note: err.Error()}, nil
+	}
+	if err != nil {
+		return fmt.Errorf("bench: %s: %s: %w", p.target, p.Name, err)
+	}
+	result.Store, result.Case, result.Bytes = p.target, p.Name, heap()
+	p.rounds = append(p.rounds, result)
+	return nil
+}
+
+// byCase orders plans so that the targets take turns at each case: what is
+// compared is measured within moments.
+func byCase(plans []*plan) []*plan {
+	first := make(map[string]int)
+	for i, p := range plans {
+		if _, met := first[p.Name]; !met {
+			first[p.Name] = i
+		}
+	}
+	return slices.SortedStableFunc(slices.Values(plans), func(a, b *plan) int { return first[a.Name] - first[b.Name] })
 }
 
 // median returns the round in the middle by rate, or by its 99th percentile

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,16 +48,69 @@ func TestEveryCaseMeasuresSomething(t *testing.T) {
 	require.ErrorContains(t, bench.Plot("chart.png", nil), "no rates")
 }
 
-func TestABaselineIsMeasuredOnItsTargetOnly(t *testing.T) {
+func TestACaseOfOneTargetIsMeasuredOnItOnly(t *testing.T) {
 	with := target()
 	with.Name = "with"
-	with.Baselines = []bench.Case{{Name: "baseline", Run: func(ctx context.Context, _ *eventstore.Store, d time.Duration) (bench.Result, error) {
+	with.Cases = []bench.Case{{Name: "baseline", Run: func(ctx context.Context, _ *eventstore.Store, d time.Duration) (bench.Result, error) {
 		return bench.Writers(ctx, 2, 1, d, func(context.Context, int) error { return nil })
 	}}}
 	results, err := bench.Run(t.Context(), []bench.Target{target(), with}, bench.Options{Duration: time.Millisecond, Rounds: 3, Match: "baseline"})
 	require.NoError(t, err)
 	require.Len(t, results, 1)
 	require.Equal(t, "with", results[0].Store)
+}
+
+func TestTargetsTakeTurnsAtEachCase(t *testing.T) {
+	var order []string
+	noted := func(name string) bench.Case {
+		return bench.Case{Name: name, Run: func(context.Context, *eventstore.Store, time.Duration) (bench.Result, error) {
+			return bench.Result{Rate: 1}, nil
+		}}
+	}
+	first, second := target(), target()
+	first.Name, first.Cases = "first", []bench.Case{noted("a"), noted("b")}
+	second.Name, second.Cases = "second", []bench.Case{noted("b"), noted("a"), noted("c")}
+	results, err := bench.Run(t.Context(), []bench.Target{first, second}, bench.Options{Rounds: 2, Progress: func(store, name string, _, _ int) {
+		order = append(order, name+" "+store)
+	}})
+	require.NoError(t, err)
+	require.Len(t, results, 5)
+	round := []string{"a first", "a second", "b first", "b second", "c second"}
+	require.Equal(t, slices.Concat(round, round), order)
+}
+
+func TestAStoreIsFilledAndReadFromAllOver(t *testing.T) {
+	filling := target()
+	store, err := filling.Open(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	told := 0
+	filled, err := bench.Fill(t.Context(), store, 20_001, func(done int) {
+		require.Greater(t, done, told)
+		told = done
+	})
+	require.NoError(t, err)
+	require.Equal(t, 20_010, told, "whole streams of ten")
+	count := func(opts eventstore.ReadAllOptions) (n int) {
+		for _, err := range store.ReadAll(t.Context(), opts) {
+			require.NoError(t, err)
+			n++
+		}
+		return n
+	}
+	require.Equal(t, told, count(eventstore.ReadAllOptions{}))
+	require.Equal(t, 2010, count(eventstore.ReadAllOptions{Filter: eventstore.Filter{Category: "rare"}}), "one stream in ten")
+
+	filling.Cases = filled.Cases()
+	results, err := bench.Run(t.Context(), []bench.Target{filling}, bench.Options{Duration: 5 * time.Millisecond, Rounds: 1, Match: "random|order of time|^append 1×1"})
+	require.NoError(t, err)
+	require.Len(t, results, 4)
+	for _, r := range results {
+		require.Positive(t, r.Rate, r.Case)
+	}
+
+	_, err = bench.Fill(t.Context(), store, 10, func(int) {})
+	require.ErrorIs(t, err, eventstore.ErrConflict, "the same streams again are no fresh store")
 }
 
 func TestWhatCannotBeMeasuredIsAnError(t *testing.T) {

@@ -12,6 +12,9 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
+// rareCategory is the category that is read alone.
+const rareCategory = "rare"
+
 func readCases() []Case {
 	var cases []Case
 	for _, length := range []int{10, 1000} {
@@ -40,11 +43,11 @@ func readCases() []Case {
 			})
 		}},
 		Case{Name: "read a category, 1 of 10", Run: func(ctx context.Context, store *eventstore.Store, d time.Duration) (Result, error) {
-			if err := fill(ctx, store, "rare", 2_000); err != nil {
+			if err := fill(ctx, store, rareCategory, 2_000); err != nil {
 				return Result{}, err
 			}
 			return reads(ctx, d, func() iter.Seq2[eventstore.RecordedEvent, error] {
-				return store.ReadAll(ctx, eventstore.ReadAllOptions{Limit: 100_000, Filter: eventstore.Filter{Category: "rare"}})
+				return store.ReadAll(ctx, eventstore.ReadAllOptions{Limit: 100_000, Filter: eventstore.Filter{Category: rareCategory}})
 			})
 		}},
 	)

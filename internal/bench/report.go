@@ -18,17 +18,23 @@ import (
 // WriteTable writes the results as a table with a row for each case and store.
 func WriteTable(w io.Writer, results []Result) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "case\tstore\trate\tp50\tp99\theap\t")
+	fmt.Fprintln(table, "case\tstore\trate\tto the first\tp50\tp99\theap\t")
 	for _, name := range names(results, func(r Result) string { return r.Case }) {
+		first := 0.0 // the rate of the first store that was measured in this case
 		for _, r := range results {
 			if r.Case != name {
 				continue
 			}
-			rate := "–"
+			rate, ratio := "–", ""
 			if r.Rate > 0 {
 				rate = fmt.Sprintf("%.0f %s/s", r.Rate, r.Unit)
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d MB\t%s\n", r.Case, r.Store, rate, short(r.P50), short(r.P99), r.Bytes>>20, r.Note)
+			if first > 0 {
+				ratio = fmt.Sprintf("%.2f×", r.Rate/first)
+			} else {
+				first = r.Rate
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d MB\t%s\n", r.Case, r.Store, rate, ratio, short(r.P50), short(r.P99), r.Bytes>>20, r.Note)
 		}
 	}
 	if err := table.Flush(); err != nil {

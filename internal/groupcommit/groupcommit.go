@@ -62,6 +62,7 @@ type Committer struct {
 
 	mu      sync.Mutex
 	queue   []*Call
+	flushes int // how many flushers there may be
 	flying  int // flushers under way
 	closed  bool
 	flights sync.WaitGroup
@@ -73,7 +74,15 @@ func New(flush Flush, opts Options) *Committer {
 	opts.MaxBytes = cmp.Or(opts.MaxBytes, 4<<20)
 	opts.Flushes = cmp.Or(opts.Flushes, 1)
 	opts.Timeout = cmp.Or(opts.Timeout, 30*time.Second)
-	return &Committer{flush: flush, opts: opts}
+	return &Committer{flush: flush, opts: opts, flushes: opts.Flushes}
+}
+
+// SetFlushes changes how many groups may be under way at once, which is 1 at
+// least. Groups that are under way are not disturbed.
+func (c *Committer) SetFlushes(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flushes = max(1, n)
 }
 
 // Append sends an append with the next group and returns its verdict. If ctx is
@@ -136,7 +145,7 @@ func (c *Committer) enqueue(ctx context.Context, call *Call) (alone bool, err er
 		return true, nil
 	}
 	c.queue = append(c.queue, call)
-	if c.flying < c.opts.Flushes {
+	if c.flying < c.flushes {
 		c.flying++
 		c.flights.Go(c.fly)
 	}
@@ -202,11 +211,12 @@ func (c *Committer) gather() {
 	}
 }
 
-// next takes the group that leaves now; nil ends the flusher.
+// next takes the group that leaves now; nil ends the flusher, because nobody
+// waits or because there are others enough.
 func (c *Committer) next() []*Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.queue) == 0 {
+	if len(c.queue) == 0 || c.flying > c.flushes {
 		c.flying--
 		return nil
 	}

@@ -321,6 +321,47 @@ func TestSeveralFlushesMayBeUnderWay(t *testing.T) {
 	})
 }
 
+func TestHowManyFlushesAreUnderWayChangesWhileTheyAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDatabase()
+		c := groupcommit.New(d.flush, groupcommit.Options{Flushes: 2})
+		var all []<-chan answer
+		add := func(n int) {
+			for range n {
+				all = append(all, start(t.Context(), c, request(fmt.Sprint(len(all)), 1)))
+				synctest.Wait()
+			}
+		}
+		finish := func() (next []string) {
+			d.proceed <- struct{}{}
+			synctest.Wait()
+			select {
+			case next = <-d.arrived:
+			default:
+			}
+			return next
+		}
+		add(4)
+		require.Equal(t, []string{"0"}, <-d.arrived)
+		require.Equal(t, []string{"1"}, <-d.arrived)
+		c.SetFlushes(1)
+		require.Nil(t, finish(), "one of the two is enough now")
+		add(1)
+		require.Empty(t, d.arrived, "and no other starts")
+		require.Equal(t, []string{"2", "3", "4"}, finish(), "those who waited leave together")
+		c.SetFlushes(2)
+		add(2)
+		require.Equal(t, []string{"5"}, <-d.arrived, "a second one starts again")
+		c.SetFlushes(0)
+		close(d.proceed)
+		for i, done := range all {
+			require.NoError(t, (<-done).err, i)
+		}
+		require.Len(t, d.stored, 7)
+		c.Close()
+	})
+}
+
 func TestAPanickingFlushLeavesTheCommitterUsable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := true

@@ -1,0 +1,64 @@
+package postgres
+
+import (
+	"sync"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// crowd tells how many groups of this process should be under way, from the
+// positions that they were given: those have no gaps, so a process that finds
+// positions of others between its own is not the only writer.
+//
+// A process alone sends its next group while one commits, so that the lock is
+// never free without need. Where another process writes too, its group is the one
+// that waits at the lock. A second one of ours would only have left earlier, with
+// fewer appends in it, and the commits, which are what the store's rate depends
+// on, would each carry less: two processes halve their groups and their rate.
+type crowd struct {
+	mu sync.Mutex
+	// last is the last position that this process has written.
+	last uint64
+	// met rises with each group that found others before it, and falls more
+	// slowly with each that did not: two groups in a row of the same process, or
+	// two that are answered in the wrong order, prove nothing.
+	met    int
+	shared bool
+}
+
+const (
+	metOthers = 3
+	metMax    = 24
+)
+
+// wrote notes a group's positions and returns how many groups should be under way.
+func (c *crowd) wrote(first, last uint64) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last > c.last { // it is not late, behind the answer to a later group
+		if c.last > 0 && first > c.last+1 {
+			c.met = min(metMax, c.met+metOthers)
+		} else {
+			c.met = max(0, c.met-1)
+		}
+		c.last = last
+	}
+	switch c.met {
+	case metMax:
+		c.shared = true
+	case 0:
+		c.shared = false
+	}
+	if c.shared {
+		return 1
+	}
+	return groups
+}
+
+// passed notes a position that this process wrote in a transaction of its own.
+func (c *crowd) passed(p eventstore.Position) {
+	high, _ := p.Words()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = max(c.last, high)
+}

@@ -88,11 +88,11 @@ quickstart: ## show the main job on real events
 	go run ./cmd/switchyard quickstart
 
 .PHONY: up
-up: ## start PostgreSQL in a container and wait until it is healthy
+up: ## start PostgreSQL and EventStoreDB in containers and wait until they are healthy
 	docker compose up --detach --wait
 
 .PHONY: down
-down: ## stop the container and delete its data
+down: ## stop the containers and delete their data
 	docker compose down --volumes
 
 # Not part of .ci/run: govulncheck reads its database from the network.

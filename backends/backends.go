@@ -32,6 +32,7 @@ func schemes() []scheme {
 		{[]string{"memory"}, "memory:", true, "", openMemory, isolateMemory},
 		{[]string{"sqlite"}, "sqlite:PATH", true, "create=off", openSQLite, isolateSQLite},
 		{[]string{"postgres", "postgresql"}, "postgres://USER@HOST/DATABASE", false, "migrate=off", openPostgres, isolatePostgres},
+		{[]string{"esdb", "esdb+discover"}, "esdb://HOST", false, "create=off", openESDB, isolateESDB},
 	}
 }
 
@@ -41,6 +42,7 @@ func schemes() []scheme {
 //	memory:             a new store in this process's memory
 //	sqlite:orders.db    a file; see package sqlite
 //	postgres://…        a schema of a PostgreSQL database; see package postgres
+//	esdb://…            an EventStoreDB server; see package esdb
 //
 // Errors: ErrInvalid for a URL with an unknown scheme or parameter, naming the
 // known ones; otherwise the backend's own. No error carries a credential.

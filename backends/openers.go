@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/switchyard-dev/switchyard/backends/esdb"
 	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
@@ -91,6 +92,28 @@ func isolatePostgres(_ context.Context, u *url.URL) (*Isolated, error) {
 		Open:     func(ctx context.Context) (eventstore.Backend, error) { return openPostgres(ctx, fresh) },
 		OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) { return openPostgres(ctx, &deaf) },
 		OneLock:  "a writer takes its positions under the store's lock; what a transaction of the caller's may do is tested beside the backend",
+		Remove:   remove,
+	}, nil
+}
+
+func openESDB(ctx context.Context, u *url.URL) (eventstore.Backend, error) {
+	return opened(esdb.OpenURL(ctx, u))
+}
+
+func isolateESDB(_ context.Context, u *url.URL) (*Isolated, error) {
+	fresh, remove, err := esdb.Beside(u)
+	if err != nil {
+		return nil, err
+	}
+	deaf := *fresh
+	values := deaf.Query()
+	values.Set("push", "off")
+	values.Set("poll", deafPoll.String())
+	deaf.RawQuery = values.Encode()
+	return &Isolated{
+		Open:     func(ctx context.Context) (eventstore.Backend, error) { return openESDB(ctx, fresh) },
+		OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) { return openESDB(ctx, &deaf) },
+		OneLock:  "the server has one writer, which takes positions and makes them visible in their order",
 		Remove:   remove,
 	}, nil
 }

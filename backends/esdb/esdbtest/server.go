@@ -151,6 +151,7 @@ func (s *Server) listenAndServe() error {
 		// too_many_pings; a minimum of 1 ns never strikes.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Nanosecond, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
+		grpc.ForceServerCodecV2(codec{}),
 		grpc.WaitForHandlers(true), // so that Stop leaves no goroutine behind
 	}
 	if s.auth != nil {

@@ -1,0 +1,237 @@
+package esdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// maxRounds bounds how often one append is judged anew because others wrote in
+// between. In one handle appends to a stream take turns, so it is others that must
+// win as often.
+const maxRounds = 100
+
+// Append implements [eventstore.Backend].
+//
+// The server's own idempotency is not enough: it writes twice what expects the
+// current revision, and knows the IDs of Any from a cache alone. So an append is
+// judged here, against the stream's tail, and written with the exact revision it
+// was judged at, whatever its expectation. What was judged too early the server
+// refuses; such a write was certainly not stored, and is judged again.
+func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+	if err := b.ready(ctx); err != nil {
+		return nil, err
+	}
+	if len(req.Parts) != 1 {
+		return nil, &eventstore.UnsupportedError{Feature: "an atomic append to several streams", Reason: b.Capabilities().MultiStreamAppend.Reason()}
+	}
+	part := req.Parts[0]
+	if !part.RecordedAt.IsZero() {
+		return nil, &eventstore.UnsupportedError{Feature: "a preserved record time", Reason: b.Capabilities().PreservedRecordTime.Reason()}
+	}
+	name, err := b.names.writable(part.Stream)
+	if err != nil {
+		return nil, err
+	}
+	results, err := b.tails.get(name).appends.Append(ctx, req)
+	return results, mapError(ctx, err)
+}
+
+// settle makes one append.
+func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamAppend) ([]eventstore.AppendResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.conn.settings.writeTimeout)
+	defer cancel()
+	var refusal *wrongVersionError
+	for range maxRounds {
+		at, decision, err := b.judge(ctx, t, part, refusal)
+		if err != nil {
+			return nil, err
+		}
+		if !decision.Write {
+			return []eventstore.AppendResult{decision.Result}, nil
+		}
+		result, err := b.write(ctx, t.stream, at, part.Events)
+		if err == nil {
+			t.written(b.options.IdempotencyWindow, result, part.Events)
+			return []eventstore.AppendResult{result}, nil
+		}
+		if !errors.As(err, &refusal) {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%w: other processes wrote to the stream %d times while this append was judged; nothing was written: %w", eventstore.ErrUnavailable, maxRounds, refusal)
+}
+
+// judge decides on an append and says at which version a write is to be pinned.
+// refusal is the server's answer to the last attempt, nil at the first.
+func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppend, refusal *wrongVersionError) (at uint64, d eventstore.Decision, err error) {
+	exact, isExact := part.Expected.Exact()
+	if refusal == nil {
+		switch {
+		case t.known && part.Expected.Allows(t.version) && !t.holds(part.Events):
+			return t.version, eventstore.Decision{Write: true}, nil
+		case !t.known && isExact && exact == 0:
+			// Only an absent stream accepts it, and that holds no IDs.
+			return 0, eventstore.Decision{Write: true}, nil
+		}
+	}
+	hidden, err := b.refresh(ctx, t)
+	if err != nil {
+		return 0, d, err
+	}
+	at = t.version
+	if hidden {
+		at = hiddenVersion(part.Expected, refusal)
+	}
+	stored, err := b.originals(ctx, t, part.Events)
+	if err != nil {
+		return 0, d, err
+	}
+	d, err = eventstore.Decide(part, at, func(id uuid.UUID) (eventstore.RecordedEvent, bool, error) {
+		event, ok := stored[id]
+		return event, ok, nil
+	})
+	return at, d, err
+}
+
+// hiddenVersion is the version of a stream whose events can no longer be read,
+// because they are truncated or too old, while the stream goes on. Only the
+// server's refusal tells it, so the first attempt is a guess that it can refuse.
+func hiddenVersion(expected eventstore.ExpectedVersion, refusal *wrongVersionError) uint64 {
+	if refusal != nil {
+		return refusal.actual
+	}
+	if exact, ok := expected.Exact(); ok {
+		return exact
+	}
+	return 1
+}
+
+// write appends at a version.
+func (b *Backend) write(ctx context.Context, name string, at uint64, events []eventstore.Event) (eventstore.AppendResult, error) {
+	data, err := encodeAll(events, b.options.MaxAppendSize)
+	if err != nil {
+		return eventstore.AppendResult{}, err
+	}
+	version, position, err := b.conn.appendTo(ctx, name, at, data)
+	if err != nil {
+		return eventstore.AppendResult{}, err
+	}
+	return eventstore.AppendResult{FirstVersion: version - uint64(len(events)) + 1, Version: version, Position: position}, nil
+}
+
+// written takes an append of this handle into the tail.
+func (t *tail) written(window int, result eventstore.AppendResult, events []eventstore.Event) {
+	if !t.known || t.version+1 != result.FirstVersion { // a first append, or a soft-deleted stream's next life
+		t.recent = nil
+	}
+	ids := make([]uuid.UUID, len(events))
+	for i := range events {
+		ids[i] = events[i].ID
+	}
+	t.add(window, result.Version, ids...)
+}
+
+// refresh brings a tail up to date. hidden tells that the stream has a version
+// though no event of it can be read; the tail then stays unknown.
+func (b *Backend) refresh(ctx context.Context, t *tail) (hidden bool, err error) {
+	window := b.options.IdempotencyWindow
+	if t.known && t.version > 0 {
+		news, state, err := b.readRange(ctx, t.stream, t.version, window)
+		if err != nil {
+			return false, err
+		}
+		if state == streamThere && len(news) < window && continues(t.version, news) {
+			for i := range news {
+				t.add(window, news[i].Version, news[i].ID)
+			}
+			return false, nil
+		}
+	}
+	t.forget()
+	last, state, err := b.readBackward(ctx, t.stream, window)
+	switch {
+	case err != nil:
+		return false, err
+	case state == streamAbsent:
+		t.known = true
+		return false, nil
+	case len(last) == 0:
+		return true, nil
+	}
+	for i := len(last) - 1; i >= 0; i-- {
+		t.add(window, last[i].Version, last[i].ID)
+	}
+	return false, nil
+}
+
+// continues tells whether events follow a version without a hole, which a
+// truncation by another client would make.
+func continues(version uint64, events []eventstore.RecordedEvent) bool {
+	return len(events) == 0 || events[0].Version == version+1
+}
+
+// originals reads the stored events whose IDs an append has. Where the window
+// begins in the middle of what may be the original append, it reads on from
+// there, so that an append is met whole or not at all.
+func (b *Backend) originals(ctx context.Context, t *tail, events []eventstore.Event) (map[uuid.UUID]eventstore.RecordedEvent, error) {
+	var low, high uint64
+	for i := range events {
+		version, ok := t.find(events[i].ID)
+		if !ok {
+			continue
+		}
+		first := version - min(uint64(i), version-1)
+		if low == 0 || first < low {
+			low = first
+		}
+		high = max(high, version)
+	}
+	if high == 0 {
+		return nil, nil
+	}
+	stored, _, err := b.readRange(ctx, t.stream, low-1, int(high-low)+1)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[uuid.UUID]eventstore.RecordedEvent, len(stored))
+	for i := range stored {
+		found[stored[i].ID] = stored[i]
+	}
+	return found, nil
+}
+
+// streamState says how a stream answered a read.
+type streamState uint8
+
+const (
+	streamThere  streamState = iota // it is there, though nothing may be readable
+	streamAbsent                    // never written, or soft-deleted
+)
+
+// readRange reads up to count events after a version, links as links.
+func (b *Backend) readRange(ctx context.Context, name string, after uint64, count int) ([]eventstore.RecordedEvent, streamState, error) {
+	return b.readTail(ctx, streamRead{stream: name, from: after, count: uint64(count)})
+}
+
+// readBackward reads up to count events from the stream's end, the last first.
+func (b *Backend) readBackward(ctx context.Context, name string, count int) ([]eventstore.RecordedEvent, streamState, error) {
+	return b.readTail(ctx, streamRead{stream: name, backward: true, from: fromEnd, count: uint64(count)})
+}
+
+func (b *Backend) readTail(ctx context.Context, r streamRead) ([]eventstore.RecordedEvent, streamState, error) {
+	stream, _ := b.names.visible(r.stream)
+	var events []eventstore.RecordedEvent
+	err := b.conn.readStream(ctx, r, func(read *recorded) bool {
+		events = append(events, decode(read, stream))
+		return true
+	})
+	if errors.Is(err, errNoStream) {
+		return nil, streamAbsent, nil
+	}
+	return events, streamThere, err
+}

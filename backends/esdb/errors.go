@@ -1,0 +1,114 @@
+package esdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// mapError turns an error of a call into one of the contract's. ctx is the
+// caller's own: a call may have a shorter deadline, which is not the caller's.
+func mapError(ctx context.Context, err error) error {
+	var sent *sentError
+	mayBeStored := errors.As(err, &sent)
+	lost := eventstore.ErrUnavailable
+	if mayBeStored {
+		lost = eventstore.ErrUnknownOutcome
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errNotLeader): // which refuses
+		return fmt.Errorf("%w: %w", eventstore.ErrUnavailable, err)
+	case errors.Is(err, errTombstoned):
+		return fmt.Errorf("%w: %w", &eventstore.InvalidError{Field: "stream", Reason: "it was deleted for good (tombstoned); choose another ID"}, err)
+	case errors.Is(err, errClosing) && mayBeStored:
+		return fmt.Errorf("%w: %w", eventstore.ErrUnknownOutcome, err)
+	case isMapped(err):
+		return err
+	case ctx.Err() != nil && mayBeStored:
+		return fmt.Errorf("%w: the caller left while the append was being written: %w", eventstore.ErrUnknownOutcome, ctx.Err())
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case status.Code(err) == codes.DeadlineExceeded && !mayBeStored && isDue(ctx):
+		return context.DeadlineExceeded
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: it took too long: %w", lost, err)
+	}
+	return mapStatus(mayBeStored, lost, err)
+}
+
+// isDue tells whether a context is at its deadline: the server is told it, and
+// its answer can come a moment before the context ends here.
+func isDue(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < time.Second
+}
+
+// mapStatus maps what gRPC and the server say.
+func mapStatus(mayBeStored bool, lost, err error) error {
+	reason, ok := status.FromError(err)
+	switch {
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: the server ended the call: %w", lost, err)
+	case !ok && mayBeStored:
+		return fmt.Errorf("%w: %w", lost, err)
+	case !ok:
+		return fmt.Errorf("esdb: %w", err)
+	}
+	switch reason.Code() {
+	case codes.InvalidArgument:
+		return fmt.Errorf("%w: the server refused the call: %w", eventstore.ErrInvalid, err)
+	case codes.PermissionDenied, codes.Unauthenticated:
+		return fmt.Errorf("esdb: the server refused the user: %w", err)
+	case codes.Unimplemented:
+		return fmt.Errorf("%w: %w", eventstore.ErrUnsupported, err)
+	case codes.Unavailable, codes.Aborted, codes.DeadlineExceeded, codes.Canceled, codes.Internal, codes.ResourceExhausted:
+		return fmt.Errorf("%w: %w", lost, err)
+	default:
+		if mayBeStored {
+			return fmt.Errorf("%w: %w", lost, err)
+		}
+		return fmt.Errorf("esdb: %w", err)
+	}
+}
+
+// isMapped tells whether an error is this module's own already.
+func isMapped(err error) bool {
+	for _, sentinel := range []error{
+		eventstore.ErrClosed, eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrEventIDReused,
+		eventstore.ErrUnavailable, eventstore.ErrUnknownOutcome, eventstore.ErrUnsupported,
+	} {
+		if errors.Is(err, sentinel) {
+			return true
+		}
+	}
+	return false
+}
+
+// isUnreadablePosition tells whether the server refused to start at a position,
+// because no event begins there.
+func isUnreadablePosition(err error) bool {
+	reason, ok := status.FromError(err)
+	return ok && (reason.Code() == codes.InvalidArgument ||
+		reason.Code() == codes.Unknown && strings.Contains(reason.Message(), "ReadAllResult"))
+}
+
+// isRefusal tells whether the server refused the user or the call itself, which
+// trying again does not change.
+func isRefusal(err error) bool {
+	switch status.Code(err) {
+	case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument, codes.Unimplemented:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,169 @@
+package esdb
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// Defaults of [Options].
+const (
+	DefaultIdempotencyWindow = 256
+	DefaultMaxAppendSize     = 1 << 20
+	DefaultPoll              = time.Second
+)
+
+// Options configures a handle. The zero value, like nil, means the defaults.
+type Options struct {
+	// Namespace is a prefix of all the store's streams that callers never see: a
+	// store of its own inside the server. Up to 64 letters, digits, '_', '.' and
+	// '-'. Empty is no prefix: the store is all the server's streams.
+	Namespace string
+	// IdempotencyWindow is how many events from a stream's end are searched for
+	// the IDs of an append; 0 means DefaultIdempotencyWindow. It cannot be less
+	// than the largest append, 256.
+	IdempotencyWindow int
+	// MaxAppendSize is the server's limit of one append in bytes, its setting of
+	// this name; 0 means DefaultMaxAppendSize. It cannot be less than that.
+	MaxAppendSize int
+	// Poll is how often a filtered subscription that nothing matches reports its
+	// progress; with NoPush, how often a subscription looks for events. 0 means
+	// DefaultPoll.
+	Poll time.Duration
+	// NoPush makes subscriptions read and poll, for networks that cut long calls.
+	NoPush bool
+	// NoCreate refuses a server that holds no store, in the namespace, instead of
+	// making one.
+	NoCreate bool
+	// ResolveLinks makes ReadStream show the event that a link points to in the
+	// link's place, as in EventStoreDB's own projections. A link whose target is
+	// gone is shown as it is, with the type "$>".
+	ResolveLinks bool
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.IdempotencyWindow == 0 {
+		out.IdempotencyWindow = DefaultIdempotencyWindow
+	}
+	if out.MaxAppendSize == 0 {
+		out.MaxAppendSize = DefaultMaxAppendSize
+	}
+	if out.Poll == 0 {
+		out.Poll = DefaultPoll
+	}
+	switch {
+	case out.IdempotencyWindow < maxAppendEvents || out.IdempotencyWindow > maxWindow:
+		return out, &eventstore.InvalidError{Field: "idempotency window", Reason: fmt.Sprintf("%d is not between %d, the largest append, and %d", out.IdempotencyWindow, maxAppendEvents, maxWindow)}
+	case out.MaxAppendSize < DefaultMaxAppendSize:
+		return out, &eventstore.InvalidError{Field: "largest append", Reason: fmt.Sprintf("%d bytes is less than %d, which every server accepts", out.MaxAppendSize, DefaultMaxAppendSize)}
+	case out.Poll < 0:
+		return out, &eventstore.InvalidError{Field: "poll interval", Reason: fmt.Sprintf("%s is negative", out.Poll)}
+	}
+	return out, nil
+}
+
+// Limits of an append. The bytes that the contract does not count, which are the
+// ID, the content type and the second byte of each of a type's characters, must
+// fit between eventstore's limit and the server's.
+const (
+	maxAppendEvents  = 256
+	maxWindow        = 1 << 16
+	uncountedPerPart = 352
+)
+
+// Backend is a handle on a store in EventStoreDB; it implements [eventstore.Backend].
+type Backend struct {
+	options  Options
+	names    names
+	conn     *connection
+	tails    *tails
+	identity uuid.UUID
+}
+
+var _ eventstore.Backend = (*Backend)(nil)
+
+// Open opens the store on the server that a configuration of the official client
+// names, and gives it an identity where it has none. Make the configuration with
+// esdb.ParseConnectionString, or pass the one that an application's own
+// *esdb.Client was made from: Open connects beside that client, which it could
+// not share. The configuration is copied.
+//
+// A search for a cluster's leader ends after MaxDiscoverAttempts rounds with
+// ErrUnavailable; the next call searches again. DefaultDeadline, 10 s where it is
+// not set, bounds an append whose turn on its stream has come; a group of appends
+// that travel together has twice that. The configuration's Logger is not used.
+//
+// Errors: ErrInvalid for an option or the configuration: no host, a user without
+// TLS, a node preference other than the leader. ErrUnavailable, the context's error.
+func Open(ctx context.Context, config *client.Configuration, opts *Options) (*Backend, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	settings, err := newSettings(config)
+	if err != nil {
+		return nil, err
+	}
+	options, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	n, err := newNames(options.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	b := &Backend{options: options, names: n, conn: newConnection(settings)}
+	b.tails = newTails(options.IdempotencyWindow, b.committer)
+	if b.identity, err = b.loadIdentity(ctx); err != nil {
+		b.conn.close()
+		return nil, fmt.Errorf("esdb: read the store's identity: %w", err)
+	}
+	return b, nil
+}
+
+// Capabilities declares what EventStoreDB can do, and this package for it.
+func (b *Backend) Capabilities() eventstore.Capabilities {
+	push := eventstore.Yes()
+	if b.options.NoPush {
+		push = eventstore.No("push is off for this handle")
+	}
+	return eventstore.Capabilities{
+		Backend:             "esdb",
+		MultiStreamAppend:   eventstore.No("EventStoreDB writes one stream at a time; servers since 25.1 have a call for more, which this client does not"),
+		GlobalOrder:         eventstore.Yes(),
+		LivePush:            push,
+		PollInterval:        b.options.Poll,
+		PreservedRecordTime: eventstore.No("EventStoreDB stamps events itself"),
+		IdempotencyWindow:   uint64(b.options.IdempotencyWindow),
+		Durability:          eventstore.SurvivesPowerLoss,
+		TimePrecision:       100 * time.Nanosecond,
+		Limits: eventstore.Limits{
+			MaxAppendEvents: maxAppendEvents,
+			MaxAppendBytes:  b.options.MaxAppendSize - maxAppendEvents*uncountedPerPart,
+			MaxEventBytes:   b.options.MaxAppendSize - maxAppendEvents*uncountedPerPart,
+			MaxStreamBytes:  1024,
+			MaxTypeBytes:    255,
+		},
+	}
+}
+
+// Close ends the handle's calls and subscriptions, and its connection.
+func (b *Backend) Close() error {
+	b.conn.close()
+	return nil
+}
+
+func (b *Backend) ready(ctx context.Context) error {
+	if b.conn.isClosed() {
+		return eventstore.ErrClosed
+	}
+	return ctx.Err()
+}

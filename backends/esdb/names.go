@@ -1,0 +1,99 @@
+package esdb
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// ownPrefix begins the streams that this package keeps for itself. It does not
+// begin with '$', because a secured server lets only administrators write those.
+const ownPrefix = "switchyard:"
+
+// names maps stream IDs to the server's streams. A namespace is a prefix that
+// callers never see; it ends at a colon, which no namespace contains, so that no
+// namespace is the beginning of another.
+type names struct{ namespace string }
+
+const maxNamespaceBytes = 64
+
+func newNames(namespace string) (names, error) {
+	if namespace == "" {
+		return names{}, nil
+	}
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
+	if len(namespace) > maxNamespaceBytes || strings.ContainsFunc(namespace, func(r rune) bool { return !strings.ContainsRune(allowed, r) }) || namespace+":" == ownPrefix {
+		return names{}, &eventstore.InvalidError{
+			Field:  "namespace",
+			Reason: fmt.Sprintf("%q; give 1 to 64 letters, digits, '_', '.' or '-', and not %q", namespace, strings.TrimSuffix(ownPrefix, ":")),
+		}
+	}
+	return names{namespace}, nil
+}
+
+// prefix begins every stream of the store; it is empty without a namespace.
+func (n names) prefix() string {
+	if n.namespace == "" {
+		return ""
+	}
+	return n.namespace + ":"
+}
+
+// readable returns the server's name of a stream.
+func (n names) readable(stream string) (string, error) {
+	name := n.prefix() + stream
+	if strings.HasPrefix(name, ownPrefix) {
+		return "", &eventstore.InvalidError{Field: "stream", Reason: fmt.Sprintf("%q starts with %q, where this backend keeps its own data; choose another name", stream, ownPrefix)}
+	}
+	return name, nil
+}
+
+// writable is readable, and refuses the server's own streams.
+func (n names) writable(stream string) (string, error) {
+	name, err := n.readable(stream)
+	if err == nil && strings.HasPrefix(name, "$") {
+		err = &eventstore.InvalidError{Field: "stream", Reason: fmt.Sprintf("%q starts with '$', which EventStoreDB keeps for itself; choose another name or open the store with a namespace", stream)}
+	}
+	return name, err
+}
+
+// visible returns the stream ID of a stream of the server, and whether the store
+// has it: the server's own streams, this package's and other namespaces' are hidden.
+func (n names) visible(name string) (string, bool) {
+	if n.namespace != "" {
+		return strings.CutPrefix(name, n.prefix())
+	}
+	return name, !strings.HasPrefix(name, "$") && !strings.HasPrefix(name, ownPrefix)
+}
+
+// ownAll begins the streams that this package keeps for this store.
+func (n names) ownAll() string { return ownPrefix + n.namespace + ":" }
+
+func (n names) identity() string { return n.ownAll() + "identity" }
+
+func (n names) checkpoint(name string) string { return n.ownAll() + "checkpoint:" + name }
+
+// snapshot has the type's length before it, so that no two pairs share a name.
+func (n names) snapshot(stream, snapshotType string) string {
+	return fmt.Sprintf("%ssnapshot:%d:%s:%s", n.ownAll(), len(snapshotType), snapshotType, stream)
+}
+
+// filter returns the narrowest filter of the server that holds all that the
+// store shows and f selects. The server filters by streams or by types, not by
+// both, and by prefixes: what passes is held against f again.
+func (n names) filter(f eventstore.Filter) serverFilter {
+	prefix := f.StreamPrefix
+	if len(f.Category) > len(prefix) {
+		prefix = f.Category
+	}
+	switch {
+	case prefix != "":
+		return serverFilter{streams: []string{n.prefix() + prefix}}
+	case len(f.Types) > 0:
+		return serverFilter{types: f.Types}
+	case n.namespace != "":
+		return serverFilter{streams: []string{n.prefix()}}
+	}
+	return serverFilter{regex: `^[^$]`}
+}

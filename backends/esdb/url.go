@@ -1,0 +1,221 @@
+package esdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// OpenURL opens the store that a URL names, in the form of EventStoreDB's own
+// connection strings:
+//
+//	esdb://localhost:2113?tls=false
+//	esdb+discover://user:password@cluster.example:2113
+//
+// These parameters are the fields of [Options]:
+//
+//	namespace=shop            Namespace
+//	idempotency_window=1000   IdempotencyWindow, a number
+//	max_append_size=4194304   MaxAppendSize, in bytes
+//	poll=1s                   Poll, a duration
+//	push=off                  NoPush
+//	create=off                NoCreate
+//	links=resolve             ResolveLinks
+//
+// and these are the official client's: tls, tlsVerifyCert, tlsCAFile,
+// userCertFile, userKeyFile, gossipTimeout (seconds), maxDiscoverAttempts,
+// discoveryInterval, keepAliveInterval, keepAliveTimeout and defaultDeadline
+// (milliseconds). Anything else is ErrInvalid. A user with tls=false is too,
+// because a password is not sent in the clear, and so is nodePreference, because
+// reads from other nodes than the leader may be older than acknowledged appends.
+func OpenURL(ctx context.Context, u *url.URL) (*Backend, error) {
+	config, opts, err := parseURL(u)
+	if err != nil {
+		return nil, err
+	}
+	return Open(ctx, config, opts)
+}
+
+// Beside returns the URL of a store that does not exist yet, in a namespace of
+// its own on the given URL's server, and a function that removes its streams
+// again. It is for work that must not touch the given store.
+func Beside(u *url.URL) (fresh *url.URL, remove func(ctx context.Context) error, err error) {
+	if _, _, err := parseURL(u); err != nil {
+		return nil, nil, err
+	}
+	beside := *u
+	values := u.Query()
+	values.Set("namespace", "test-"+uuid.NewString())
+	beside.RawQuery = values.Encode()
+	return &beside, func(ctx context.Context) error {
+		b, err := OpenURL(ctx, &beside)
+		if err != nil {
+			return err
+		}
+		return errors.Join(b.removeAll(ctx), b.Close())
+	}, nil
+}
+
+// removeAll deletes the streams of a namespace for good. EventStoreDB frees
+// their space when it scavenges.
+func (b *Backend) removeAll(ctx context.Context) error {
+	if b.names.namespace == "" {
+		return errors.New("esdb: a store without a namespace is the whole server; it is not removed")
+	}
+	exists := make(map[string]bool)
+	all := serverFilter{streams: []string{b.names.prefix(), b.names.ownAll()}}
+	for from, received := (eventstore.Position{}), mostAtOnce; received == mostAtOnce; {
+		received = 0
+		err := b.conn.readAll(ctx, from, false, all, mostAtOnce, func(read *recorded) bool {
+			received++
+			from = read.position
+			exists[read.stream] = read.eventType != tombstoneType
+			return true
+		})
+		if err != nil {
+			return mapError(ctx, err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(exists)) {
+		if !exists[name] {
+			continue
+		}
+		if err := b.conn.tombstone(ctx, name); err != nil {
+			return mapError(ctx, err)
+		}
+	}
+	return nil
+}
+
+func invalidURL(format string, args ...any) error {
+	return &eventstore.InvalidError{Field: "esdb URL", Reason: fmt.Sprintf(format, args...)}
+}
+
+// parseURL splits a URL into the client's configuration and the options. Its
+// errors never quote the URL's credentials.
+func parseURL(u *url.URL) (*client.Configuration, *Options, error) {
+	switch {
+	case u.Scheme != "esdb" && u.Scheme != "esdb+discover":
+		return nil, nil, invalidURL("its scheme is %q; write esdb:// or esdb+discover://", u.Scheme)
+	case u.Opaque != "" || u.Host == "":
+		return nil, nil, invalidURL("it names no host; write esdb://localhost:2113?tls=false")
+	case u.Path != "" && u.Path != "/":
+		return nil, nil, invalidURL("it has a path; a server has one log, so choose a store in it with namespace=NAME")
+	case u.Fragment != "" || u.RawFragment != "":
+		return nil, nil, invalidURL("it has a fragment (#); percent-encode special characters")
+	}
+	opts, theirs, err := parseParameters(u.RawQuery)
+	if err != nil {
+		return nil, nil, err
+	}
+	bare := *u
+	bare.RawQuery = theirs.Encode()
+	config, err := client.ParseConnectionString(bare.String())
+	if err != nil {
+		return nil, nil, invalidURL("the client does not accept its host or parameters: %s", withoutSecrets(err, u))
+	}
+	if _, err := newSettings(config); err != nil {
+		return nil, nil, err
+	}
+	return config, opts, nil
+}
+
+// withoutSecrets returns an error's text unless it shows a piece of the URL's
+// credentials.
+func withoutSecrets(err error, u *url.URL) string {
+	text := err.Error()
+	password, _ := u.User.Password()
+	if u.User != nil && (strings.Contains(text, "@") || (password != "" && strings.Contains(text, password))) {
+		return "its text is withheld, because it shows the credentials"
+	}
+	return text
+}
+
+func parseParameters(query string) (*Options, url.Values, error) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, nil, invalidURL("the parameters are not percent-encoded")
+	}
+	var opts Options
+	ours := map[string]func(value string) error{
+		"namespace":          func(value string) error { opts.Namespace = value; return nil },
+		"idempotency_window": countInto(&opts.IdempotencyWindow),
+		"max_append_size":    countInto(&opts.MaxAppendSize),
+		"poll":               durationInto(&opts.Poll),
+		"push":               wordInto(&opts.NoPush, "on", "off"),
+		"create":             wordInto(&opts.NoCreate, "on", "off"),
+		"links":              wordInto(&opts.ResolveLinks, "raw", "resolve"),
+	}
+	theirs := []string{
+		"tls", "tlsVerifyCert", "tlsCAFile", "userCertFile", "userKeyFile",
+		"gossipTimeout", "maxDiscoverAttempts", "discoveryInterval", "keepAliveInterval", "keepAliveTimeout", "defaultDeadline",
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		set, own := ours[name]
+		if !own && !slices.ContainsFunc(theirs, func(known string) bool { return strings.EqualFold(known, name) }) {
+			known := slices.Concat(slices.Sorted(maps.Keys(ours)), theirs)
+			return nil, nil, invalidURL("unknown parameter %q; known are %s", name, strings.Join(known, ", "))
+		}
+		if len(values[name]) > 1 {
+			return nil, nil, invalidURL("parameter %s occurs %d times", name, len(values[name]))
+		}
+		if !own {
+			continue
+		}
+		if err := set(values[name][0]); err != nil {
+			return nil, nil, invalidURL("parameter %s: %s", name, err)
+		}
+		delete(values, name)
+	}
+	if _, err := newNames(opts.Namespace); err != nil {
+		return nil, nil, err
+	}
+	if _, err := opts.withDefaults(); err != nil {
+		return nil, nil, err
+	}
+	return &opts, values, nil
+}
+
+func countInto(field *int) func(string) error {
+	return func(value string) error {
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is not a number above zero", value)
+		}
+		*field = n
+		return nil
+	}
+}
+
+func durationInto(field *time.Duration) func(string) error {
+	return func(value string) error {
+		d, err := time.ParseDuration(value)
+		if err != nil || d <= 0 {
+			return fmt.Errorf("%q is not a positive duration, such as 100ms", value)
+		}
+		*field = d
+		return nil
+	}
+}
+
+// wordInto sets a field to whether the value is yes rather than no.
+func wordInto(field *bool, no, yes string) func(string) error {
+	return func(value string) error {
+		if value != no && value != yes {
+			return fmt.Errorf("%q is neither %s nor %s", value, no, yes)
+		}
+		*field = value == yes
+		return nil
+	}
+}

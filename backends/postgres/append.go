@@ -91,7 +91,7 @@ func (b *Backend) flushTogether(ctx context.Context, calls []*groupcommit.Call) 
 		return fail(calls, err)
 	}
 	defer conn.Release()
-	verdicts, err := callAppend(ctx, conn, b.sql.append, parts)
+	verdicts, err := b.callAppend(ctx, conn, parts)
 	if err != nil {
 		err = commitError(err)
 		if len(calls) > 1 && !isContract(err) {
@@ -131,6 +131,15 @@ type verdict struct {
 	version, position uint64
 }
 
+// newVerdict reads what the schema's functions answer for an append.
+func newVerdict(version, position pgtype.Int8) verdict {
+	return verdict{
+		seen:    !version.Valid,
+		refused: version.Valid && !position.Valid,
+		version: uint64(version.Int64), position: uint64(position.Int64),
+	}
+}
+
 func (v verdict) result(events int) eventstore.AppendResult {
 	return eventstore.AppendResult{
 		FirstVersion: v.version - uint64(events) + 1,
@@ -145,12 +154,16 @@ type rowsQuerier interface {
 }
 
 // callAppend calls the schema's function on appends whose event IDs differ.
-func callAppend(ctx context.Context, db rowsQuerier, sql string, parts []*eventstore.StreamAppend) ([]verdict, error) {
+func (b *Backend) callAppend(ctx context.Context, db rowsQuerier, parts []*eventstore.StreamAppend) ([]verdict, error) {
+	if len(parts) == 1 && len(parts[0].Events) == 1 {
+		v, err := b.callAppendOne(ctx, db, parts[0])
+		return []verdict{v}, err
+	}
 	args, err := columns(parts)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := db.Query(ctx, sql, args...)
+	rows, err := db.Query(ctx, b.sql.append, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -170,14 +183,44 @@ func callAppend(ctx context.Context, db rowsQuerier, sql string, parts []*events
 	}
 	verdicts := make([]verdict, len(parts))
 	for i := range parts {
-		version, position := versions[i], positions[i]
-		verdicts[i] = verdict{
-			seen:    !version.Valid,
-			refused: version.Valid && !position.Valid,
-			version: uint64(version.Int64), position: uint64(position.Int64),
-		}
+		verdicts[i] = newVerdict(versions[i], positions[i])
 	}
 	return verdicts, nil
+}
+
+// callAppendOne is callAppend for one event.
+func (b *Backend) callAppendOne(ctx context.Context, db rowsQuerier, part *eventstore.StreamAppend) (verdict, error) {
+	event := &part.Events[0]
+	lowest, highest := allowed(part.Expected)
+	contentType := pgtype.Text{String: event.ContentType, Valid: event.ContentType != eventstore.JSONContentType}
+	var metadata []byte
+	if len(event.Metadata) > 0 {
+		var err error
+		if metadata, err = encodeMetadata(event.Metadata); err != nil {
+			return verdict{}, err
+		}
+	}
+	rows, err := db.Query(ctx, b.sql.appendOne, part.Stream, lowest, highest, pgtype.UUID{Bytes: event.ID, Valid: true},
+		event.Type, notNil(event.Data), contentType, metadata, recordTime(part))
+	if err != nil {
+		return verdict{}, err
+	}
+	var version, position pgtype.Int8
+	_, err = pgx.ForEachRow(rows, []any{&version, &position}, func() error { return nil })
+	return newVerdict(version, position), err // with the error of the commit, which comes after the row
+}
+
+// notNil is for data that is empty and not absent.
+func notNil(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
+}
+
+// recordTime is a preserved record time, and otherwise null.
+func recordTime(part *eventstore.StreamAppend) pgtype.Timestamptz {
+	return pgtype.Timestamptz{Time: part.RecordedAt.UTC().Truncate(time.Microsecond), Valid: !part.RecordedAt.IsZero()}
 }
 
 // columns turns appends into the arrays that the schema's function takes. Arrays
@@ -214,10 +257,7 @@ func columns(parts []*eventstore.StreamAppend) ([]any, error) {
 			eventStreams = append(eventStreams, part.Stream)
 			ids = append(ids, pgtype.UUID{Bytes: event.ID, Valid: true})
 			types = append(types, event.Type)
-			if event.Data == nil {
-				event.Data = []byte{}
-			}
-			datas = append(datas, event.Data)
+			datas = append(datas, notNil(event.Data))
 			if event.ContentType != eventstore.JSONContentType {
 				set(&contentTypes, n, events, pgtype.Text{String: event.ContentType, Valid: true})
 			}
@@ -229,7 +269,7 @@ func columns(parts []*eventstore.StreamAppend) ([]any, error) {
 				set(&metadatas, n, events, text)
 			}
 			if !part.RecordedAt.IsZero() {
-				set(&times, n, events, pgtype.Timestamptz{Time: part.RecordedAt.UTC().Truncate(time.Microsecond), Valid: true})
+				set(&times, n, events, recordTime(part))
 			}
 		}
 	}

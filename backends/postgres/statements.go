@@ -3,14 +3,15 @@ package postgres
 // statements are the SQL texts for one schema. They are made once, so that the
 // driver prepares each once for a connection.
 type statements struct {
-	events                            string // the table's quoted name
-	append, lock, versions, storedIDs string
-	head                              string
-	loadCheckpoint, lockCheckpoint    string
-	beginCheckpoint                   string
-	saveCheckpoint, deleteCheckpoint  string
-	loadSnapshot, saveSnapshot        string
-	deleteSnapshot                    string
+	events                           string // the table's quoted name
+	append, appendOne                string
+	lock, versions, storedIDs        string
+	head                             string
+	loadCheckpoint, lockCheckpoint   string
+	beginCheckpoint                  string
+	saveCheckpoint, deleteCheckpoint string
+	loadSnapshot, saveSnapshot       string
+	deleteSnapshot                   string
 }
 
 func newStatements(schema string) statements {
@@ -19,6 +20,7 @@ func newStatements(schema string) statements {
 		events: s + `.events`,
 		append: `select versions, positions from ` + s + `.append($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::int[],
 			$6::int[], $7::text[], $8::uuid[], $9::text[], $10::bytea[], $11::text[], $12::bytea[], $13::timestamptz[])`,
+		appendOne: `select at_version, at_position from ` + s + `.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		// A transaction that holds the lock and is forgotten would stop every
 		// writer, so the server ends it unless the caller has a limit already.
 		lock: `select set_config('idle_in_transaction_session_timeout',

@@ -109,7 +109,7 @@ func (b *Backend) appendIn(ctx context.Context, tx pgx.Tx, parts []eventstore.St
 	if len(write) == 0 {
 		return results, nil
 	}
-	verdicts, err := callAppend(ctx, tx, b.sql.append, write)
+	verdicts, err := b.callAppend(ctx, tx, write)
 	if err != nil {
 		return nil, err
 	}

@@ -115,8 +115,10 @@ begin
     select coalesce(max(e.global_position), 0) into head from events e;
     current := array(select coalesce((select max(e.version) from events e where e.stream_id = s), 0)
                      from unnest(streams) s);
+    -- A stream without events holds no IDs: those who make streams need not look.
     seen := array(select u.append from unnest(appends, ids, event_streams) u(append, id, stream)
-                  where (select true from events e where e.id = u.id and e.stream_id = u.stream));
+                  where current[firsts[u.append]] > 0
+                    and (select true from events e where e.id = u.id and e.stream_id = u.stream));
     versions := array_fill(null::bigint, array[cardinality(streams)]);
     positions := versions;
     version_base := versions;

@@ -111,6 +111,7 @@ func isolateESDB(_ context.Context, u *url.URL) (*Isolated, error) {
 	values.Set("poll", deafPoll.String())
 	deaf.RawQuery = values.Encode()
 	return &Isolated{
+		URL:      fresh.String(),
 		Open:     func(ctx context.Context) (eventstore.Backend, error) { return openESDB(ctx, fresh) },
 		OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) { return openESDB(ctx, &deaf) },
 		OneLock:  "the server has one writer, which takes positions and makes them visible in their order",

@@ -11,6 +11,15 @@ import (
 // begin with '$', because a secured server lets only administrators write those.
 const ownPrefix = "switchyard:"
 
+// besidePrefix begins the namespaces that [Beside] makes. A store without a
+// namespace is all of the server, but what is tested there is none of its events.
+const besidePrefix = "switchyard-test-"
+
+// reserved tells whether a stream of the server belongs to this package.
+func reserved(name string) bool {
+	return strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, besidePrefix)
+}
+
 // names maps stream IDs to the server's streams. A namespace is a prefix that
 // callers never see; it ends at a colon, which no namespace contains, so that no
 // namespace is the beginning of another.
@@ -43,8 +52,8 @@ func (n names) prefix() string {
 // readable returns the server's name of a stream.
 func (n names) readable(stream string) (string, error) {
 	name := n.prefix() + stream
-	if strings.HasPrefix(name, ownPrefix) {
-		return "", &eventstore.InvalidError{Field: "stream", Reason: fmt.Sprintf("%q starts with %q, where this backend keeps its own data; choose another name", stream, ownPrefix)}
+	if n.namespace == "" && reserved(name) {
+		return "", &eventstore.InvalidError{Field: "stream", Reason: fmt.Sprintf("%q starts as what this backend keeps for itself does (%q, %q); choose another name", stream, ownPrefix, besidePrefix)}
 	}
 	return name, nil
 }
@@ -59,12 +68,13 @@ func (n names) writable(stream string) (string, error) {
 }
 
 // visible returns the stream ID of a stream of the server, and whether the store
-// has it: the server's own streams, this package's and other namespaces' are hidden.
+// has it: the server's own streams and this package's are hidden, and from a
+// namespace all others.
 func (n names) visible(name string) (string, bool) {
 	if n.namespace != "" {
 		return strings.CutPrefix(name, n.prefix())
 	}
-	return name, !strings.HasPrefix(name, "$") && !strings.HasPrefix(name, ownPrefix)
+	return name, !strings.HasPrefix(name, "$") && !reserved(name)
 }
 
 // ownAll begins the streams that this package keeps for this store.

@@ -56,7 +56,7 @@ func Beside(u *url.URL) (fresh *url.URL, remove func(ctx context.Context) error,
 	}
 	beside := *u
 	values := u.Query()
-	values.Set("namespace", "test-"+uuid.NewString())
+	values.Set("namespace", besidePrefix+uuid.NewString())
 	beside.RawQuery = values.Encode()
 	return &beside, func(ctx context.Context) error {
 		b, err := OpenURL(ctx, &beside)

@@ -80,6 +80,24 @@ func (b *Backend) readForward(ctx context.Context, req eventstore.ReadAllRequest
 // position, which for a rare one is a hundred times slower than its index.
 const customPlans = `select set_config('plan_cache_mode', 'force_custom_plan', true)`
 
+// plannedBatch returns a batch whose statements are planned for their values; it
+// is sent with sendPlanned.
+func plannedBatch() *pgx.Batch {
+	batch := &pgx.Batch{}
+	batch.Queue(customPlans)
+	return batch
+}
+
+// sendPlanned returns the answers to what was queued after plannedBatch.
+func (b *Backend) sendPlanned(ctx context.Context, batch *pgx.Batch) (pgx.BatchResults, error) {
+	answers := b.pool.SendBatch(ctx, batch)
+	if _, err := answers.Exec(); err != nil {
+		_ = answers.Close()
+		return nil, err
+	}
+	return answers, nil
+}
+
 // readMatching reads forward through a filter: the store's head, then the events,
 // in one round trip, for every subscription makes it at every wake-up. The head
 // comes first: everything up to it is visible to the second statement, so what
@@ -99,15 +117,14 @@ func (b *Backend) readMatching(ctx context.Context, req eventstore.ReadAllReques
 	q.filter(req.Filter)
 	limit := b.reading.limit(req.PageSize)
 	sql, args := q.build(b.sql.events, limit)
-	batch := &pgx.Batch{}
-	batch.Queue(customPlans)
+	batch := plannedBatch()
 	batch.Queue(b.sql.head)
 	batch.Queue(sql, args...)
-	answers := b.pool.SendBatch(ctx, batch)
-	defer func() { _ = answers.Close() }() // the rows told its error
-	if _, err := answers.Exec(); err != nil {
+	answers, err := b.sendPlanned(ctx, batch)
+	if err != nil {
 		return eventstore.Page{}, err
 	}
+	defer func() { _ = answers.Close() }() // the rows told its error
 	page := eventstore.Page{Next: req.After}
 	var head int64
 	if err := answers.QueryRow().Scan(&page.Store, &head); err != nil {
@@ -154,21 +171,11 @@ func (b *Backend) readBackward(ctx context.Context, req eventstore.ReadAllReques
 	q.where("global_position > ", from)
 	q.where("global_position <= ", high)
 	q.filter(req.Filter)
-	limit := b.reading.limit(req.PageSize)
-	sql, args := q.build(b.sql.events, limit)
-	batch := &pgx.Batch{}
-	batch.Queue(customPlans)
-	batch.Queue(sql, args...)
-	answers := b.pool.SendBatch(ctx, batch)
-	defer func() { _ = answers.Close() }() // the rows told its error
-	if _, err := answers.Exec(); err != nil {
-		return eventstore.Page{}, err
+	read := b.readPage
+	if !req.Filter.IsZero() {
+		read = b.readPlanned
 	}
-	rows, err := answers.Query()
-	if err != nil {
-		return eventstore.Page{}, err
-	}
-	events, end, err := b.collect(rows, limit, req.PageSize)
+	events, end, err := read(ctx, &q, req.PageSize)
 	if err != nil {
 		return eventstore.Page{}, err
 	}
@@ -184,6 +191,24 @@ func (b *Backend) readPage(ctx context.Context, q *query, size eventstore.PageSi
 	limit := b.reading.limit(size)
 	sql, args := q.build(b.sql.events, limit)
 	rows, err := b.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, false, err
+	}
+	return b.collect(rows, limit, size)
+}
+
+// readPlanned is readPage for a query through a filter; see customPlans.
+func (b *Backend) readPlanned(ctx context.Context, q *query, size eventstore.PageSize) (events []eventstore.RecordedEvent, end bool, err error) {
+	limit := b.reading.limit(size)
+	sql, args := q.build(b.sql.events, limit)
+	batch := plannedBatch()
+	batch.Queue(sql, args...)
+	answers, err := b.sendPlanned(ctx, batch)
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { _ = answers.Close() }() // the rows told its error
+	rows, err := answers.Query()
 	if err != nil {
 		return nil, false, err
 	}

@@ -11,9 +11,9 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/esdb"
 	"github.com/switchyard-dev/switchyard/backends/esdb/esdbtest"
-	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/reference"
 )
 
 // serverURL names a real server to test against, instead of the double.
@@ -24,15 +24,8 @@ func TestConformance(t *testing.T) {
 }
 
 func TestEventStoreDBAndMemoryGiveTheSameAnswers(t *testing.T) {
-	reference := conformance.Harness{Name: "memory", Open: func(context.Context) (*conformance.Fixture, error) {
-		log := memory.NewLog()
-		return &conformance.Fixture{
-			Backend:   log.Open(nil),
-			OpenAgain: func(context.Context) (eventstore.Backend, error) { return log.Open(nil), nil },
-		}, nil
-	}}
 	for seed := range uint64(4) {
-		require.NoError(t, conformance.Differential(t.Context(), reference, harness(), &conformance.DifferentialOptions{Seed: seed + 1}))
+		require.NoError(t, conformance.Differential(t.Context(), reference.Memory(), harness(), &conformance.DifferentialOptions{Seed: seed + 1}))
 	}
 }
 

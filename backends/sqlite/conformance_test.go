@@ -9,10 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/reference"
 )
 
 func TestConformance(t *testing.T) {
@@ -20,15 +20,8 @@ func TestConformance(t *testing.T) {
 }
 
 func TestSQLiteAndMemoryGiveTheSameAnswers(t *testing.T) {
-	reference := conformance.Harness{Name: "memory", Open: func(context.Context) (*conformance.Fixture, error) {
-		log := memory.NewLog()
-		return &conformance.Fixture{
-			Backend:   log.Open(nil),
-			OpenAgain: func(context.Context) (eventstore.Backend, error) { return log.Open(nil), nil },
-		}, nil
-	}}
 	for seed := range uint64(4) {
-		require.NoError(t, conformance.Differential(t.Context(), reference, harness(t), &conformance.DifferentialOptions{Seed: seed + 1}))
+		require.NoError(t, conformance.Differential(t.Context(), reference.Memory(), harness(t), &conformance.DifferentialOptions{Seed: seed + 1}))
 	}
 }
 

@@ -9,12 +9,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
 // OpenURL opens the store that a URL names, in the form of EventStoreDB's own
@@ -152,10 +152,10 @@ func parseParameters(query string) (*Options, url.Values, error) {
 		"namespace":          func(value string) error { opts.Namespace = value; return nil },
 		"idempotency_window": countInto(&opts.IdempotencyWindow),
 		"max_append_size":    countInto(&opts.MaxAppendSize),
-		"poll":               durationInto(&opts.Poll),
-		"push":               wordInto(&opts.NoPush, "on", "off"),
-		"create":             wordInto(&opts.NoCreate, "on", "off"),
-		"links":              wordInto(&opts.ResolveLinks, "raw", "resolve"),
+		"poll":               urlparam.Duration(&opts.Poll),
+		"push":               urlparam.Word(&opts.NoPush, "on", "off"),
+		"create":             urlparam.Word(&opts.NoCreate, "on", "off"),
+		"links":              urlparam.Word(&opts.ResolveLinks, "raw", "resolve"),
 	}
 	theirs := []string{
 		"tls", "tlsVerifyCert", "tlsCAFile", "userCertFile", "userKeyFile",
@@ -194,28 +194,6 @@ func countInto(field *int) func(string) error {
 			return fmt.Errorf("%q is not a number above zero", value)
 		}
 		*field = n
-		return nil
-	}
-}
-
-func durationInto(field *time.Duration) func(string) error {
-	return func(value string) error {
-		d, err := time.ParseDuration(value)
-		if err != nil || d <= 0 {
-			return fmt.Errorf("%q is not a positive duration, such as 100ms", value)
-		}
-		*field = d
-		return nil
-	}
-}
-
-// wordInto sets a field to whether the value is yes rather than no.
-func wordInto(field *bool, no, yes string) func(string) error {
-	return func(value string) error {
-		if value != no && value != yes {
-			return fmt.Errorf("%q is neither %s nor %s", value, no, yes)
-		}
-		*field = value == yes
 		return nil
 	}
 }

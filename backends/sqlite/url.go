@@ -12,11 +12,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
 // OpenURL opens the store that a URL names:
@@ -105,10 +105,10 @@ func urlPath(u *url.URL) (string, error) {
 func urlOptions(u *url.URL) (*Options, error) {
 	var opts Options
 	known := map[string]func(value string) error{
-		"poll":         durationInto(&opts.Poll),
-		"busy_timeout": durationInto(&opts.BusyTimeout),
+		"poll":         urlparam.Duration(&opts.Poll),
+		"busy_timeout": urlparam.Duration(&opts.BusyTimeout),
 		"readers":      countInto(&opts.Readers),
-		"create":       offInto(&opts.NoCreate),
+		"create":       urlparam.Word(&opts.NoCreate, "on", "off"),
 	}
 	values, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
@@ -127,27 +127,6 @@ func urlOptions(u *url.URL) (*Options, error) {
 		}
 	}
 	return &opts, nil
-}
-
-func offInto(field *bool) func(string) error {
-	return func(value string) error {
-		if value != "on" && value != "off" {
-			return fmt.Errorf("%q is neither on nor off", value)
-		}
-		*field = value == "off"
-		return nil
-	}
-}
-
-func durationInto(field *time.Duration) func(string) error {
-	return func(value string) error {
-		d, err := time.ParseDuration(value)
-		if err != nil || d <= 0 {
-			return fmt.Errorf("%q is not a positive duration, such as 100ms", value)
-		}
-		*field = d
-		return nil
-	}
 }
 
 func countInto(field *int) func(string) error {

@@ -86,7 +86,7 @@ func startLoad(t *testing.T, rawURL string) *load {
 	}
 	for i, query := range []string{"", "&push=off&poll=50ms"} {
 		store := openStore(t, rawURL+query, &eventstore.Options{RetryFor: time.Minute})
-		l.reading.Go(func() { l.subscribe(reading, store, fmt.Sprintf("subscriber %d", i)) })
+		l.reading.Go(func() { l.book.Follow(reading, store, fmt.Sprintf("subscriber %d", i)) })
 	}
 	return l
 }
@@ -119,17 +119,6 @@ func (l *load) write(ctx context.Context, store *eventstore.Store, chance *rand.
 			l.t.Errorf("append: %v", err)
 			return
 		}
-	}
-}
-
-func (l *load) subscribe(ctx context.Context, store *eventstore.Store, name string) {
-	for ctx.Err() == nil {
-		for message, err := range store.Subscribe(ctx, eventstore.SubscribeOptions{After: l.book.Last(name)}) {
-			if err == nil && message.Kind == eventstore.MessageEvent {
-				l.book.Delivered(name, message.Event)
-			}
-		}
-		pause(ctx, 20*time.Millisecond)
 	}
 }
 

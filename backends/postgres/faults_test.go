@@ -49,7 +49,7 @@ func startLoad(t *testing.T, url string) *load {
 	}
 	for i, listen := range []bool{true, false} {
 		store := newStore(t, openBackend(t, openPool(t, url), &postgres.Options{NoListen: !listen, Poll: 50 * time.Millisecond}), &eventstore.Options{RetryFor: time.Minute})
-		l.working.Go(func() { l.subscribe(ctx, store, fmt.Sprintf("subscriber %d", i)) })
+		l.working.Go(func() { l.book.Follow(ctx, store, fmt.Sprintf("subscriber %d", i)) })
 	}
 	return l
 }
@@ -75,17 +75,6 @@ func (l *load) write(ctx context.Context, store *eventstore.Store, chance *rand.
 			l.t.Errorf("append: %v", err)
 			return
 		}
-	}
-}
-
-func (l *load) subscribe(ctx context.Context, store *eventstore.Store, name string) {
-	for ctx.Err() == nil {
-		for message, err := range store.Subscribe(ctx, eventstore.SubscribeOptions{After: l.book.Last(name)}) {
-			if err == nil && message.Kind == eventstore.MessageEvent {
-				l.book.Delivered(name, message.Event)
-			}
-		}
-		pause(ctx, 20*time.Millisecond)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -81,6 +82,25 @@ func (b *Book) Delivered(subscriber string, event eventstore.RecordedEvent) {
 		b.deliveries = map[string][]delivery{}
 	}
 	b.deliveries[subscriber] = append(b.deliveries[subscriber], delivery{event.ID, event.Position})
+}
+
+// followPause is how long Follow waits after a subscription has ended.
+const followPause = 20 * time.Millisecond
+
+// Follow subscribes under a name until ctx ends, and books what it is given. A
+// subscription that ends is resumed after the last event.
+func (b *Book) Follow(ctx context.Context, store *eventstore.Store, subscriber string) {
+	for ctx.Err() == nil {
+		for message, err := range store.Subscribe(ctx, eventstore.SubscribeOptions{After: b.Last(subscriber)}) {
+			if err == nil && message.Kind == eventstore.MessageEvent {
+				b.Delivered(subscriber, message.Event)
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(followPause):
+		}
+	}
 }
 
 // Last returns the position of the last event that a subscriber was given.

@@ -62,10 +62,8 @@ func (r *reader) serve() error {
 		return r.streamBackwards(one.Stream)
 	case isStream:
 		return r.streamForwards(one.Stream)
-	case backwards:
-		return r.allBackwards(keep)
 	default:
-		return r.allForwards(keep)
+		return r.all(keep, backwards)
 	}
 }
 
@@ -183,12 +181,13 @@ func firstPosition(revision int64) *streams.ReadResp {
 	return &streams.ReadResp{Content: &streams.ReadResp_FirstStreamPosition{FirstStreamPosition: wireRevision(revision)}}
 }
 
-func (r *reader) allForwards(keep filter) error {
+// all reads $all in one direction.
+func (r *reader) all(keep filter, backwards bool) error {
 	from, _, err := r.allPosition()
 	if err != nil {
 		return err
 	}
-	index, err := r.srv.store.indexAt(from, false)
+	index, err := r.srv.store.indexAt(from, backwards)
 	if err != nil {
 		return err
 	}
@@ -196,37 +195,12 @@ func (r *reader) allForwards(keep filter) error {
 		if err := r.page(); err != nil {
 			return err
 		}
-		p := r.srv.store.allForward(index, pageLimit(remaining), keep.window, keep)
-		for _, rec := range p.records {
-			if !keep.matches(rec) {
-				continue
-			}
-			if err := r.send(rec); err != nil {
-				return err
-			}
-			remaining--
+		var p page
+		if backwards {
+			p = r.srv.store.allBackward(index, pageSize)
+		} else {
+			p = r.srv.store.allForward(index, pageLimit(remaining), keep.window, keep)
 		}
-		index = p.next
-		if p.end || remaining == 0 {
-			return nil
-		}
-	}
-}
-
-func (r *reader) allBackwards(keep filter) error {
-	from, _, err := r.allPosition()
-	if err != nil {
-		return err
-	}
-	index, err := r.srv.store.indexAt(from, true)
-	if err != nil {
-		return err
-	}
-	for remaining := r.options.GetCount(); ; {
-		if err := r.page(); err != nil {
-			return err
-		}
-		p := r.srv.store.allBackward(index, pageSize)
 		for _, rec := range p.records {
 			if !keep.matches(rec) {
 				continue

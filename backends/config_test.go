@@ -17,11 +17,10 @@ func writeConfig(t *testing.T, text string) string {
 	return path
 }
 
-func TestAConfigFileOpensAStoreByName(t *testing.T) {
+func TestAConfigFileNamesStores(t *testing.T) {
 	path := writeConfig(t, "# where events live\nstores:\n  orders:\n    url: 'memory:'\n  other: {url: \"memory:\"}\n")
-	store, err := OpenConfig(t.Context(), path, "orders")
-	require.NoError(t, err)
-	require.NoError(t, store.Close())
+	_, err := testSet().OpenConfig(t.Context(), path, "orders", nil)
+	require.ErrorIs(t, err, errNotOpened, "its scheme was found")
 	config, err := ReadConfig(path)
 	require.NoError(t, err)
 	require.Equal(t, []string{"orders", "other"}, config.Names())
@@ -69,7 +68,7 @@ func TestABadConfigIsAnErrorWithItsLine(t *testing.T) {
 		"another name":         {"stores:\n  b:\n    url: pg://s3cr3t@db\n", `there is no store "a"; it names b`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := OpenConfig(t.Context(), writeConfig(t, test.text), "a")
+			_, err := testSet().OpenConfig(t.Context(), writeConfig(t, test.text), "a", nil)
 			require.ErrorIs(t, err, eventstore.ErrInvalid)
 			require.ErrorContains(t, err, test.want)
 			require.NotContains(t, err.Error(), "s3cr3t")

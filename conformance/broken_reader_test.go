@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/backends/memory/memorytest"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
 // reader is a handle on a memory log whose ways of reading a mutant replaces.
 type reader struct {
-	*memory.Backend
+	eventstore.Backend
 	data   *data
 	handle int // 0 is the fixture's first
 
@@ -103,9 +104,9 @@ func readerHarness(name string, wrap func(*reader)) conformance.Harness {
 		Name: name,
 		Open: func(ctx context.Context) (*conformance.Fixture, error) {
 			shared, handle := &data{log: memory.NewLog(), hidden: make(map[string]bool)}, 0
-			open := func(opts *memory.Options) func(context.Context) (eventstore.Backend, error) {
+			open := func(handleOn func() eventstore.Backend) func(context.Context) (eventstore.Backend, error) {
 				return func(context.Context) (eventstore.Backend, error) {
-					r := &reader{Backend: shared.log.Open(opts), data: shared, handle: handle}
+					r := &reader{Backend: handleOn(), data: shared, handle: handle}
 					handle++
 					if wrap != nil {
 						wrap(r)
@@ -113,12 +114,12 @@ func readerHarness(name string, wrap func(*reader)) conformance.Harness {
 					return r, nil
 				}
 			}
-			fast := &memory.Options{Poll: 250 * time.Millisecond}
+			fast := func() eventstore.Backend { return shared.log.Open(&memory.Options{Poll: 250 * time.Millisecond}) }
 			first, err := open(fast)(ctx)
 			return &conformance.Fixture{
-				Backend:   first,
-				OpenAgain: open(fast),
-				OpenDeaf:  open(&memory.Options{NoHints: true, Poll: 20 * time.Millisecond}),
+				Backend:     first,
+				OpenAgain:   open(fast),
+				OpenPolling: open(func() eventstore.Backend { return memorytest.Polling(shared.log, memorytest.PollInterval) }),
 				// The events are in the log and have their positions; ReadAll of a
 				// backend that reads hidden streams does not show them before release.
 				HoldWriter: func(ctx context.Context, part eventstore.StreamAppend) (func() (eventstore.AppendResult, error), error) {

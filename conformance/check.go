@@ -36,10 +36,10 @@ type Hook string
 
 // The hooks that checks may need.
 const (
-	NeedsOpenAgain  Hook = "OpenAgain"
-	NeedsOpenDeaf   Hook = "OpenDeaf"
-	NeedsRestart    Hook = "Restart"
-	NeedsHoldWriter Hook = "HoldWriter"
+	NeedsOpenAgain   Hook = "OpenAgain"
+	NeedsOpenPolling Hook = "OpenPolling"
+	NeedsRestart     Hook = "Restart"
+	NeedsHoldWriter  Hook = "HoldWriter"
 )
 
 // Checks returns the suite's checks in their fixed order.

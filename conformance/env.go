@@ -74,9 +74,9 @@ func (e *Env) Again(ctx context.Context) (*eventstore.Store, error) {
 	return e.open(ctx, NeedsOpenAgain, e.Fixture.OpenAgain)
 }
 
-// Deaf is Again without wake-ups: its subscriptions have only polling.
-func (e *Env) Deaf(ctx context.Context) (*eventstore.Store, error) {
-	return e.open(ctx, NeedsOpenDeaf, e.Fixture.OpenDeaf)
+// Polling is Again without notifications: others' events are found by polling.
+func (e *Env) Polling(ctx context.Context) (*eventstore.Store, error) {
+	return e.open(ctx, NeedsOpenPolling, e.Fixture.OpenPolling)
 }
 
 func (e *Env) open(ctx context.Context, hook Hook, open func(context.Context) (eventstore.Backend, error)) (*eventstore.Store, error) {

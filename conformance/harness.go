@@ -30,9 +30,10 @@ type Fixture struct {
 	Backend eventstore.Backend
 	// OpenAgain opens another handle on the same data, as another process would.
 	OpenAgain func(ctx context.Context) (eventstore.Backend, error)
-	// OpenDeaf is OpenAgain without the notifications that wake subscriptions:
-	// only polling is left.
-	OpenDeaf func(ctx context.Context) (eventstore.Backend, error)
+	// OpenPolling is OpenAgain without the notifications that handles and
+	// processes send each other: what others append, a subscription of this handle
+	// finds by polling alone.
+	OpenPolling func(ctx context.Context) (eventstore.Backend, error)
 	// Restart ends the server without warning and starts it again on the same
 	// data; for an embedded store, it drops every handle as a crash would. The
 	// suite reopens with OpenAgain afterwards.
@@ -55,8 +56,8 @@ func (f *Fixture) has(hook Hook) (reason string, ok bool) {
 		return "", true
 	case NeedsOpenAgain:
 		ok = f.OpenAgain != nil
-	case NeedsOpenDeaf:
-		ok = f.OpenDeaf != nil
+	case NeedsOpenPolling:
+		ok = f.OpenPolling != nil
 	case NeedsRestart:
 		ok = f.Restart != nil && f.OpenAgain != nil
 	case NeedsHoldWriter:

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/backends/memory/memorytest"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -28,7 +29,7 @@ type mutant struct {
 
 // broken is a handle on a memory log whose methods a mutant replaces.
 type broken struct {
-	*memory.Backend
+	eventstore.Backend
 	shared *shared
 	append func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error)
 }
@@ -68,17 +69,17 @@ func mutantHarness(name string, wrap func(*broken)) conformance.Harness {
 		Name: name,
 		Open: func(context.Context) (*conformance.Fixture, error) {
 			shared := &shared{log: memory.NewLog(), seen: make(map[uuid.UUID]eventstore.AppendResult)}
-			open := func(opts *memory.Options) *broken {
-				b := &broken{Backend: shared.log.Open(opts), shared: shared}
+			open := func(handle eventstore.Backend) *broken {
+				b := &broken{Backend: handle, shared: shared}
 				wrap(b)
 				shared.handles = append(shared.handles, b)
 				return b
 			}
 			return &conformance.Fixture{
-				Backend:   open(nil),
-				OpenAgain: func(context.Context) (eventstore.Backend, error) { return open(nil), nil },
-				OpenDeaf: func(context.Context) (eventstore.Backend, error) {
-					return open(&memory.Options{NoHints: true, Poll: 20 * time.Millisecond}), nil
+				Backend:   open(shared.log.Open(nil)),
+				OpenAgain: func(context.Context) (eventstore.Backend, error) { return open(shared.log.Open(nil)), nil },
+				OpenPolling: func(context.Context) (eventstore.Backend, error) {
+					return open(memorytest.Polling(shared.log, memorytest.PollInterval)), nil
 				},
 				Restart:          shared.restart,
 				HoldWriterReason: "one lock is held from taking a position until the event is visible",
@@ -159,7 +160,7 @@ func TestABackendThatDoesNothingFailsEveryCoreCheck(t *testing.T) {
 		Name: "no-op",
 		Open: func(ctx context.Context) (*conformance.Fixture, error) {
 			backend, err := open(ctx)
-			return &conformance.Fixture{Backend: backend, OpenAgain: open, OpenDeaf: open}, err
+			return &conformance.Fixture{Backend: backend, OpenAgain: open, OpenPolling: open}, err
 		},
 	}
 	var core []string

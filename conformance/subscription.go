@@ -22,7 +22,7 @@ func subscriptionChecks() []Check {
 		needs(NeedsOpenAgain, check("progress", 16, "A filter that matches nothing still yields the position that was considered, while others write, and it can be resumed from.", progressWithoutMatch)),
 		needs(NeedsOpenAgain, core(check("sees-other-handles", 16, "A live subscription delivers what another handle appends, within the declared poll interval.", seesOtherHandles))),
 		needs(NeedsOpenAgain, check("live-push", 17, "A backend that declares LivePush delivers an event of any handle before the next poll.", livePush)),
-		needs(NeedsOpenDeaf, check("without-hints", 17, "With every notification lost, delivery still completes within the poll interval.", withoutHints)),
+		needs(NeedsOpenPolling, check("without-hints", 17, "With every notification lost, delivery still completes within the poll interval.", withoutHints)),
 		check("cancelled", 20, "A cancelled context ends a subscription promptly with the context's error, while it waits and while it catches up.", cancelSubscription),
 		needs(NeedsOpenAgain, check("closed", 20, "Closing the store ends its subscriptions promptly with ErrClosed.", closeSubscription)),
 	}, handOverChecks(), consumerChecks())
@@ -287,13 +287,13 @@ func livePush(ctx context.Context, env *Env) error {
 }
 
 func withoutHints(ctx context.Context, env *Env) error {
-	deaf, err := env.Deaf(ctx)
+	polling, err := env.Polling(ctx)
 	if err != nil {
 		return err
 	}
-	limit := deaf.Capabilities().PollInterval + slack
-	for name, writer := range map[string]*eventstore.Store{"its own handle": deaf, "another handle": env.Store} {
-		if err := deliversWithin(ctx, env, deaf, writer, limit, 3); err != nil {
+	limit := polling.Capabilities().PollInterval + slack
+	for name, writer := range map[string]*eventstore.Store{"its own handle": polling, "another handle": env.Store} {
+		if err := deliversWithin(ctx, env, polling, writer, limit, 3); err != nil {
 			return fmt.Errorf("without notifications, append through %s: %w", name, err)
 		}
 	}

@@ -366,26 +366,3 @@ func TestCloseDuringAnOutageEndsEveryCall(t *testing.T) {
 		})
 	}
 }
-
-func TestRemovingAStoreDuringAnOutageFailsWithinItsDeadline(t *testing.T) {
-	before := runtime.NumGoroutine()
-	srv := startServer(t)
-	u, err := url.Parse(srv.URL())
-	require.NoError(t, err)
-	fresh, remove, err := esdb.Beside(u)
-	require.NoError(t, err)
-	store := openStore(t, fresh.String(), nil)
-	_, err = store.Append(t.Context(), "s", eventstore.NoStream(), eventstore.Event{Type: "T", Data: []byte("{}")})
-	require.NoError(t, err)
-	require.NoError(t, store.Close())
-	srv.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	start := time.Now()
-	require.Error(t, remove(ctx))
-	require.Less(t, time.Since(start), time.Second+withinDeadline)
-	require.NoError(t, srv.Restart())
-	require.NoError(t, remove(t.Context()))
-	srv.Stop()
-	settled(t, before)
-}

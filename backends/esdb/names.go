@@ -11,13 +11,13 @@ import (
 // begin with '$', because a secured server lets only administrators write those.
 const ownPrefix = "switchyard:"
 
-// besidePrefix begins the namespaces that [Beside] makes. A store without a
-// namespace is all of the server, but what is tested there is none of its events.
-const besidePrefix = "switchyard-test-"
+// testPrefix begins the namespaces that package esdbharness makes. A store without
+// a namespace is all of the server, but what is tested there is none of its events.
+const testPrefix = "switchyard-test-"
 
 // reserved tells whether a stream of the server belongs to this package.
 func reserved(name string) bool {
-	return strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, besidePrefix)
+	return strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, testPrefix)
 }
 
 // names maps stream IDs to the server's streams. A namespace is a prefix that
@@ -53,7 +53,7 @@ func (n names) prefix() string {
 func (n names) readable(stream string) (string, error) {
 	name := n.prefix() + stream
 	if n.namespace == "" && reserved(name) {
-		return "", &eventstore.InvalidError{Field: "stream", Reason: fmt.Sprintf("%q starts as what this backend keeps for itself does (%q, %q); choose another name", stream, ownPrefix, besidePrefix)}
+		return "", &eventstore.InvalidError{Field: "stream", Reason: fmt.Sprintf("%q starts as what this backend keeps for itself does (%q, %q); choose another name", stream, ownPrefix, testPrefix)}
 	}
 	return name, nil
 }

@@ -2,7 +2,6 @@ package esdb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -11,8 +10,8 @@ import (
 	"strings"
 
 	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
-	"github.com/google/uuid"
 
+	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
@@ -47,55 +46,22 @@ func OpenURL(ctx context.Context, u *url.URL) (*Backend, error) {
 	return Open(ctx, config, opts)
 }
 
-// Beside returns the URL of a store that does not exist yet, in a namespace of
-// its own on the given URL's server, and a function that removes its streams
-// again. It is for work that must not touch the given store.
-func Beside(u *url.URL) (fresh *url.URL, remove func(ctx context.Context) error, err error) {
-	if _, _, err := parseURL(u); err != nil {
-		return nil, nil, err
+// Scheme is "esdb://" and "esdb+discover://", for a [backends.Set].
+func Scheme() backends.Scheme {
+	return backends.Scheme{
+		Names:    []string{"esdb", "esdb+discover"},
+		Form:     "esdb://HOST",
+		Existing: "create=off",
+		Open:     func(ctx context.Context, u *url.URL) (eventstore.Backend, error) { return OpenURL(ctx, u) },
 	}
-	beside := *u
-	values := u.Query()
-	values.Set("namespace", besidePrefix+uuid.NewString())
-	beside.RawQuery = values.Encode()
-	return &beside, func(ctx context.Context) error {
-		b, err := OpenURL(ctx, &beside)
-		if err != nil {
-			return err
-		}
-		return errors.Join(b.removeAll(ctx), b.Close())
-	}, nil
 }
 
-// removeAll deletes the streams of a namespace for good. EventStoreDB frees
-// their space when it scavenges.
-func (b *Backend) removeAll(ctx context.Context) error {
-	if b.names.namespace == "" {
-		return errors.New("esdb: a store without a namespace is the whole server; it is not removed")
-	}
-	exists := make(map[string]bool)
-	all := serverFilter{streams: []string{b.names.prefix(), b.names.ownAll()}}
-	for from, received := (eventstore.Position{}), mostAtOnce; received == mostAtOnce; {
-		received = 0
-		err := b.conn.readAll(ctx, from, false, all, mostAtOnce, func(read *recorded) bool {
-			received++
-			from = read.position
-			exists[read.stream] = read.eventType != tombstoneType
-			return true
-		})
-		if err != nil {
-			return mapError(ctx, err)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(exists)) {
-		if !exists[name] {
-			continue
-		}
-		if err := b.conn.tombstone(ctx, name); err != nil {
-			return mapError(ctx, err)
-		}
-	}
-	return nil
+// ClientConfig returns the official client's configuration for the server that a
+// URL names, with everything that [OpenURL] takes from it but this package's own
+// parameters. Applications use it to work on the same server beside the store.
+func ClientConfig(u *url.URL) (*client.Configuration, error) {
+	config, _, err := parseURL(u)
+	return config, err
 }
 
 func invalidURL(format string, args ...any) error {

@@ -13,8 +13,6 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/google/uuid"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -142,27 +140,6 @@ func proposal(event *proposed) *streams.AppendReq {
 		CustomMetadata: event.meta,
 		Data:           event.data,
 	}}}
-}
-
-// tombstone deletes a stream for good, which may have been done before.
-func (c *connection) tombstone(ctx context.Context, stream string) error {
-	n, err := c.use(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.release(n)
-	var trailer metadata.MD
-	_, err = n.streams.Tombstone(ctx, &streams.TombstoneReq{Options: &streams.TombstoneReq_Options{
-		StreamIdentifier:       streamIdentifier(stream),
-		ExpectedStreamRevision: &streams.TombstoneReq_Options_Any{Any: &shared.Empty{}},
-	}}, grpc.Trailer(&trailer))
-	if err != nil {
-		err = c.failed(n, err, trailer)
-	}
-	if errors.Is(err, errTombstoned) {
-		return nil
-	}
-	return err
 }
 
 func streamIdentifier(stream string) *shared.StreamIdentifier {

@@ -39,9 +39,6 @@ type Options struct {
 	// Poll is how often a subscription looks for events if no hint reaches it;
 	// 0 means 1 s.
 	Poll time.Duration
-	// NoHints makes this handle's subscriptions rely on polling alone. It is for
-	// tests that prove hints to be no more than hints.
-	NoHints bool
 }
 
 // NewLog returns an empty log with an identity of its own.
@@ -59,12 +56,9 @@ func New() *Backend { return NewLog().Open(nil) }
 
 // Open returns a handle on the log. Closing one handle leaves the others open.
 func (l *Log) Open(opts *Options) *Backend {
-	b := &Backend{log: l, poll: time.Second, hint: &l.hint}
+	b := &Backend{log: l, poll: time.Second}
 	if opts != nil && opts.Poll > 0 {
 		b.poll = opts.Poll
-	}
-	if opts != nil && opts.NoHints {
-		b.hint = nil
 	}
 	return b
 }
@@ -73,7 +67,6 @@ func (l *Log) Open(opts *Options) *Backend {
 type Backend struct {
 	log    *Log
 	poll   time.Duration
-	hint   *eventstore.Hint
 	closed atomic.Bool
 }
 
@@ -82,15 +75,11 @@ var _ eventstore.Backend = (*Backend)(nil)
 // Capabilities declares what a memory store can do.
 func (b *Backend) Capabilities() eventstore.Capabilities {
 	const large = 1 << 30
-	push := eventstore.Yes()
-	if b.hint == nil {
-		push = eventstore.No("hints are off for this handle")
-	}
 	return eventstore.Capabilities{
 		Backend:             "memory",
 		MultiStreamAppend:   eventstore.Yes(),
 		GlobalOrder:         eventstore.Yes(),
-		LivePush:            push,
+		LivePush:            eventstore.Yes(),
 		PollInterval:        b.poll,
 		PreservedRecordTime: eventstore.Yes(),
 		Durability:          eventstore.SurvivesNothing,
@@ -121,7 +110,7 @@ func (b *Backend) ready(ctx context.Context) error {
 
 // Subscribe implements [eventstore.Backend].
 func (b *Backend) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-	return eventstore.Follow(ctx, req, eventstore.FollowSource{Page: b.ReadAll, Hint: b.hint, Poll: b.poll})
+	return eventstore.Follow(ctx, req, eventstore.FollowSource{Page: b.ReadAll, Hint: &b.log.hint, Poll: b.poll})
 }
 
 // Append implements [eventstore.Backend]. One lock is held from the check of the

@@ -2,15 +2,14 @@ package postgres_test
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"strings"
+	"net/url"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/backends/postgres"
+	"github.com/switchyard-dev/switchyard/backends/postgres/postgrestest"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/testservers"
@@ -18,65 +17,62 @@ import (
 
 func TestConformance(t *testing.T) {
 	server := testservers.PrivatePostgres(t, testservers.PostgresOptions{}) // checks restart it
-	conformance.Run(t, harness(server, server.URL(), postgres.Options{}))
+	conformance.Run(t, harness(server, server.URL()))
 }
 
 // harness gives each check a schema of its own on one server, which is reached by
 // a URL. Each handle has a pool of its own, as another process would.
-func harness(server *testservers.Postgres, url string, base postgres.Options) conformance.Harness {
-	return conformance.Harness{
-		Name: "postgres",
-		Open: func(ctx context.Context) (*conformance.Fixture, error) {
-			schema := "check_" + strings.ToLower(rand.Text())
-			open := func(ctx context.Context, opts postgres.Options) (*pooled, error) {
-				opts.Schema = schema
-				pool, err := pgxpool.New(ctx, url)
-				if err != nil {
-					return nil, err
-				}
-				backend, err := postgres.Open(ctx, pool, &opts)
-				if err != nil {
-					pool.Close()
-					return nil, err
-				}
-				return &pooled{backend, pool}, nil
+func harness(server *testservers.Postgres, rawURL string) conformance.Harness {
+	return conformance.Harness{Name: "postgres", Open: func(ctx context.Context) (*conformance.Fixture, error) {
+		u, err := url.Parse(rawURL)
+		if err != nil {
+			return nil, err
+		}
+		isolated, err := postgrestest.Isolate(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		fixture, err := isolated.Fixture(ctx)
+		if err != nil {
+			return nil, err
+		}
+		fixture.Restart = func(ctx context.Context) error {
+			if err := server.Kill(); err != nil {
+				return err
 			}
-			first, err := open(ctx, base)
+			return server.Start(ctx)
+		}
+		fixture.HoldWriter = func(ctx context.Context, part eventstore.StreamAppend) (func() (eventstore.AppendResult, error), error) {
+			handle, err := openPooled(ctx, isolated.URL)
 			if err != nil {
 				return nil, err
 			}
-			return &conformance.Fixture{
-				Backend: first,
-				OpenAgain: func(ctx context.Context) (eventstore.Backend, error) {
-					return open(ctx, base)
-				},
-				OpenDeaf: func(ctx context.Context) (eventstore.Backend, error) {
-					return open(ctx, postgres.Options{NoListen: true, NoHints: true, Poll: 20 * time.Millisecond})
-				},
-				Restart: func(ctx context.Context) error {
-					if err := server.Kill(); err != nil {
-						return err
-					}
-					return server.Start(ctx)
-				},
-				HoldWriter: func(ctx context.Context, part eventstore.StreamAppend) (func() (eventstore.AppendResult, error), error) {
-					handle, err := open(ctx, base)
-					if err != nil {
-						return nil, err
-					}
-					return holdWriter(ctx, handle, part)
-				},
-				Remove: func(ctx context.Context) error {
-					pool, err := pgxpool.New(ctx, server.URL())
-					if err != nil {
-						return err
-					}
-					defer pool.Close()
-					return postgres.Drop(ctx, pool, schema)
-				},
-			}, nil
-		},
+			return holdWriter(ctx, handle, part)
+		}
+		return fixture, nil
+	}}
+}
+
+// openPooled opens a store together with a pool that callers can use too.
+func openPooled(ctx context.Context, rawURL string) (*pooled, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, err
 	}
+	config, err := postgres.PoolConfig(u)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	backend, err := postgres.Open(ctx, pool, &postgres.Options{Schema: u.Query().Get("schema")})
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return &pooled{backend, pool}, nil
 }
 
 // pooled closes its pool with the handle.

@@ -26,9 +26,6 @@ type Options struct {
 	// NoListen keeps this handle from LISTEN, which transaction poolers cannot
 	// carry: its subscriptions then hear of other processes' events by polling.
 	NoListen bool
-	// NoHints makes subscriptions rely on polling alone, for this process's own
-	// events too. It is for tests that prove hints to be no more than hints.
-	NoHints bool
 	// NoMigration refuses a schema that is absent or old instead of bringing it
 	// up to date. A schema that is current needs no right to change it either way.
 	NoMigration bool
@@ -115,7 +112,7 @@ func open(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Backend, err
 	}
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.tail.read = b.ReadAll
-	b.wake = newWake(b.lifetime, pool, id, b.tail.advance, !opts.NoListen, !opts.NoHints)
+	b.wake = newWake(b.lifetime, pool, id, b.tail.advance, !opts.NoListen)
 	b.caps = capabilities(server, b.poll, opts)
 	b.appends = groupcommit.New(b.flush, groupcommit.Options{Flushes: groups, Timeout: flushTimeout})
 	return b, nil
@@ -127,10 +124,7 @@ func (b *Backend) Capabilities() eventstore.Capabilities { return b.caps }
 
 func capabilities(server server, poll time.Duration, opts *Options) eventstore.Capabilities {
 	push := eventstore.Yes()
-	switch {
-	case opts.NoHints:
-		push = eventstore.No("hints are off for this handle")
-	case opts.NoListen:
+	if opts.NoListen {
 		push = eventstore.No("LISTEN is off for this handle")
 	}
 	return eventstore.Capabilities{

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/postgres"
+	"github.com/switchyard-dev/switchyard/backends/postgres/postgrestest"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -65,25 +66,25 @@ func TestOddSchemaNamesAreQuoted(t *testing.T) {
 		store := newStore(t, openBackend(t, pool, &postgres.Options{Schema: schema}), nil)
 		_, err := store.Append(t.Context(), "order-1", eventstore.NoStream(), event("Placed", "{}"))
 		require.NoError(t, err)
-		require.NoError(t, postgres.Drop(t.Context(), pool, schema))
+		require.NoError(t, postgrestest.Drop(t.Context(), pool, schema))
 	}
 }
 
-func TestBesideTouchesNothingAndCleansUp(t *testing.T) {
+func TestAnIsolatedStoreTouchesNothingAndCleansUp(t *testing.T) {
 	store, backend, pool := openStore(t)
 	u, err := url.Parse(pool.Config().ConnString())
 	require.NoError(t, err)
-	fresh, remove, err := postgres.Beside(u)
+	isolated, err := postgrestest.Isolate(t.Context(), u)
 	require.NoError(t, err)
-	beside, err := postgres.OpenURL(t.Context(), fresh)
+	fresh, err := isolated.Open(t.Context())
 	require.NoError(t, err)
-	require.NotEqual(t, backend.ID(), beside.ID())
-	other, err := eventstore.New(beside, nil)
+	require.NotEqual(t, backend.ID(), fresh.(*postgres.Backend).ID())
+	other, err := eventstore.New(fresh, nil)
 	require.NoError(t, err)
 	_, err = other.Append(t.Context(), "order-1", eventstore.NoStream(), event("Placed", "{}"))
 	require.NoError(t, err)
 	require.NoError(t, other.Close())
-	require.NoError(t, remove(t.Context()))
+	require.NoError(t, isolated.Remove(t.Context()))
 	version, err := store.StreamVersion(t.Context(), "order-1")
 	require.NoError(t, err)
 	require.Zero(t, version)

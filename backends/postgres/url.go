@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"maps"
 	"net"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -28,7 +28,6 @@ import (
 //	schema=orders     Schema
 //	poll=200ms        Poll, a duration
 //	listen=off        NoListen, for transaction poolers
-//	hints=off         NoHints
 //	migrate=off       NoMigration
 //
 // Those of libpq and of pgx keep their meaning (sslmode, sslrootcert,
@@ -59,44 +58,14 @@ func OpenURL(ctx context.Context, u *url.URL) (*Backend, error) {
 	return b, nil
 }
 
-// Beside returns the URL of a store that does not exist yet, in a schema of its
-// own in the database of the given one, and a function that drops that schema.
-// It is for work that must not touch the given store, such as a conformance run.
-func Beside(u *url.URL) (fresh *url.URL, remove func(ctx context.Context) error, err error) {
-	if _, _, err := parseURL(u); err != nil {
-		return nil, nil, err
+// Scheme is "postgres://" and "postgresql://", for a [backends.Set].
+func Scheme() backends.Scheme {
+	return backends.Scheme{
+		Names:    []string{"postgres", "postgresql"},
+		Form:     "postgres://USER@HOST/DATABASE",
+		Existing: "migrate=off",
+		Open:     func(ctx context.Context, u *url.URL) (eventstore.Backend, error) { return OpenURL(ctx, u) },
 	}
-	schema := "switchyard_" + strings.ToLower(rand.Text())
-	values := u.Query()
-	values.Set("schema", schema)
-	values.Del("migrate")
-	beside := *u
-	beside.RawQuery = values.Encode()
-	return &beside, func(ctx context.Context) error {
-		_, config, err := parseURL(&beside)
-		if err != nil {
-			return err
-		}
-		pool, err := pgxpool.NewWithConfig(ctx, config)
-		if err != nil {
-			return readError(ctx, err)
-		}
-		defer pool.Close()
-		return Drop(ctx, pool, schema)
-	}, nil
-}
-
-// Drop deletes a store: its schema and everything in it. Every handle on it must
-// be closed. A schema that does not exist is no error.
-func Drop(ctx context.Context, pool *pgxpool.Pool, schema string) error {
-	if err := checkSchema(schema); err != nil {
-		return err
-	}
-	_, err := pool.Exec(ctx, "drop schema if exists "+quote(schema)+" cascade")
-	if err != nil {
-		return fmt.Errorf("drop schema %q: %w", schema, readError(ctx, err))
-	}
-	return nil
 }
 
 // ownParameters set this package's options.
@@ -116,7 +85,6 @@ func ownParameters() map[string]func(*Options, string) error {
 	return map[string]func(*Options, string) error{
 		"schema":  func(o *Options, value string) error { o.Schema = value; return checkSchema(value) },
 		"listen":  off(func(o *Options) { o.NoListen = true }),
-		"hints":   off(func(o *Options) { o.NoHints = true }),
 		"migrate": off(func(o *Options) { o.NoMigration = true }),
 		"poll": func(o *Options, value string) error {
 			poll, err := time.ParseDuration(value)

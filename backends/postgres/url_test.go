@@ -21,9 +21,9 @@ func parsed(t *testing.T, rawURL string) (*Options, *pgxpool.Config, error) {
 
 func TestParametersSetOptions(t *testing.T) {
 	t.Setenv("PGSSLMODE", "")
-	opts, config, err := parsed(t, "postgres://u:p@localhost/shop?schema=orders&poll=200ms&listen=off&hints=off&migrate=off&pool_max_conns=7")
+	opts, config, err := parsed(t, "postgres://u:p@localhost/shop?schema=orders&poll=200ms&listen=off&migrate=off&pool_max_conns=7")
 	require.NoError(t, err)
-	require.Equal(t, &Options{Schema: "orders", Poll: 200 * time.Millisecond, NoListen: true, NoHints: true, NoMigration: true}, opts)
+	require.Equal(t, &Options{Schema: "orders", Poll: 200 * time.Millisecond, NoListen: true, NoMigration: true}, opts)
 	require.EqualValues(t, 7, config.MaxConns)
 	require.Equal(t, "shop", config.ConnConfig.Database)
 	require.Equal(t, "switchyard", config.ConnConfig.RuntimeParams["application_name"])
@@ -64,7 +64,7 @@ func TestTLSIsVerifiedAwayFromThisMachine(t *testing.T) {
 
 func TestWrongURLsAreRefusedBeforeAnyConnection(t *testing.T) {
 	for _, test := range []struct{ name, url, says string }{
-		{"an unknown parameter names the known ones", "postgres://h/d?shema=x", "hints, listen, migrate, poll, schema"},
+		{"an unknown parameter names the known ones", "postgres://h/d?shema=x", "listen, migrate, poll, schema"},
 		{"an unknown parameter names the driver's", "postgres://h/d?shema=x", "sslmode"},
 		{"a parameter given twice", "postgres://h/d?schema=a&schema=b", "twice"},
 		{"a schema that is no name", "postgres://h/d?schema=a%22b", "schema"},

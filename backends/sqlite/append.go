@@ -27,9 +27,7 @@ func (b *Backend) flush(ctx context.Context, group []*groupcommit.Call) {
 		}
 		return
 	}
-	if !b.opts.NoHints {
-		b.hint.Notify()
-	}
+	b.hint.Notify()
 }
 
 func (b *Backend) commit(ctx context.Context, group []*groupcommit.Call) error {

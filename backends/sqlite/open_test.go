@@ -218,28 +218,3 @@ func TestURLs(t *testing.T) {
 		})
 	}
 }
-
-func TestBesideIsAFreshStoreThatLeavesNothing(t *testing.T) {
-	dir := t.TempDir()
-	t.Chdir(dir)
-	for _, given := range []string{"sqlite:a%20b%3F.db?poll=1s", "sqlite:" + dir + "/a%20b%3F.db?poll=1s"} {
-		u, err := url.Parse(given)
-		require.NoError(t, err)
-		fresh, remove, err := sqlite.Beside(u)
-		require.NoError(t, err)
-		reparsed, err := url.Parse(fresh.String())
-		require.NoError(t, err)
-		backend, err := sqlite.OpenURL(t.Context(), reparsed)
-		require.NoError(t, err)
-		require.Equal(t, "1s", backend.Capabilities().PollInterval.String())
-		files, err := os.ReadDir(dir)
-		require.NoError(t, err)
-		require.NotEmpty(t, files)
-		require.NoFileExists(t, filepath.Join(dir, "a b?.db"))
-		require.NoError(t, backend.Close())
-		require.NoError(t, remove())
-		files, err = os.ReadDir(dir)
-		require.NoError(t, err)
-		require.Empty(t, files)
-	}
-}

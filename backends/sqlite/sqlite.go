@@ -31,9 +31,6 @@ type Options struct {
 	Readers int
 	// NoCreate refuses a path at which there is no file, instead of making a store.
 	NoCreate bool
-	// NoHints makes subscriptions rely on polling alone, for this handle's events
-	// too. It is for tests that prove hints to be no more than hints.
-	NoHints bool
 }
 
 // Backend is a handle on a store in a file; it implements [eventstore.Backend].

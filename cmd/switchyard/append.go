@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/all"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -62,7 +62,7 @@ func (a *app) appendEvent(cmd *cobra.Command, url, stream string, f appendFlags)
 			return fmt.Errorf("read standard input: %w", err)
 		}
 	}
-	store, err := a.openWith(cmd.Context(), url, backends.OpenBackend, eventstore.Options{})
+	store, err := a.openWith(cmd.Context(), url, all.Set().OpenBackend, eventstore.Options{})
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/conformance"
 )
 
@@ -114,7 +113,9 @@ func (a *app) runSuite(ctx context.Context, rawURL, name string, opts conformanc
 			fmt.Fprintf(a.err, "\r\x1b[K%d checks, last %s: %s", done, result.Check, result.Status)
 		}
 	}
-	report, err := conformance.RunAll(ctx, harness(rawURL, backend), opts)
+	report, err := conformance.RunAll(ctx, conformance.IsolatedHarness(backend, func(ctx context.Context) (*conformance.Isolated, error) {
+		return isolate(ctx, rawURL)
+	}), opts)
 	if a.interactive && !a.quiet {
 		fmt.Fprint(a.err, "\r\x1b[K")
 	}
@@ -124,7 +125,7 @@ func (a *app) runSuite(ctx context.Context, rawURL, name string, opts conformanc
 // probe opens a fresh store once and returns its backend's name, so that a wrong
 // URL is one error rather than one for each check.
 func probe(ctx context.Context, rawURL string) (string, error) {
-	isolated, err := backends.Isolate(ctx, rawURL)
+	isolated, err := isolate(ctx, rawURL)
 	if err != nil {
 		return "", err
 	}
@@ -133,25 +134,4 @@ func probe(ctx context.Context, rawURL string) (string, error) {
 		return "", err
 	}
 	return backend.Capabilities().Backend, errors.Join(backend.Close(), isolated.Remove(ctx))
-}
-
-// harness makes the suite's harness for a URL.
-func harness(rawURL, name string) conformance.Harness {
-	return conformance.Harness{
-		Name: name,
-		Open: func(ctx context.Context) (*conformance.Fixture, error) {
-			isolated, err := backends.Isolate(ctx, rawURL)
-			if err != nil {
-				return nil, err
-			}
-			backend, err := isolated.Open(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return &conformance.Fixture{
-				Backend: backend, OpenAgain: isolated.Open, OpenDeaf: isolated.OpenDeaf,
-				HoldWriterReason: isolated.OneLock, Remove: isolated.Remove,
-			}, nil
-		},
-	}
 }

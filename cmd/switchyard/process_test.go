@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/all"
 )
 
 func TestACopyThatIsKilledGoesOn(t *testing.T) {
@@ -25,7 +25,7 @@ func TestACopyThatIsKilledGoesOn(t *testing.T) {
 		text.WriteString(line(fmt.Sprintf("counter-%d", i%100), i/100+1))
 	}
 	ok(t, text.String(), "import", from)
-	target, err := backends.Open(t.Context(), to)
+	target, err := all.Open(t.Context(), to, nil)
 	require.NoError(t, err)
 	kills := 0
 	for _, copied := range []int{1, 2000, 5000} {

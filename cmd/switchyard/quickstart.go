@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/all"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/githistory"
@@ -98,7 +98,7 @@ func (t *tour) beside(ctx context.Context, arg string) (remove func(context.Cont
 	if err != nil {
 		return nil, err
 	}
-	isolated, err := backends.Isolate(ctx, rawURL)
+	isolated, err := isolate(ctx, rawURL)
 	if err != nil {
 		return nil, err
 	}
@@ -296,7 +296,7 @@ func (t *tour) swap(ctx context.Context, _ quickstartFlags) error {
 		return err
 	}
 	return t.with(ctx, t.url, func(from *handle) error {
-		backend, err := backends.OpenBackend(ctx, target)
+		backend, err := all.Set().OpenBackend(ctx, target)
 		if err != nil {
 			return err
 		}

@@ -31,7 +31,7 @@ func TestConformance(t *testing.T) {
 			return &conformance.Fixture{
 				Backend:          backend,
 				OpenAgain:        open,
-				OpenDeaf:         open,                                       // there are no notifications to lose
+				OpenPolling:      open,                                       // there are no notifications to lose
 				Restart:          func(context.Context) error { return nil }, // there is no server: the suite reopens the file
 				HoldWriterReason: "a writer holds the file's lock from its check to its write, and takes its positions between",
 				Remove:           func(context.Context) error { return os.RemoveAll(dir) },

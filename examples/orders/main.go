@@ -21,7 +21,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/all"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -39,7 +39,7 @@ func main() {
 
 // run places and changes an order, reads it back, and bills what was placed.
 func run(ctx context.Context, out io.Writer, config string) error {
-	store, err := backends.OpenConfig(ctx, config, "orders")
+	store, err := all.OpenConfig(ctx, config, "orders", nil)
 	if err != nil {
 		return err
 	}

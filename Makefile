@@ -9,7 +9,8 @@ TOOLS         := $(CURDIR)/.cache/bin/$(shell go env GOVERSION)
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 GOTESTSUM     := $(TOOLS)/gotestsum-$(GOTESTSUM_VERSION)/gotestsum
 
-# Every module of the repository: the main one and those under examples/.
+# Every module of the repository: the main one, those under examples/, and the
+# one that has KurrentDB's client for a test.
 MODULES := $(patsubst %/,%,$(dir $(shell git ls-files --cached --others --exclude-standard -- 'go.mod' '*/go.mod')))
 
 # The race detector needs a C compiler. Without one the tests still run, and say so.

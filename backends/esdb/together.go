@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // Appends of one process to one stream take turns, or they would refuse each
@@ -23,15 +23,15 @@ const (
 )
 
 // committer forms the groups of appends to one stream.
-func (b *Backend) committer(t *tail) *groupcommit.Committer {
-	flush := func(ctx context.Context, group []*groupcommit.Call) { b.flush(ctx, t, group) }
-	return groupcommit.New(flush, groupcommit.Options{
-		MaxEvents: mostTogether, MaxBytes: mostBytesTogether, CallerFlushes: true,
+func (b *Backend) committer(t *tail) *adapter.GroupCommit {
+	flush := func(ctx context.Context, group []*adapter.GroupedAppend) { b.flush(ctx, t, group) }
+	return adapter.NewGroupCommit(flush, adapter.GroupCommitOptions{
+		MaxWeight: mostBytesTogether, Weigh: adapter.WeighEvents(mostBytesTogether / mostTogether), CallerFlushes: true,
 		Timeout: 2 * b.conn.settings.writeTimeout,
 	})
 }
 
-func (b *Backend) flush(ctx context.Context, t *tail, group []*groupcommit.Call) {
+func (b *Backend) flush(ctx context.Context, t *tail, group []*adapter.GroupedAppend) {
 	for len(group) > 0 {
 		n := t.together(group)
 		if n == 1 || !b.writeTogether(ctx, t, group[:n]) {
@@ -44,7 +44,7 @@ func (b *Backend) flush(ctx context.Context, t *tail, group []*groupcommit.Call)
 
 // together tells how many of the first calls are to be written one after the
 // other, by what is known of the stream; at least one.
-func (t *tail) together(group []*groupcommit.Call) int {
+func (t *tail) together(group []*adapter.GroupedAppend) int {
 	at, seen := t.version, make(map[uuid.UUID]bool)
 	for n, call := range group {
 		part := call.Parts[0]
@@ -64,7 +64,7 @@ func (t *tail) together(group []*groupcommit.Call) int {
 
 // writeTogether writes calls as one append and gives each its result. It returns
 // false where that was refused, and nothing was written: each may fare otherwise alone.
-func (b *Backend) writeTogether(ctx context.Context, t *tail, calls []*groupcommit.Call) bool {
+func (b *Backend) writeTogether(ctx context.Context, t *tail, calls []*adapter.GroupedAppend) bool {
 	ctx, cancel := context.WithTimeout(ctx, b.conn.settings.writeTimeout)
 	defer cancel()
 	var events []eventstore.Event

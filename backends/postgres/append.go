@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // Append implements [eventstore.Backend]. It travels with the next group.
@@ -26,7 +26,7 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 // flush writes a group. What the schema's function can judge goes in one call;
 // the rest goes one by one: appends to several streams, and those that met one of
 // their event IDs, in the store or earlier in the group.
-func (b *Backend) flush(ctx context.Context, calls []*groupcommit.Call) {
+func (b *Backend) flush(ctx context.Context, calls []*adapter.GroupedAppend) {
 	together, alone := split(calls)
 	alone = append(alone, b.flushTogether(ctx, together)...)
 	for _, call := range alone {
@@ -44,7 +44,7 @@ func (b *Backend) flush(ctx context.Context, calls []*groupcommit.Call) {
 }
 
 // split takes from a group what one call of the function can judge.
-func split(calls []*groupcommit.Call) (together, alone []*groupcommit.Call) {
+func split(calls []*adapter.GroupedAppend) (together, alone []*adapter.GroupedAppend) {
 	if len(calls) == 1 && len(calls[0].Parts) == 1 {
 		return calls, nil
 	}
@@ -74,7 +74,7 @@ func split(calls []*groupcommit.Call) (together, alone []*groupcommit.Call) {
 
 // flushTogether writes appends to one stream each in one round trip, sets their
 // verdicts, and returns those that are to be judged alone.
-func (b *Backend) flushTogether(ctx context.Context, calls []*groupcommit.Call) (alone []*groupcommit.Call) {
+func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedAppend) (alone []*adapter.GroupedAppend) {
 	if len(calls) == 0 {
 		return nil
 	}
@@ -118,7 +118,7 @@ func (b *Backend) flushTogether(ctx context.Context, calls []*groupcommit.Call) 
 	return alone
 }
 
-func fail(calls []*groupcommit.Call, err error) []*groupcommit.Call {
+func fail(calls []*adapter.GroupedAppend, err error) []*adapter.GroupedAppend {
 	for _, call := range calls {
 		call.Err = err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // Options configures a handle. The zero value, like nil, means the defaults.
@@ -56,7 +56,7 @@ type Backend struct {
 	caps     eventstore.Capabilities
 	poll     time.Duration
 
-	appends  *groupcommit.Committer
+	appends  *adapter.GroupCommit
 	crowd    crowd
 	wake     *wake
 	tail     tail
@@ -117,7 +117,7 @@ func open(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Backend, err
 	b.tail.read = b.ReadAll
 	b.wake = newWake(b.lifetime, pool, id, b.tail.advance, !opts.NoListen, !opts.NoHints)
 	b.caps = capabilities(server, b.poll, opts)
-	b.appends = groupcommit.New(b.flush, groupcommit.Options{Flushes: groups, Timeout: flushTimeout})
+	b.appends = adapter.NewGroupCommit(b.flush, adapter.GroupCommitOptions{Flushes: groups, Timeout: flushTimeout})
 	return b, nil
 }
 

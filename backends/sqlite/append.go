@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // Append implements [eventstore.Backend].
@@ -19,7 +19,7 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 // flush writes a group of appends in one transaction, each with its own verdict.
 // If the transaction fails, so do all of them, even those that had been refused:
 // a conflict may have been one with an earlier append of the same group.
-func (b *Backend) flush(ctx context.Context, group []*groupcommit.Call) {
+func (b *Backend) flush(ctx context.Context, group []*adapter.GroupedAppend) {
 	err := b.commit(ctx, group)
 	if err != nil {
 		for _, call := range group {
@@ -32,7 +32,7 @@ func (b *Backend) flush(ctx context.Context, group []*groupcommit.Call) {
 	}
 }
 
-func (b *Backend) commit(ctx context.Context, group []*groupcommit.Call) error {
+func (b *Backend) commit(ctx context.Context, group []*adapter.GroupedAppend) error {
 	var w *writer
 	select {
 	case w = <-b.writer:
@@ -48,7 +48,7 @@ func (b *Backend) commit(ctx context.Context, group []*groupcommit.Call) error {
 }
 
 // appendAll makes a group's appends in one transaction.
-func (w *writer) appendAll(ctx context.Context, group []*groupcommit.Call, appendOne func(*appender, []eventstore.StreamAppend) ([]eventstore.AppendResult, error)) error {
+func (w *writer) appendAll(ctx context.Context, group []*adapter.GroupedAppend, appendOne func(*appender, []eventstore.StreamAppend) ([]eventstore.AppendResult, error)) error {
 	return w.transaction(ctx, "append", func(*conn) error {
 		a, err := w.appender()
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // Options configures a backend. The zero value, like nil, means the defaults.
@@ -42,7 +42,7 @@ type Backend struct {
 	opts Options
 	id   uuid.UUID
 
-	committer *groupcommit.Committer
+	committer *adapter.GroupCommit
 	writer    chan *writer // holds the one writer while nobody writes
 	readers   chan *conn   // holds the idle readers; nil is one not yet opened
 	hint      eventstore.Hint
@@ -90,7 +90,7 @@ func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
 	for range b.opts.Readers {
 		b.readers <- nil
 	}
-	b.committer = groupcommit.New(b.flush, groupcommit.Options{CallerFlushes: true})
+	b.committer = adapter.NewGroupCommit(b.flush, adapter.GroupCommitOptions{CallerFlushes: true})
 	return b, nil
 }
 

@@ -1,4 +1,4 @@
-package groupcommit_test
+package adapter_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // request is an append of so many events to a stream that names it.
@@ -22,7 +22,7 @@ func request(name string, events int) eventstore.AppendRequest {
 	}}}
 }
 
-func name(call *groupcommit.Call) string { return call.Parts[0].Stream }
+func name(call *adapter.GroupedAppend) string { return call.Parts[0].Stream }
 
 // database is a double that flushes when it is told to.
 type database struct {
@@ -38,7 +38,7 @@ func newDatabase() *database {
 	return &database{arrived: make(chan []string, 1000), proceed: make(chan struct{}), stored: make(map[string]int)}
 }
 
-func (d *database) flush(_ context.Context, group []*groupcommit.Call) {
+func (d *database) flush(_ context.Context, group []*adapter.GroupedAppend) {
 	var names []string
 	for _, call := range group {
 		names = append(names, name(call))
@@ -54,13 +54,16 @@ func (d *database) flush(_ context.Context, group []*groupcommit.Call) {
 	}
 }
 
+// events weighs an append by the number of its events.
+func events(req eventstore.AppendRequest) int { return len(req.Parts[0].Events) }
+
 // answer is what an append came to.
 type answer struct {
 	results []eventstore.AppendResult
 	err     error
 }
 
-func start(ctx context.Context, c *groupcommit.Committer, req eventstore.AppendRequest) <-chan answer {
+func start(ctx context.Context, c *adapter.GroupCommit, req eventstore.AppendRequest) <-chan answer {
 	done := make(chan answer, 1)
 	go func() {
 		results, err := c.Append(ctx, req)
@@ -70,19 +73,19 @@ func start(ctx context.Context, c *groupcommit.Committer, req eventstore.AppendR
 }
 
 // both runs a test with flushes by a goroutine and by callers.
-func both(t *testing.T, test func(t *testing.T, opts groupcommit.Options)) {
+func both(t *testing.T, test func(t *testing.T, opts adapter.GroupCommitOptions)) {
 	t.Helper()
 	for _, callers := range []bool{false, true} {
 		t.Run(fmt.Sprintf("CallerFlushes=%t", callers), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { test(t, groupcommit.Options{CallerFlushes: callers}) })
+			synctest.Test(t, func(t *testing.T) { test(t, adapter.GroupCommitOptions{CallerFlushes: callers}) })
 		})
 	}
 }
 
 func TestThoseWhoComeMeanwhileTravelTogether(t *testing.T) {
-	both(t, func(t *testing.T, opts groupcommit.Options) {
+	both(t, func(t *testing.T, opts adapter.GroupCommitOptions) {
 		d := newDatabase()
-		c := groupcommit.New(d.flush, opts)
+		c := adapter.NewGroupCommit(d.flush, opts)
 		first := start(t.Context(), c, request("first", 1))
 		require.Equal(t, []string{"first"}, <-d.arrived)
 		var later []<-chan answer
@@ -101,10 +104,10 @@ func TestThoseWhoComeMeanwhileTravelTogether(t *testing.T) {
 }
 
 func TestEachAppendGetsItsOwnVerdict(t *testing.T) {
-	both(t, func(t *testing.T, opts groupcommit.Options) {
+	both(t, func(t *testing.T, opts adapter.GroupCommitOptions) {
 		refused := errors.New("refused")
 		gate := make(chan struct{})
-		c := groupcommit.New(func(_ context.Context, group []*groupcommit.Call) {
+		c := adapter.NewGroupCommit(func(_ context.Context, group []*adapter.GroupedAppend) {
 			<-gate
 			for _, call := range group {
 				if name(call) == "bad" {
@@ -135,9 +138,9 @@ func TestEachAppendGetsItsOwnVerdict(t *testing.T) {
 }
 
 func TestACallerWhoLeavesTheQueueIsWithdrawn(t *testing.T) {
-	both(t, func(t *testing.T, opts groupcommit.Options) {
+	both(t, func(t *testing.T, opts adapter.GroupCommitOptions) {
 		d := newDatabase()
-		c := groupcommit.New(d.flush, opts)
+		c := adapter.NewGroupCommit(d.flush, opts)
 		first := start(t.Context(), c, request("first", 1))
 		<-d.arrived
 		ctx, cancel := context.WithCancel(t.Context())
@@ -157,9 +160,9 @@ func TestACallerWhoLeavesTheQueueIsWithdrawn(t *testing.T) {
 }
 
 func TestACallerWhoLeavesInFlightDoesNotKnow(t *testing.T) {
-	both(t, func(t *testing.T, opts groupcommit.Options) {
+	both(t, func(t *testing.T, opts adapter.GroupCommitOptions) {
 		d := newDatabase()
-		c := groupcommit.New(d.flush, opts)
+		c := adapter.NewGroupCommit(d.flush, opts)
 		first := start(t.Context(), c, request("first", 1))
 		<-d.arrived
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -180,12 +183,12 @@ func TestACallerWhoLeavesInFlightDoesNotKnow(t *testing.T) {
 
 func TestALoneCallersFlushHearsItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := groupcommit.New(func(ctx context.Context, group []*groupcommit.Call) {
+		c := adapter.NewGroupCommit(func(ctx context.Context, group []*adapter.GroupedAppend) {
 			<-ctx.Done() // it waits for a lock, say
 			for _, call := range group {
 				call.Err = ctx.Err()
 			}
-		}, groupcommit.Options{CallerFlushes: true})
+		}, adapter.GroupCommitOptions{CallerFlushes: true})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begin := time.Now()
@@ -197,10 +200,10 @@ func TestALoneCallersFlushHearsItsContext(t *testing.T) {
 }
 
 func TestACallersContextDoesNotReachTheOthersFlush(t *testing.T) {
-	both(t, func(t *testing.T, opts groupcommit.Options) {
+	both(t, func(t *testing.T, opts adapter.GroupCommitOptions) {
 		opts.Timeout = time.Minute
 		gate := make(chan struct{})
-		c := groupcommit.New(func(ctx context.Context, group []*groupcommit.Call) {
+		c := adapter.NewGroupCommit(func(ctx context.Context, group []*adapter.GroupedAppend) {
 			<-gate
 			if len(group) > 1 {
 				deadline, ok := ctx.Deadline()
@@ -223,8 +226,8 @@ func TestACallersContextDoesNotReachTheOthersFlush(t *testing.T) {
 }
 
 func TestADoneContextSendsNothing(t *testing.T) {
-	both(t, func(t *testing.T, opts groupcommit.Options) {
-		c := groupcommit.New(func(context.Context, []*groupcommit.Call) { t.Error("flushed") }, opts)
+	both(t, func(t *testing.T, opts adapter.GroupCommitOptions) {
+		c := adapter.NewGroupCommit(func(context.Context, []*adapter.GroupedAppend) { t.Error("flushed") }, opts)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		_, err := c.Append(ctx, request("a", 1))
@@ -234,9 +237,9 @@ func TestADoneContextSendsNothing(t *testing.T) {
 }
 
 func TestCloseRefusesNewAppendsAndWaitsForThoseUnderWay(t *testing.T) {
-	both(t, func(t *testing.T, opts groupcommit.Options) {
+	both(t, func(t *testing.T, opts adapter.GroupCommitOptions) {
 		d := newDatabase()
-		c := groupcommit.New(d.flush, opts)
+		c := adapter.NewGroupCommit(d.flush, opts)
 		first := start(t.Context(), c, request("first", 1))
 		<-d.arrived
 		queued := start(t.Context(), c, request("queued", 1))
@@ -262,21 +265,23 @@ func TestCloseRefusesNewAppendsAndWaitsForThoseUnderWay(t *testing.T) {
 func TestGroupsAreBounded(t *testing.T) {
 	tests := []struct {
 		name   string
-		opts   groupcommit.Options
+		opts   adapter.GroupCommitOptions
 		sizes  []int // events of the appends that wait
 		groups []int // appends of the groups that they form
 	}{
-		{"by events", groupcommit.Options{MaxEvents: 10}, []int{4, 4, 4, 1, 1}, []int{2, 3}},
-		{"filled exactly", groupcommit.Options{MaxEvents: 10}, []int{5, 5, 5, 5}, []int{2, 2}},
-		{"a larger append goes alone", groupcommit.Options{MaxEvents: 10}, []int{1, 50, 1, 1}, []int{1, 1, 2}},
-		{"by bytes", groupcommit.Options{MaxBytes: 300}, []int{1, 1, 1, 1, 1}, []int{3, 2}},
+		{"by events", adapter.GroupCommitOptions{MaxWeight: 10, Weigh: events}, []int{4, 4, 4, 1, 1}, []int{2, 3}},
+		{"filled exactly", adapter.GroupCommitOptions{MaxWeight: 10, Weigh: events}, []int{5, 5, 5, 5}, []int{2, 2}},
+		{"a heavier append goes alone", adapter.GroupCommitOptions{MaxWeight: 10, Weigh: events}, []int{1, 50, 1, 1}, []int{1, 1, 2}},
+		{"by bytes", adapter.GroupCommitOptions{MaxWeight: 300, Weigh: adapter.WeighEvents(1)}, []int{1, 1, 1, 1, 1}, []int{3, 2}},
+		{"by bytes where events are small", adapter.GroupCommitOptions{MaxWeight: 600, Weigh: adapter.WeighEvents(200)}, []int{1, 2, 2, 1}, []int{2, 2}},
+		{"by default at 1024 events", adapter.GroupCommitOptions{}, []int{1000, 24, 1}, []int{2, 1}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			both(t, func(t *testing.T, opts groupcommit.Options) {
+			both(t, func(t *testing.T, opts adapter.GroupCommitOptions) {
 				test.opts.CallerFlushes = opts.CallerFlushes
 				d := newDatabase()
-				c := groupcommit.New(d.flush, test.opts)
+				c := adapter.NewGroupCommit(d.flush, test.opts)
 				all := []<-chan answer{start(t.Context(), c, request("first", 1))}
 				<-d.arrived
 				for i, size := range test.sizes {
@@ -305,7 +310,7 @@ func TestGroupsAreBounded(t *testing.T) {
 func TestSeveralFlushesMayBeUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDatabase()
-		c := groupcommit.New(d.flush, groupcommit.Options{Flushes: 2})
+		c := adapter.NewGroupCommit(d.flush, adapter.GroupCommitOptions{Flushes: 2})
 		var all []<-chan answer
 		for i := range 4 {
 			all = append(all, start(t.Context(), c, request(fmt.Sprint(i), 1)))
@@ -324,7 +329,7 @@ func TestSeveralFlushesMayBeUnderWay(t *testing.T) {
 func TestHowManyFlushesAreUnderWayChangesWhileTheyAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDatabase()
-		c := groupcommit.New(d.flush, groupcommit.Options{Flushes: 2})
+		c := adapter.NewGroupCommit(d.flush, adapter.GroupCommitOptions{Flushes: 2})
 		var all []<-chan answer
 		add := func(n int) {
 			for range n {
@@ -362,31 +367,15 @@ func TestHowManyFlushesAreUnderWayChangesWhileTheyAre(t *testing.T) {
 	})
 }
 
-func TestAPanickingFlushLeavesTheCommitterUsable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		broken := true
-		c := groupcommit.New(func(context.Context, []*groupcommit.Call) {
-			if broken {
-				panic("broken")
-			}
-		}, groupcommit.Options{CallerFlushes: true})
-		require.Panics(t, func() { _, _ = c.Append(t.Context(), request("a", 1)) })
-		broken = false
-		_, err := c.Append(t.Context(), request("b", 1))
-		require.NoError(t, err)
-		c.Close()
-	})
-}
-
 // 32 racers hand in appends as fast as they can; each is flushed once, one group
 // at a time, and no goroutine outlives Close.
 func TestThirtyTwoRacersEachGoThroughOnce(t *testing.T) {
-	both(t, func(t *testing.T, opts groupcommit.Options) {
+	both(t, func(t *testing.T, opts adapter.GroupCommitOptions) {
 		const racers, each = 32, 50
 		var mu sync.Mutex
 		stored, flushing := make(map[string]int), false
-		opts.MaxEvents = 10
-		c := groupcommit.New(func(_ context.Context, group []*groupcommit.Call) {
+		opts.MaxWeight, opts.Weigh = 10, events
+		c := adapter.NewGroupCommit(func(_ context.Context, group []*adapter.GroupedAppend) {
 			mu.Lock()
 			require.False(t, flushing, "one flush at a time")
 			flushing = true

@@ -37,6 +37,11 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 	if err != nil {
 		return nil, err
 	}
+	for i := range part.Events {
+		if part.Events[i].Type == tombstoneType {
+			return nil, &eventstore.InvalidError{Field: "type", Reason: fmt.Sprintf("%q is the type of the record that ends a stream in EventStoreDB, and readers pass over it; choose another type", tombstoneType)}
+		}
+	}
 	results, err := b.tails.get(name).appends.Append(ctx, req)
 	return results, mapError(ctx, err)
 }

@@ -160,3 +160,16 @@ func TestAClientsConfigurationOpensTheStoreBesideIt(t *testing.T) {
 	require.NoError(t, backend.Close())
 	write(t, c, "s", client.EventData{})
 }
+
+// A reader of the global order passes over that type, so an event of it would be
+// stored and never seen.
+func TestAnEventOfTheTypeThatEndsAStreamIsRefused(t *testing.T) {
+	srv := startServer(t)
+	store := openStore(t, srv.URL(), &eventstore.Options{AllowReserved: true})
+	hidden := happened()
+	hidden.Type = "$streamDeleted"
+	_, err := store.Append(t.Context(), "cart-1", eventstore.Any(), happened(), hidden)
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.ErrorContains(t, err, `"$streamDeleted"`)
+	require.Empty(t, read(t, store, "cart-1"), "nothing of the append is written")
+}

@@ -142,6 +142,8 @@ func parseConfig(path string, r io.Reader) (*Config, error) {
 	switch err := decoder.Decode(&doc); {
 	case errors.Is(err, io.EOF):
 		return nil, c.invalid(0, "it is empty; name a store under stores:")
+	case err != nil && strings.Contains(err.Error(), "mapping values are not allowed"):
+		return nil, c.invalid(0, `%s; a text with a colon at its end or before a space needs quotes: url: "memory:"`, err)
 	case err != nil:
 		return nil, c.invalid(0, "%s", err)
 	}

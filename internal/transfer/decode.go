@@ -76,7 +76,9 @@ func allowDuplicates() jsontext.Options { return jsontext.AllowDuplicateNames(tr
 // Parse reads one line, with or without its line break. What CloudEvents calls
 // the subject is the stream. An event of another origin keeps its source and
 // its other attributes as metadata; nothing is dropped but the position, which
-// is the new store's to give.
+// is the new store's to give. An attribute that is null counts as absent, as
+// CloudEvents has it. An event without data becomes JSON null, or no bytes where
+// its content type is not JSON.
 func (p *Parser) Parse(line []byte) (Record, error) {
 	a, err := p.attributes(line)
 	if err != nil {
@@ -139,9 +141,9 @@ func (a *attributes) bytes(contentType string) ([]byte, error) {
 			return nil, fmt.Errorf("data_base64: %w", err)
 		}
 		return data, nil
-	case !a.hasData && isJSON(contentType):
-		return nil, errors.New(`data is missing; write "data":null, or name a content type that is not JSON`)
-	case !a.hasData || isJSON(contentType):
+	case !a.hasData && IsJSON(contentType):
+		return []byte("null"), nil
+	case !a.hasData || IsJSON(contentType):
 		return a.data, nil
 	}
 	if jsontext.Value(a.data).Kind() != '"' {
@@ -214,6 +216,9 @@ func syntaxError(err error) error {
 	}
 	var syntactic *jsontext.SyntacticError
 	if errors.As(err, &syntactic) && syntactic.Err != nil {
+		if strings.Contains(syntactic.Err.Error(), "surrogate") {
+			return fmt.Errorf("it is not JSON: %w at byte %d; half of a surrogate pair is no Unicode text, so give such data as data_base64", syntactic.Err, syntactic.ByteOffset+1)
+		}
 		return fmt.Errorf("it is not JSON: %w at byte %d", syntactic.Err, syntactic.ByteOffset+1)
 	}
 	return fmt.Errorf("it is not JSON: %w", err)
@@ -222,7 +227,7 @@ func syntaxError(err error) error {
 // clip shortens untrusted text for a message.
 func clip(s string) string {
 	if len(s) > 64 {
-		return s[:64] + "…"
+		return strings.ToValidUTF8(s[:64], "") + "…" // not half a character
 	}
 	return s
 }

@@ -55,12 +55,8 @@ func Beside(u *url.URL) (fresh *url.URL, remove func() error, err error) {
 		return nil, nil, err
 	}
 	path = filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"-"+uuid.NewString())
-	fresh = &url.URL{Scheme: u.Scheme, RawQuery: u.RawQuery}
-	if filepath.IsAbs(path) {
-		fresh.OmitHost, fresh.Path = true, path
-	} else {
-		fresh.Opaque = (&url.URL{Path: path}).EscapedPath()
-	}
+	fresh = urlparam.File(u.Scheme, path)
+	fresh.RawQuery = u.RawQuery
 	return fresh, func() error { return Remove(path) }, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/githistory"
 	"github.com/switchyard-dev/switchyard/internal/transfer"
+	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
 type quickstartFlags struct {
@@ -69,7 +70,7 @@ func (a *app) quickstart(ctx context.Context, args []string, f quickstartFlags) 
 	} else if err := os.MkdirAll(f.dir, 0o750); err != nil {
 		return fmt.Errorf("make the folder of --dir: %w", err)
 	}
-	t.url = "sqlite:" + filepath.ToSlash(filepath.Join(t.dir, "quickstart.db"))
+	t.url = urlparam.File("sqlite", filepath.Join(t.dir, "quickstart.db")).String()
 	t.name = t.url
 	if len(args) > 0 {
 		remove, err := t.beside(ctx, args[0])

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
 type appendFlags struct {
@@ -23,7 +25,8 @@ func (a *app) appendCommand() *cobra.Command {
 		Use:   "append URL STREAM --type TYPE",
 		Short: "Append one event to a stream",
 		Long: `Append one event to the end of a stream, if the stream is where --expect says.
-The data is that of --data, or standard input.
+The data is that of --data, or standard input. Of JSON on standard input the line
+break that ends it is left out; everything else keeps its bytes.
 
 With --id the command may be run again after a failure: the store recognises the
 event and stores it once.`,
@@ -61,6 +64,9 @@ func (a *app) appendEvent(cmd *cobra.Command, url, stream string, f appendFlags)
 		if event.Data, err = io.ReadAll(a.in); err != nil {
 			return fmt.Errorf("read standard input: %w", err)
 		}
+		if transfer.IsJSON(event.ContentType) {
+			event.Data = withoutLineBreak(event.Data)
+		}
 	}
 	store, err := a.openWith(cmd.Context(), url, backends.OpenBackend, eventstore.Options{})
 	if err != nil {
@@ -83,17 +89,26 @@ func (a *app) appendEvent(cmd *cobra.Command, url, stream string, f appendFlags)
 	return a.printf("%s event %s at version %d of stream %s, position %s\n", verb, event.ID, result.Version, safe(stream), result.Position)
 }
 
+// withoutLineBreak removes the one line break that programs end their output with.
+// In JSON it means nothing, and with it the data could not stand in a line of JSON.
+func withoutLineBreak(data []byte) []byte {
+	text, found := bytes.CutSuffix(data, []byte("\n"))
+	if found {
+		text = bytes.TrimSuffix(text, []byte("\r"))
+	}
+	return text
+}
+
 // event makes the event of the flags, without data that comes from elsewhere.
 func (f appendFlags) event() (eventstore.Event, error) {
 	event := eventstore.Event{Type: f.eventType, ContentType: f.contentType, Data: []byte(f.data)}
 	var err error
 	if f.id != "" {
-		event.ID, err = uuid.Parse(f.id)
-	} else {
-		event.ID, err = uuid.NewV7()
-	}
-	if err != nil {
-		return event, usagef("--id %q is not a UUID", f.id)
+		if event.ID, err = transfer.ParseID(f.id); err != nil {
+			return event, usagef("--id %s", err)
+		}
+	} else if event.ID, err = uuid.NewV7(); err != nil {
+		return event, fmt.Errorf("make the event's ID: %w", err)
 	}
 	for _, pair := range f.metadata {
 		key, value, ok := strings.Cut(pair, "=")

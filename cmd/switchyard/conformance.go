@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/conformance"
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
 type conformanceFlags struct {
@@ -84,13 +87,22 @@ func (a *app) reportWriter(format string) (func(conformance.Report, io.Writer) e
 	case "text":
 		return conformance.Report.WriteText, true
 	case "json":
-		return conformance.Report.WriteJSON, true
+		return writeReportJSON, true
 	case "junit":
 		return conformance.Report.WriteJUnit, true
 	case "markdown":
 		return conformance.Report.WriteMarkdown, true
 	}
 	return nil, false
+}
+
+// writeReportJSON writes a report as JSON, with what acts on a terminal escaped.
+func writeReportJSON(report conformance.Report, w io.Writer) error {
+	var text strings.Builder
+	if err := report.WriteJSON(&text); err != nil {
+		return err
+	}
+	return write(w, transfer.EscapeJSON(text.String()))
 }
 
 // suiteAtOnce is how many checks run at once. They wait for the disk and for poll
@@ -128,11 +140,21 @@ func probe(ctx context.Context, rawURL string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	backend, err := isolated.Open(ctx)
+	backend, err := openIsolated(ctx, isolated)
 	if err != nil {
 		return "", err
 	}
 	return backend.Capabilities().Backend, errors.Join(backend.Close(), isolated.Remove(ctx))
+}
+
+// openIsolated opens a fresh store. Where that fails it removes what was made of
+// it, also after ctx has ended.
+func openIsolated(ctx context.Context, isolated *backends.Isolated) (eventstore.Backend, error) {
+	backend, err := isolated.Open(ctx)
+	if err != nil {
+		return nil, errors.Join(err, isolated.Remove(context.WithoutCancel(ctx)))
+	}
+	return backend, nil
 }
 
 // harness makes the suite's harness for a URL.
@@ -144,7 +166,7 @@ func harness(rawURL, name string) conformance.Harness {
 			if err != nil {
 				return nil, err
 			}
-			backend, err := isolated.Open(ctx)
+			backend, err := openIsolated(ctx, isolated)
 			if err != nil {
 				return nil, err
 			}

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -178,10 +179,22 @@ const dataWidth = 100
 // appendText appends an event as one line for people.
 func appendText(b []byte, event eventstore.RecordedEvent) []byte {
 	b = fmt.Appendf(b, "%-8s %s %s@%d %s ", event.Position, event.RecordedAt.Format(time.RFC3339), safe(event.Stream), event.Version, safe(event.Type))
-	if len(event.Data) > 4*dataWidth {
-		b = append(b, clip(safe(string(event.Data[:4*dataWidth])), dataWidth)...)
-	} else {
-		b = append(b, clip(safe(string(event.Data)), dataWidth)...)
-	}
+	b = append(b, clip(safe(beginning(event.Data, utf8.UTFMax*(dataWidth+1))), dataWidth)...)
 	return append(b, '\n')
+}
+
+// beginning returns the first bytes of data, at most so many, without the half of
+// a character that they end in: it would make the whole text look like no text.
+func beginning(data []byte, most int) string {
+	if len(data) <= most {
+		return string(data)
+	}
+	cut := most
+	for cut > most-utf8.UTFMax && !utf8.RuneStart(data[cut]) {
+		cut--
+	}
+	if !utf8.RuneStart(data[cut]) {
+		cut = most // it is no text
+	}
+	return string(data[:cut])
 }

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+func TestWhatIsLeftOfAFreshStoreThatCannotBeOpenedIsRemoved(t *testing.T) {
+	broken := errors.New("broken")
+	ctx, cancel := context.WithCancel(t.Context())
+	removed := false
+	_, err := openIsolated(ctx, &backends.Isolated{
+		Open: func(context.Context) (eventstore.Backend, error) { cancel(); return nil, broken },
+		Remove: func(ctx context.Context) error {
+			removed = true
+			return ctx.Err()
+		},
+	})
+	require.ErrorIs(t, err, broken)
+	require.NotErrorIs(t, err, context.Canceled, "it is removed although the context has ended")
+	require.True(t, removed)
+}

@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -24,16 +25,26 @@ import (
 const childVariable = "SWITCHYARD_SQLITE_CHILD"
 
 func TestMain(m *testing.M) {
-	parts := map[string]func(context.Context, *eventstore.Store, string) error{
+	onStore := map[string]func(context.Context, *eventstore.Store, string) error{
 		"append": childAppends,
 		"race":   childRaces,
 		"commit": childCommits,
+	}
+	onFiles := map[string]func(path, name string) error{
+		"copy":  childCopies,
+		"visit": childVisits,
 	}
 	part := os.Getenv(childVariable)
 	if part == "" {
 		os.Exit(m.Run())
 	}
-	if err := play(parts[part], os.Args[1], os.Args[2]); err != nil {
+	var err error
+	if work, ok := onFiles[part]; ok {
+		err = work(os.Args[1], os.Args[2])
+	} else {
+		err = play(onStore[part], os.Args[1], os.Args[2])
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -86,6 +97,49 @@ func (c *child) begin(t *testing.T) {
 	t.Helper()
 	_, err := io.WriteString(c.in, "go\n")
 	require.NoError(t, err)
+}
+
+// runChild lets another process do work on files, and waits for its end. It is
+// for whatever opens a file that this process may have open: closing it here
+// would end the locks that SQLite holds on it.
+func runChild(ctx context.Context, part, path, name string) error {
+	binary, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, binary, path, name)
+	cmd.Env = append(os.Environ(), childVariable+"="+part)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", part, path, err, out)
+	}
+	return nil
+}
+
+// childVisits looks into the file as any program with SQLite does.
+func childVisits(path, _ string) error {
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return err
+	}
+	var events int
+	err = db.QueryRowContext(context.Background(), "SELECT count(*) FROM events").Scan(&events)
+	return errors.Join(err, db.Close())
+}
+
+// childCopies copies a file, and its log if it has one.
+func childCopies(from, to string) error {
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(from + suffix)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		if err := os.WriteFile(to+suffix, content, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // numbered is the event that a child appends as a stream's n-th: the same in

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"time"
 
@@ -62,6 +63,9 @@ func (c *conn) configure(path string, mode connMode, busyTimeout time.Duration) 
 	if mode == reading {
 		return c.script("PRAGMA query_only = ON")
 	}
+	if err := c.mustWrite(path); err != nil {
+		return err
+	}
 	// The journal's mode is written to the file, so the file must be ours.
 	if _, err := inspect(c, path); err != nil {
 		return err
@@ -91,6 +95,25 @@ func (c *conn) configure(path string, mode connMode, busyTimeout time.Duration) 
 	}
 	if synchronous != 2 {
 		return fmt.Errorf("synchronous=FULL did not take, it is %d; acknowledged events would not survive a loss of power", synchronous)
+	}
+	return nil
+}
+
+// mustWrite makes sure that SQLite has the file open for writing. It opens one
+// that it may not write for reading, without a word.
+func (c *conn) mustWrite(path string) error {
+	asked, ok := c.Conn.(interface {
+		IsReadOnly(schema string) (bool, error)
+	})
+	if !ok {
+		return errors.New("the driver does not tell whether the file can be written")
+	}
+	readOnly, err := asked.IsReadOnly("main")
+	if err != nil {
+		return err
+	}
+	if readOnly {
+		return fmt.Errorf("%q cannot be written, and even reading needs its write-ahead log: %w", path, fs.ErrPermission)
 	}
 	return nil
 }

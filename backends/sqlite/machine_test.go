@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -64,7 +62,7 @@ func (m *machine) crash(ctx context.Context) error {
 	before := m.path
 	close(m.off)
 	m.boot()
-	return errors.Join(copyFile(before, m.path), copyFile(before+"-wal", m.path+"-wal"))
+	return runChild(ctx, "copy", before, m.path)
 }
 
 // holdWriter appends to a new stream with its own transaction, which has its
@@ -125,22 +123,6 @@ type lockedConn struct {
 
 func (c *lockedConn) Close() error {
 	return errors.Join(c.Conn.Close(), c.db.Close())
-}
-
-func copyFile(from, to string) error {
-	source, err := os.Open(from)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := os.Create(to)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(target, source)
-	return errors.Join(err, target.Close())
 }
 
 // process is a handle that dies with its machine: whatever it answers after the

@@ -124,6 +124,9 @@ func isEmpty(path string) bool {
 
 // checkPath makes a path absolute, so that a later change of the working
 // directory does not move the store, and refuses what SQLite answers in riddles.
+// It asks for the file's attributes and never opens it: closing any descriptor
+// of a file ends all POSIX locks that the process holds on it, those of SQLite
+// on behalf of other handles included.
 func checkPath(path string) (string, error) {
 	invalid := func(reason string) (string, error) {
 		return "", &eventstore.InvalidError{Field: "path", Reason: fmt.Sprintf("%q %s", path, reason)}
@@ -154,11 +157,7 @@ func checkPath(path string) (string, error) {
 	case !info.Mode().IsRegular():
 		return invalid("is not a regular file")
 	}
-	file, err := os.OpenFile(absolute, os.O_RDWR, 0)
-	if err != nil {
-		return "", fmt.Errorf("sqlite: open: %w: the file cannot be written, and even reading needs its write-ahead log: %w", eventstore.ErrUnavailable, err)
-	}
-	return absolute, file.Close()
+	return absolute, nil
 }
 
 // Capabilities declares what a SQLite file can do.

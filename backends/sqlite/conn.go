@@ -16,7 +16,9 @@ import (
 // conn is one SQLite connection with its prepared statements, for one goroutine
 // at a time. It talks to the driver itself: database/sql would add a tenth to
 // the cost of a row, take the pool out of our hands, and pass contexts down
-// to where a cancelled write leaves a connection broken.
+// to where a cancelled write leaves a connection broken. Statements have no
+// context, then; each waits for a lock for a turn at most, and a done context is
+// noticed between the turns.
 type conn struct {
 	driver.Conn
 	statements map[string]driver.Stmt
@@ -35,8 +37,10 @@ const (
 // between; see retryBusy.
 const busyTurn = 50 * time.Millisecond
 
-// connect opens a connection and makes sure that its settings took.
-func connect(path string, mode connMode, busyTimeout time.Duration) (*conn, error) {
+// connect opens a connection and makes sure that its settings took. Where it
+// finds the file busy it waits for a turn at most: the caller knows how long to
+// go on. See retryBusy.
+func connect(ctx context.Context, path string, mode connMode) (*conn, error) {
 	dsn := url.URL{Scheme: "file", OmitHost: true, Path: path}
 	if mode == reading {
 		dsn.RawQuery = "mode=rw" // do not create the file
@@ -45,18 +49,18 @@ func connect(path string, mode connMode, busyTimeout time.Duration) (*conn, erro
 	if err != nil {
 		return nil, err
 	}
-	opened, err := connector.Connect(context.Background())
+	opened, err := connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c := &conn{Conn: opened, statements: make(map[string]driver.Stmt)}
-	if err := c.configure(path, mode, busyTimeout); err != nil {
+	if err := c.configure(path, mode); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-func (c *conn) configure(path string, mode connMode, busyTimeout time.Duration) error {
+func (c *conn) configure(path string, mode connMode) error {
 	if err := c.script(fmt.Sprintf("PRAGMA busy_timeout = %d", busyTurn.Milliseconds())); err != nil {
 		return err
 	}
@@ -70,19 +74,11 @@ func (c *conn) configure(path string, mode connMode, busyTimeout time.Duration) 
 	if _, err := inspect(c, path); err != nil {
 		return err
 	}
-	// The change to WAL does not wait for other connections by itself.
-	journal, err := retryBusy(context.Background(), busyTimeout, func() (string, error) {
-		row, _, err := c.row("PRAGMA journal_mode = WAL", 1)
-		if err != nil {
-			return "", err
-		}
-		journal, _ := row[0].(string)
-		return journal, nil
-	})
+	row, _, err := c.row("PRAGMA journal_mode = WAL", 1)
 	if err != nil {
 		return fmt.Errorf("set journal_mode=WAL: %w", err)
 	}
-	if journal != "wal" {
+	if journal, _ := row[0].(string); journal != "wal" {
 		return fmt.Errorf("the file system does not allow journal_mode=WAL, it stays %q; keep the file on a local disk", journal)
 	}
 	// Savepoints keep the pages they may have to restore in memory.
@@ -216,6 +212,9 @@ func (c *conn) script(statements string) error {
 func (c *conn) transaction(ctx context.Context, patience time.Duration, change func() error) error {
 	if _, err := retryBusy(ctx, patience, func() (driver.Result, error) { return c.exec("BEGIN IMMEDIATE") }); err != nil {
 		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return c.rollback(err) // the caller may have left within the last turn
 	}
 	if err := change(); err != nil {
 		return c.rollback(err)

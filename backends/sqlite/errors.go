@@ -87,8 +87,9 @@ const busyPause = 2 * time.Millisecond
 // retryBusy calls again while the file is busy, for as long as patience and ctx
 // allow. It is not for transactions.
 func retryBusy[T any](ctx context.Context, patience time.Duration, call func() (T, error)) (T, error) {
+	until := time.Now().Add(patience)
 	result, err := call()
-	for until := time.Now().Add(patience); isBusy(err) && time.Now().Before(until); {
+	for isBusy(err) && time.Now().Before(until) {
 		pause := time.NewTimer(busyPause)
 		select {
 		case <-ctx.Done():

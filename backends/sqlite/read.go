@@ -213,7 +213,7 @@ func withReader[T any](ctx context.Context, b *Backend, op string, use func(*con
 	result, err := retryBusy(ctx, b.opts.BusyTimeout, func() (T, error) {
 		var err error
 		if c == nil {
-			if c, err = connect(b.path, reading, b.opts.BusyTimeout); err != nil {
+			if c, err = connect(ctx, b.path, reading); err != nil {
 				return none, err
 			}
 		}

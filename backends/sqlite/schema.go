@@ -65,13 +65,14 @@ CREATE TABLE snapshots (
 `
 
 // initialise makes sure that the file holds our schema, and returns the store's
-// identity. Any number of processes may do it at once.
-func initialise(c *conn, path string, patience time.Duration) (uuid.UUID, error) {
+// identity. Any number of processes may do it at once: an error of a busy file
+// asks for another call.
+func initialise(ctx context.Context, c *conn, path string) (uuid.UUID, error) {
 	id, err := inspect(c, path)
 	if err != nil || id != uuid.Nil {
 		return id, err
 	}
-	err = c.transaction(context.Background(), patience, func() error {
+	err = c.transaction(ctx, 0, func() error {
 		// Someone else may have been faster.
 		if id, err = inspect(c, path); err != nil || id != uuid.Nil {
 			return err

@@ -81,7 +81,7 @@ func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
 	}
 	b.path = path
 	w := &writer{path: path, busyTimeout: b.opts.BusyTimeout}
-	if b.id, err = w.initialise(); err != nil {
+	if b.id, err = w.initialise(ctx); err != nil {
 		return nil, mapError("open", errors.Join(err, w.close()))
 	}
 	b.writer = make(chan *writer, 1)

@@ -22,18 +22,18 @@ type writer struct {
 }
 
 // initialise connects and makes sure of the schema.
-func (w *writer) initialise() (id uuid.UUID, err error) {
-	return retryBusy(context.Background(), w.busyTimeout, func() (uuid.UUID, error) {
-		if err := w.connect(); err != nil {
+func (w *writer) initialise(ctx context.Context) (id uuid.UUID, err error) {
+	return retryBusy(ctx, w.busyTimeout, func() (uuid.UUID, error) {
+		if err := w.connect(ctx); err != nil {
 			return uuid.Nil, err
 		}
-		return initialise(w.conn, w.path, w.busyTimeout)
+		return initialise(ctx, w.conn, w.path)
 	})
 }
 
-func (w *writer) connect() (err error) {
+func (w *writer) connect(ctx context.Context) (err error) {
 	if w.conn == nil {
-		w.conn, err = connect(w.path, writing, w.busyTimeout)
+		w.conn, err = connect(ctx, w.path, writing)
 	}
 	return err
 }
@@ -42,15 +42,16 @@ func (w *writer) connect() (err error) {
 // the wait for the write lock, and nothing later: the driver answers a cancelled
 // statement with a broken connection.
 func (w *writer) transaction(ctx context.Context, op string, change func(*conn) error) error {
-	if err := w.connect(); err != nil {
+	until := time.Now().Add(w.busyTimeout)
+	if _, err := retryBusy(ctx, w.busyTimeout, func() (*conn, error) { return w.conn, w.connect(ctx) }); err != nil {
 		return mapError(op, err)
 	}
-	err := w.conn.transaction(ctx, w.busyTimeout, func() error { return change(w.conn) })
+	err := w.conn.transaction(ctx, time.Until(until), func() error { return change(w.conn) })
 	if err != nil {
 		w.versions = nil
 		switch {
-		case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-			return err // it was not begun
+		case err == ctx.Err(): //nolint:errorlint // wrapped, it would mean that the rollback failed too
+			return err
 		case err == errMetAgain: //nolint:errorlint // wrapped, it would mean that the rollback failed too
 			return err
 		}
@@ -71,8 +72,8 @@ func (w *writer) close() error {
 }
 
 // change runs one statement other than an append. Such changes may be repeated,
-// so a caller whose context ends need not know what became of one: the
-// transaction goes on without the caller.
+// so a caller whose context ends need not know what became of one: a transaction
+// that has begun goes on without the caller.
 func (b *Backend) change(ctx context.Context, op, statement string, args ...driver.Value) error {
 	if err := b.ready(ctx); err != nil {
 		return err
@@ -87,7 +88,7 @@ func (b *Backend) change(ctx context.Context, op, statement string, args ...driv
 	}
 	done := make(chan error, 1)
 	go func() {
-		err := w.transaction(context.WithoutCancel(ctx), op, func(c *conn) error {
+		err := w.transaction(ctx, op, func(c *conn) error {
 			_, err := c.exec(statement, args...)
 			return err
 		})

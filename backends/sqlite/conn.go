@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/google/uuid"
 	"modernc.org/sqlite"
 )
 
@@ -21,6 +22,10 @@ import (
 // noticed between the turns.
 type conn struct {
 	driver.Conn
+	files      *files
+	attached   bool
+	companions companions // while attached
+	looked     time.Time  // when it last looked at its files
 	statements map[string]driver.Stmt
 	args       []driver.NamedValue // reused
 }
@@ -40,9 +45,9 @@ const busyTurn = 50 * time.Millisecond
 // connect opens a connection and makes sure that its settings took. Where it
 // finds the file busy it waits for a turn at most: the caller knows how long to
 // go on. See retryBusy.
-func connect(ctx context.Context, path string, mode connMode) (*conn, error) {
-	dsn := url.URL{Scheme: "file", OmitHost: true, Path: path}
-	if mode == reading {
+func connect(ctx context.Context, files *files, mode connMode) (*conn, error) {
+	dsn := url.URL{Scheme: "file", OmitHost: true, Path: files.path}
+	if files.database != nil {
 		dsn.RawQuery = "mode=rw" // do not create the file
 	}
 	connector, err := sqlite.NewConnector(dsn.String())
@@ -51,27 +56,38 @@ func connect(ctx context.Context, path string, mode connMode) (*conn, error) {
 	}
 	opened, err := connector.Connect(ctx)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(files.lookAtDatabase(), err)
 	}
-	c := &conn{Conn: opened, statements: make(map[string]driver.Stmt)}
-	if err := c.configure(path, mode); err != nil {
+	c := &conn{Conn: opened, files: files, statements: make(map[string]driver.Stmt)}
+	if err := c.configure(mode); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	if c.companions, err = files.attach(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	c.attached = true
 	return c, nil
 }
 
-func (c *conn) configure(path string, mode connMode) error {
+func (c *conn) configure(mode connMode) error {
+	if err := c.files.lookAtDatabase(); err != nil {
+		return err
+	}
 	if err := c.script(fmt.Sprintf("PRAGMA busy_timeout = %d", busyTurn.Milliseconds())); err != nil {
 		return err
+	}
+	// What follows is written to the file, so the file must be ours.
+	id, err := inspect(c)
+	if err != nil {
+		return err
+	}
+	if store := c.files.store; store != uuid.Nil && id != store {
+		return &goneError{fmt.Sprintf("%q now holds the store %s instead of %s", c.files.path, id, store)}
 	}
 	if mode == reading {
 		return c.script("PRAGMA query_only = ON")
 	}
-	if err := c.mustWrite(path); err != nil {
-		return err
-	}
-	// The journal's mode is written to the file, so the file must be ours.
-	if _, err := inspect(c, path); err != nil {
+	if err := c.mustWrite(); err != nil {
 		return err
 	}
 	row, _, err := c.row("PRAGMA journal_mode = WAL", 1)
@@ -92,12 +108,14 @@ func (c *conn) configure(path string, mode connMode) error {
 	if synchronous != 2 {
 		return fmt.Errorf("synchronous=FULL did not take, it is %d; acknowledged events would not survive a loss of power", synchronous)
 	}
-	return nil
+	// A new file gets its log with the first transaction in the new mode.
+	_, err = c.integer("PRAGMA schema_version")
+	return err
 }
 
 // mustWrite makes sure that SQLite has the file open for writing. It opens one
 // that it may not write for reading, without a word.
-func (c *conn) mustWrite(path string) error {
+func (c *conn) mustWrite() error {
 	asked, ok := c.Conn.(interface {
 		IsReadOnly(schema string) (bool, error)
 	})
@@ -109,14 +127,36 @@ func (c *conn) mustWrite(path string) error {
 		return err
 	}
 	if readOnly {
-		return fmt.Errorf("%q cannot be written, and even reading needs its write-ahead log: %w", path, fs.ErrPermission)
+		return fmt.Errorf("%q cannot be written, and even reading needs its write-ahead log: %w", c.files.path, fs.ErrPermission)
 	}
 	return nil
+}
+
+// look makes sure that the connection works on the files that its names lead to.
+func (c *conn) look() error {
+	c.looked = time.Now()
+	return c.files.lookAtAll(c.companions)
+}
+
+// A read of one event takes 20 µs, and looking at three files a fifth of that.
+// Whoever reads again and again looks once in this time; a write looks each time.
+const lookAtLeastEvery = 10 * time.Millisecond
+
+// lookAfterRead makes sure, soon enough, that a reader's files are still there.
+func (c *conn) lookAfterRead(err error) error {
+	if err == nil && time.Since(c.looked) < lookAtLeastEvery {
+		return c.files.knownGone()
+	}
+	return c.look()
 }
 
 // Close finalises the statements and closes the connection, which ends an open
 // transaction without a trace.
 func (c *conn) Close() error {
+	if c.attached {
+		c.attached = false
+		c.files.detach()
+	}
 	var errs []error
 	for _, statement := range c.statements {
 		errs = append(errs, statement.Close())
@@ -219,8 +259,15 @@ func (c *conn) transaction(ctx context.Context, patience time.Duration, change f
 	if err := change(); err != nil {
 		return c.rollback(err)
 	}
+	if err := c.look(); err != nil {
+		return c.rollback(err)
+	}
 	if _, err := c.exec("COMMIT"); err != nil {
 		return c.rollback(&commitError{err})
+	}
+	// A file that went away meanwhile may or may not have taken the commit along.
+	if err := c.look(); err != nil {
+		return &commitError{err}
 	}
 	return nil
 }

@@ -31,9 +31,12 @@ func mapError(op string, err error) error {
 		return err
 	}
 	var committing *commitError
+	var gone *goneError
 	switch code := primaryCode(err); {
 	case errors.As(err, &committing) && code != sqlite3.SQLITE_BUSY:
 		return fmt.Errorf("sqlite: %s: %w: commit: %w", op, eventstore.ErrUnknownOutcome, committing.error)
+	case errors.As(err, &gone):
+		return fmt.Errorf("sqlite: %s: %w", op, err)
 	case code == sqlite3.SQLITE_FULL:
 		return fmt.Errorf("sqlite: %s: %w: the disk is full: %w", op, eventstore.ErrUnavailable, err)
 	case code == sqlite3.SQLITE_BUSY:
@@ -78,6 +81,9 @@ func isUnique(err error) bool { return extendedCode(err) == sqlite3.SQLITE_CONST
 // isBusy tells whether to try again soon: the file is locked, or another process
 // is recovering its log (SQLITE_BUSY_RECOVERY, SQLITE_PROTOCOL).
 func isBusy(err error) bool {
+	if gone := (*goneError)(nil); errors.As(err, &gone) {
+		return false
+	}
 	code := primaryCode(err)
 	return code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_PROTOCOL
 }

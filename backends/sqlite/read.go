@@ -213,11 +213,15 @@ func withReader[T any](ctx context.Context, b *Backend, op string, use func(*con
 	result, err := retryBusy(ctx, b.opts.BusyTimeout, func() (T, error) {
 		var err error
 		if c == nil {
-			if c, err = connect(ctx, b.path, reading); err != nil {
+			if c, err = connect(ctx, b.files, reading); err != nil {
 				return none, err
 			}
 		}
-		return use(c)
+		result, err := use(c)
+		if gone := c.lookAfterRead(err); gone != nil {
+			return none, errors.Join(gone, err)
+		}
+		return result, err
 	})
 	switch {
 	case err == nil:

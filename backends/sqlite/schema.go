@@ -67,14 +67,14 @@ CREATE TABLE snapshots (
 // initialise makes sure that the file holds our schema, and returns the store's
 // identity. Any number of processes may do it at once: an error of a busy file
 // asks for another call.
-func initialise(ctx context.Context, c *conn, path string) (uuid.UUID, error) {
-	id, err := inspect(c, path)
+func initialise(ctx context.Context, c *conn) (uuid.UUID, error) {
+	id, err := inspect(c)
 	if err != nil || id != uuid.Nil {
 		return id, err
 	}
 	err = c.transaction(ctx, 0, func() error {
 		// Someone else may have been faster.
-		if id, err = inspect(c, path); err != nil || id != uuid.Nil {
+		if id, err = inspect(c); err != nil || id != uuid.Nil {
 			return err
 		}
 		id = uuid.New()
@@ -92,7 +92,8 @@ func initialise(ctx context.Context, c *conn, path string) (uuid.UUID, error) {
 
 // inspect returns the identity of the store in the file, or uuid.Nil where the
 // database is empty. It refuses what is not ours.
-func inspect(c *conn, path string) (uuid.UUID, error) {
+func inspect(c *conn) (uuid.UUID, error) {
+	path := c.files.path
 	application, err := c.integer("PRAGMA application_id")
 	if err != nil {
 		return uuid.Nil, err

@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,9 +34,9 @@ type Options struct {
 
 // Backend is a handle on a store in a file; it implements [eventstore.Backend].
 type Backend struct {
-	path string
-	opts Options
-	id   uuid.UUID
+	files *files
+	opts  Options
+	id    uuid.UUID
 
 	committer *groupcommit.Committer
 	writer    chan *writer // holds the one writer while nobody writes
@@ -72,18 +68,18 @@ func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
 	if err := b.opts.complete(); err != nil {
 		return nil, err
 	}
-	path, err := checkPath(path)
-	if err != nil {
+	var err error
+	if b.files, err = findFiles(path); err != nil {
 		return nil, err
 	}
-	if b.opts.NoCreate && isEmpty(path) {
-		return nil, &eventstore.InvalidError{Field: "path", Reason: fmt.Sprintf("%q holds no store; check the name, or make one first (switchyard init)", path)}
+	if b.opts.NoCreate && b.files.isEmpty() {
+		return nil, &eventstore.InvalidError{Field: "path", Reason: fmt.Sprintf("%q holds no store; check the name, or make one first (switchyard init)", b.files.path)}
 	}
-	b.path = path
-	w := &writer{path: path, busyTimeout: b.opts.BusyTimeout}
+	w := &writer{files: b.files, busyTimeout: b.opts.BusyTimeout}
 	if b.id, err = w.initialise(ctx); err != nil {
 		return nil, mapError("open", errors.Join(err, w.close()))
 	}
+	b.files.store = b.id
 	b.writer = make(chan *writer, 1)
 	b.writer <- w
 	b.readers = make(chan *conn, b.opts.Readers)
@@ -113,51 +109,6 @@ func (o *Options) complete() error {
 		o.Readers = 4
 	}
 	return nil
-}
-
-// isEmpty tells whether a path has no file, or an empty one as SQLite makes
-// before the first write.
-func isEmpty(path string) bool {
-	info, err := os.Stat(path)
-	return errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0)
-}
-
-// checkPath makes a path absolute, so that a later change of the working
-// directory does not move the store, and refuses what SQLite answers in riddles.
-// It asks for the file's attributes and never opens it: closing any descriptor
-// of a file ends all POSIX locks that the process holds on it, those of SQLite
-// on behalf of other handles included.
-func checkPath(path string) (string, error) {
-	invalid := func(reason string) (string, error) {
-		return "", &eventstore.InvalidError{Field: "path", Reason: fmt.Sprintf("%q %s", path, reason)}
-	}
-	switch {
-	case path == "":
-		return invalid("is empty; name a file, such as orders.db")
-	case path == ":memory:" || strings.HasPrefix(path, "file:"):
-		return invalid("is not the path of a file; for a store in memory use the memory backend (memory:)")
-	case strings.ContainsRune(path, 0):
-		return invalid("contains a NUL byte")
-	}
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return "", fmt.Errorf("sqlite: open: %w", err)
-	}
-	info, err := os.Stat(absolute)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if _, err := os.Stat(filepath.Dir(absolute)); err != nil {
-			return invalid("is in a directory that does not exist; make it first")
-		}
-		return absolute, nil
-	case err != nil:
-		return "", fmt.Errorf("sqlite: open: %w: %w", eventstore.ErrUnavailable, err)
-	case info.IsDir():
-		return invalid("is a directory; name a file in it, such as " + filepath.Join(path, "events.db"))
-	case !info.Mode().IsRegular():
-		return invalid("is not a regular file")
-	}
-	return absolute, nil
 }
 
 // Capabilities declares what a SQLite file can do.

@@ -14,7 +14,7 @@ import (
 // writer is the handle's one writing connection. Two of them would only wait for
 // each other, since SQLite has one write lock a file.
 type writer struct {
-	path        string
+	files       *files
 	busyTimeout time.Duration
 	conn        *conn             // nil until it is needed, and after a failure
 	versions    map[string]uint64 // what appenders learned of streams; see appender
@@ -27,13 +27,13 @@ func (w *writer) initialise(ctx context.Context) (id uuid.UUID, err error) {
 		if err := w.connect(ctx); err != nil {
 			return uuid.Nil, err
 		}
-		return initialise(ctx, w.conn, w.path)
+		return initialise(ctx, w.conn)
 	})
 }
 
 func (w *writer) connect(ctx context.Context) (err error) {
 	if w.conn == nil {
-		w.conn, err = connect(ctx, w.path, writing)
+		w.conn, err = connect(ctx, w.files, writing)
 	}
 	return err
 }
@@ -57,7 +57,7 @@ func (w *writer) transaction(ctx context.Context, op string, change func(*conn) 
 		}
 		// SQLite may have rolled back by itself, or ROLLBACK may have failed:
 		// whatever state the connection is in, it ends here.
-		err = errors.Join(err, w.close())
+		err = errors.Join(err, w.conn.look(), w.close())
 	}
 	return mapError(op, err)
 }

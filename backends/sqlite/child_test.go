@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 	}
 	onFiles := map[string]func(path, name string) error{
 		"copy":  childCopies,
+		"full":  childFillsDisk,
 		"visit": childVisits,
 	}
 	part := os.Getenv(childVariable)

@@ -46,9 +46,11 @@ const busyTurn = 50 * time.Millisecond
 // finds the file busy it waits for a turn at most: the caller knows how long to
 // go on. See retryBusy.
 func connect(ctx context.Context, files *files, mode connMode) (*conn, error) {
-	dsn := url.URL{Scheme: "file", OmitHost: true, Path: files.path}
+	// Nothing is written behind a commit mark: on disks that keep a sector whole
+	// SQLite would fill it up, and could find the disk full after the mark.
+	dsn := url.URL{Scheme: "file", OmitHost: true, Path: files.path, RawQuery: "psow=1"}
 	if files.database != nil {
-		dsn.RawQuery = "mode=rw" // do not create the file
+		dsn.RawQuery += "&mode=rw" // do not create the file
 	}
 	connector, err := sqlite.NewConnector(dsn.String())
 	if err != nil {

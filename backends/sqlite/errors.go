@@ -22,10 +22,18 @@ func (e *commitError) Unwrap() error { return e.error }
 // commit mark for nothing, so a transaction that could not go on has not happened.
 //
 // A COMMIT that finds the file busy has not started, and was rolled back: that
-// is definite too. Any other failure of COMMIT is unknown. If the last frame was
-// written and its fsync failed, or the disk filled just behind it, this process
-// takes the transaction for undone; but should the machine stop before another
-// transaction has overwritten the frame, the recovery finds it complete.
+// is definite too. So is one that finds the disk full. SQLITE_FULL comes from
+// writing a frame, and that frame is not whole; frames are written in their
+// order, and the commit mark is in the last, behind which nothing is written
+// (connect asks for that: psow). What there is of the transaction then has no
+// whole commit mark, and no recovery finds one. A full disk may get room again,
+// so it is ErrUnavailable: handlers and checkpoints wait for it.
+//
+// Any other failure of COMMIT is unknown. If the last frame was written and its
+// fsync failed, or the log's index could not grow, this process takes the
+// transaction for undone; but should the machine stop before another transaction
+// has overwritten the frame, the recovery finds it complete. A full disk that the
+// system tells of only in fsync is one of these.
 func mapError(op string, err error) error {
 	if err == nil || errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrEventIDReused) {
 		return err
@@ -33,6 +41,8 @@ func mapError(op string, err error) error {
 	var committing *commitError
 	var gone *goneError
 	switch code := primaryCode(err); {
+	case errors.As(err, &committing) && code == sqlite3.SQLITE_FULL:
+		return fmt.Errorf("sqlite: %s: %w: the disk is full: commit: %w", op, eventstore.ErrUnavailable, committing.error)
 	case errors.As(err, &committing) && code != sqlite3.SQLITE_BUSY:
 		return fmt.Errorf("sqlite: %s: %w: commit: %w", op, eventstore.ErrUnknownOutcome, committing.error)
 	case errors.As(err, &gone):

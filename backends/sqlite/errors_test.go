@@ -46,8 +46,12 @@ func TestErrorsAreMapped(t *testing.T) {
 		{"too big", coded(sqlite3.SQLITE_TOOBIG), nil},
 
 		{"COMMIT finds the file busy", &commitError{coded(sqlite3.SQLITE_BUSY)}, eventstore.ErrUnavailable},
-		{"COMMIT fills the disk", &commitError{coded(sqlite3.SQLITE_FULL)}, eventstore.ErrUnknownOutcome},
+		{"COMMIT finds the disk full", &commitError{coded(sqlite3.SQLITE_FULL)}, eventstore.ErrUnavailable},
 		{"COMMIT cannot write", &commitError{coded(sqlite3.SQLITE_IOERR_WRITE)}, eventstore.ErrUnknownOutcome},
+		{"COMMIT cannot extend the log's index", &commitError{coded(sqlite3.SQLITE_IOERR_SHMSIZE)}, eventstore.ErrUnknownOutcome},
+		{"the file goes away during COMMIT", &commitError{&goneError{"renamed"}}, eventstore.ErrUnknownOutcome},
+		{"the file is gone before COMMIT", &goneError{"renamed"}, nil},
+		{"the file is gone, and so reading failed", errors.Join(&goneError{"renamed"}, coded(sqlite3.SQLITE_IOERR)), nil},
 		{"COMMIT cannot flush", &commitError{coded(sqlite3.SQLITE_IOERR_FSYNC)}, eventstore.ErrUnknownOutcome},
 		{"COMMIT has no memory", &commitError{coded(sqlite3.SQLITE_NOMEM)}, eventstore.ErrUnknownOutcome},
 		{"COMMIT finds the file malformed", &commitError{coded(sqlite3.SQLITE_CORRUPT)}, eventstore.ErrUnknownOutcome},

@@ -58,12 +58,13 @@ func mapError(op string, err error) error {
 }
 
 // unavailable tells whether an error may go away by itself or with an
-// administrator's help, while the data is sound.
+// administrator's help, while the data is sound. A right that is refused does not
+// come by waiting.
 func unavailable(code int) bool {
 	switch code {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT,
 		sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM,
-		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
+		sqlite3.SQLITE_CANTOPEN:
 		return true
 	}
 	return false

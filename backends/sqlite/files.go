@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/google/uuid"
 
@@ -65,6 +67,9 @@ func findFiles(path string) (*files, error) {
 	return &files{path: absolute, database: info}, nil
 }
 
+// longestSuffix is the longest of what SQLite puts behind the name of a database.
+const longestSuffix = "-journal"
+
 // checkPath returns the absolute path and the file's attributes, nil where there
 // is no file.
 func checkPath(path string) (string, fs.FileInfo, error) {
@@ -82,6 +87,12 @@ func checkPath(path string) (string, fs.FileInfo, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return "", nil, fmt.Errorf("sqlite: open: %w", err)
+	}
+	if n := len(absolute) + len(longestSuffix); n > longestPath {
+		return invalid(fmt.Sprintf("is too long: as an absolute path, with the %s that SQLite may put behind it, it has %d bytes, and SQLite takes %d", longestSuffix, n, longestPath))
+	}
+	if _, err := os.Stat(absolute + longestSuffix); errors.Is(err, syscall.ENAMETOOLONG) {
+		return invalid("is too long for the file system, with the " + longestSuffix + " that SQLite may put behind it; shorten it to " + strconv.Itoa(255-len(longestSuffix)) + " bytes")
 	}
 	info, err := os.Stat(absolute)
 	switch {

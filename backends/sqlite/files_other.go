@@ -2,7 +2,13 @@
 
 package sqlite
 
-import "io/fs"
+import (
+	"io/fs"
+	"math"
+)
+
+// longestPath is no limit of ours: the system has its own.
+const longestPath = math.MaxInt
 
 // links returns how many names a file has. Where that takes opening the file it
 // is not asked for.

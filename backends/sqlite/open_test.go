@@ -185,6 +185,7 @@ func TestURLs(t *testing.T) {
 		{url: "sqlite://" + dir + "/slashes.db", file: "slashes.db"},
 		{url: "sqlite:with%20space%3F%23%25.db", file: "with space?#%.db"},
 		{url: "sqlite:" + dir + "/absolute%20%3F%23%25.db", file: "absolute ?#%.db"},
+		{url: "sqlite:a+b%2Bc&d=e.db", file: "a+b+c&d=e.db"},
 		{url: "sqlite:parameters.db?poll=250ms&busy_timeout=1s&readers=2", file: "parameters.db"},
 		{url: "sqlite:", says: "names no file"},
 		{url: "sqlite:%3Amemory%3A", says: "use the memory backend"},

@@ -54,7 +54,10 @@ func Beside(u *url.URL) (fresh *url.URL, remove func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	path = filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"-"+uuid.NewString())
+	// The start of the name is enough to tell whose it is, and leaves room.
+	name := filepath.Base(path)
+	name = strings.ToValidUTF8(name[:min(len(name), 100)], "")
+	path = filepath.Join(filepath.Dir(path), "."+name+"-"+uuid.NewString())
 	fresh = &url.URL{Scheme: u.Scheme, RawQuery: u.RawQuery}
 	if filepath.IsAbs(path) {
 		fresh.OmitHost, fresh.Path = true, path

@@ -90,22 +90,27 @@ func initialise(ctx context.Context, c *conn) (uuid.UUID, error) {
 	return id, err
 }
 
+// selectMarks reads all that tells what a file is in one statement: in several,
+// another process could make the store in between.
+const selectMarks = `SELECT
+	(SELECT application_id FROM pragma_application_id),
+	(SELECT user_version FROM pragma_user_version),
+	(SELECT count(*) FROM sqlite_schema)`
+
 // inspect returns the identity of the store in the file, or uuid.Nil where the
 // database is empty. It refuses what is not ours.
 func inspect(c *conn) (uuid.UUID, error) {
 	path := c.files.path
-	application, err := c.integer("PRAGMA application_id")
+	row, ok, err := c.row(selectMarks, 3)
 	if err != nil {
 		return uuid.Nil, err
 	}
-	version, err := c.integer("PRAGMA user_version")
-	if err != nil {
-		return uuid.Nil, err
+	if !ok {
+		return uuid.Nil, fmt.Errorf("%q does not tell what it holds", path)
 	}
-	objects, err := c.integer("SELECT count(*) FROM sqlite_schema")
-	if err != nil {
-		return uuid.Nil, err
-	}
+	application, _ := row[0].(int64)
+	version, _ := row[1].(int64)
+	objects, _ := row[2].(int64)
 	switch {
 	case application == 0 && version == 0 && objects == 0:
 		return uuid.Nil, nil
@@ -116,7 +121,7 @@ func inspect(c *conn) (uuid.UUID, error) {
 	case version < 1:
 		return uuid.Nil, fmt.Errorf("%q has schema %d, which no release has written; restore it from a backup", path, version)
 	}
-	row, ok, err := c.row("SELECT id FROM store", 1)
+	row, ok, err = c.row("SELECT id FROM store", 1)
 	if err != nil {
 		return uuid.Nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"net/url"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,6 +53,14 @@ func connect(ctx context.Context, files *files, mode connMode) (*conn, error) {
 	dsn := url.URL{Scheme: "file", OmitHost: true, Path: files.path, RawQuery: "psow=1"}
 	if files.database != nil {
 		dsn.RawQuery += "&mode=rw" // do not create the file
+	} else {
+		model, remove, err := privateModel(filepath.Dir(files.path))
+		if err != nil {
+			return nil, fmt.Errorf("make a file: %w", err)
+		}
+		defer remove()
+		// In SQLite's URIs a '+' is no space.
+		dsn.RawQuery += "&modeof=" + strings.ReplaceAll(url.QueryEscape(model), "+", "%20")
 	}
 	connector, err := sqlite.NewConnector(dsn.String())
 	if err != nil {

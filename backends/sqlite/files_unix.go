@@ -4,6 +4,7 @@ package sqlite
 
 import (
 	"io/fs"
+	"os"
 	"syscall"
 )
 
@@ -17,4 +18,20 @@ func links(info fs.FileInfo) uint64 {
 		return 1
 	}
 	return uint64(stat.Nlink) //nolint:unconvert // its width depends on the system
+}
+
+// privateModel makes a file that its owner alone may read, for SQLite to take the
+// mode of a new database from. Making the database here and closing it would end
+// the locks of whoever else in this process has opened it by then.
+func privateModel(dir string) (path string, remove func(), err error) {
+	model, err := os.CreateTemp(dir, ".switchyard-mode-*")
+	if err != nil {
+		return "", nil, err
+	}
+	remove = func() { _ = os.Remove(model.Name()) }
+	if err := model.Close(); err != nil {
+		remove()
+		return "", nil, err
+	}
+	return model.Name(), remove, nil
 }

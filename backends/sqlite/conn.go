@@ -72,7 +72,7 @@ func connect(ctx context.Context, files *files, mode connMode) (*conn, error) {
 	}
 	c := &conn{Conn: opened, files: files, statements: make(map[string]driver.Stmt)}
 	if err := c.configure(mode); err != nil {
-		return nil, errors.Join(err, c.Close())
+		return nil, errors.Join(files.explain(err), c.Close())
 	}
 	if c.companions, err = files.attach(); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -139,7 +139,7 @@ func (c *conn) mustWrite() error {
 		return err
 	}
 	if readOnly {
-		return fmt.Errorf("%q cannot be written, and even reading needs its write-ahead log: %w", c.files.path, fs.ErrPermission)
+		return &refusedError{fmt.Sprintf("%q cannot be written; with NoCreate (create=off) it can be read", c.files.path), fs.ErrPermission}
 	}
 	return nil
 }

@@ -16,6 +16,17 @@ type commitError struct{ error }
 
 func (e *commitError) Unwrap() error { return e.error }
 
+// refusedError says which right this process lacks. No sentinel matches it, for
+// waiting does not give a right.
+type refusedError struct {
+	reason string
+	cause  error
+}
+
+func (e *refusedError) Error() string { return e.reason + ": " + e.cause.Error() }
+
+func (e *refusedError) Unwrap() error { return e.cause }
+
 // mapError turns an error of the driver into one of the contract.
 //
 // Before COMMIT everything is definite: SQLite takes frames of the log without a
@@ -40,12 +51,13 @@ func mapError(op string, err error) error {
 	}
 	var committing *commitError
 	var gone *goneError
+	var refused *refusedError
 	switch code := primaryCode(err); {
 	case errors.As(err, &committing) && code == sqlite3.SQLITE_FULL:
 		return fmt.Errorf("sqlite: %s: %w: the disk is full: commit: %w", op, eventstore.ErrUnavailable, committing.error)
 	case errors.As(err, &committing) && code != sqlite3.SQLITE_BUSY:
 		return fmt.Errorf("sqlite: %s: %w: commit: %w", op, eventstore.ErrUnknownOutcome, committing.error)
-	case errors.As(err, &gone):
+	case errors.As(err, &gone), errors.As(err, &refused):
 		return fmt.Errorf("sqlite: %s: %w", op, err)
 	case code == sqlite3.SQLITE_FULL:
 		return fmt.Errorf("sqlite: %s: %w: the disk is full: %w", op, eventstore.ErrUnavailable, err)

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/google/uuid"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -30,6 +31,7 @@ type files struct {
 	path     string      // absolute
 	database fs.FileInfo // what is open; nil until a file that was not there is made
 	store    uuid.UUID   // the identity in it; uuid.Nil until it is known
+	readOnly bool        // this process may not write the database
 
 	mu          sync.Mutex
 	connections int
@@ -40,8 +42,8 @@ type files struct {
 // companions are what SQLite keeps beside a database, from the first connection
 // of any process to the last.
 type companions struct {
-	paths [2]string // of the log and of its index
-	infos [2]fs.FileInfo
+	paths [2]string      // of the log and of its index
+	infos [2]fs.FileInfo // nil for a database without a log, which can only be read
 }
 
 // goneError says that a handle's files are not those of the store any more. It
@@ -198,13 +200,31 @@ func (f *files) findCompanions() (companions, error) {
 	var found companions
 	for i, suffix := range [...]string{"-wal", "-shm"} {
 		found.paths[i] = resolved + suffix
-		if found.infos[i], err = os.Stat(found.paths[i]); errors.Is(err, fs.ErrNotExist) {
+		found.infos[i], err = os.Stat(found.paths[i])
+		switch absent := errors.Is(err, fs.ErrNotExist); {
+		case absent && f.readOnly:
+			found.infos[i] = nil
+		case absent:
 			return companions{}, &goneError{fmt.Sprintf("%q was deleted while this or another process has the store open", found.paths[i])}
-		} else if err != nil {
+		case err != nil:
 			return companions{}, err
 		}
 	}
 	return found, nil
+}
+
+// explain says what SQLite does not: that it could not make or open the files
+// beside the database for want of a right.
+func (f *files) explain(err error) error {
+	switch primaryCode(err) {
+	case sqlite3.SQLITE_READONLY:
+		return &refusedError{fmt.Sprintf("%q needs to be written, or its log does, before it can be read", f.path), errors.Join(fs.ErrPermission, err)}
+	case sqlite3.SQLITE_CANTOPEN:
+		if denied := mayNotWrite(filepath.Dir(f.path)); denied != nil {
+			return &refusedError{fmt.Sprintf("SQLite keeps a log beside %q, and its directory cannot be written", f.path), errors.Join(denied, err)}
+		}
+	}
+	return err
 }
 
 // lookAtAll makes sure that the database and its companions are those that are open.
@@ -213,6 +233,9 @@ func (f *files) lookAtAll(open companions) error {
 		return err
 	}
 	for i, path := range open.paths {
+		if open.infos[i] == nil {
+			continue
+		}
 		if err := f.look(path, open.infos[i]); err != nil {
 			return err
 		}

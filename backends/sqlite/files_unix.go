@@ -20,6 +20,15 @@ func links(info fs.FileInfo) uint64 {
 	return uint64(stat.Nlink) //nolint:unconvert // its width depends on the system
 }
 
+// mayNotWrite tells why files cannot be made in a directory, or nil.
+func mayNotWrite(dir string) error {
+	const writeAndSearch = 0x2 | 0x1 // W_OK|X_OK
+	if err := syscall.Access(dir, writeAndSearch); err != nil {
+		return &fs.PathError{Op: "write to", Path: dir, Err: err}
+	}
+	return nil
+}
+
 // privateModel makes a file that its owner alone may read, for SQLite to take the
 // mode of a new database from. Making the database here and closing it would end
 // the locks of whoever else in this process has opened it by then.

@@ -80,20 +80,6 @@ func TestOpenRefusesWhatIsNotAStore(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesAFileThatItMayNotWrite(t *testing.T) {
-	path := file(t)
-	require.NoError(t, open(t, path, nil).Close())
-	require.NoError(t, os.Chmod(path, 0o400))
-	if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil { // root writes what it likes
-		require.NoError(t, f.Close())
-		makeImmutable(t, path)
-	}
-	_, err := sqlite.Open(t.Context(), path, nil)
-	require.NotErrorIs(t, err, eventstore.ErrUnavailable, "waiting does not give a right")
-	require.ErrorIs(t, err, os.ErrPermission)
-	require.ErrorContains(t, err, "cannot be written")
-}
-
 func TestOpenLeavesAnotherApplicationsDatabaseAsItWas(t *testing.T) {
 	path := file(t)
 	db := raw(t, path)

@@ -25,7 +25,9 @@ type Options struct {
 	// Readers is how many reads may run at once; 0 means 4. Each has a connection,
 	// opened when it is first needed, with up to 2 MiB of cache.
 	Readers int
-	// NoCreate refuses a path at which there is no file, instead of making a store.
+	// NoCreate refuses a path at which there is no store, instead of making one.
+	// A file that this process may not write is then opened for reading, where
+	// SQLite can: writes, checkpoints among them, are refused with fs.ErrPermission.
 	NoCreate bool
 	// NoHints makes subscriptions rely on polling alone, for this handle's events
 	// too. It is for tests that prove hints to be no more than hints.
@@ -55,8 +57,9 @@ var _ eventstore.Backend = (*Backend)(nil)
 // process, may have the same file open.
 //
 // Errors: ErrInvalid for a bad path or option; ErrUnavailable where the file is
-// locked for longer than [Options].BusyTimeout or cannot be read or written;
-// otherwise the file is not a Switchyard store, or one with a newer schema.
+// locked for longer than [Options].BusyTimeout or the disk fails; the context's
+// error; fs.ErrPermission where it cannot be written; otherwise the file is
+// not a Switchyard store, or one with a newer schema.
 func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -73,10 +76,14 @@ func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	if b.opts.NoCreate && b.files.isEmpty() {
-		return nil, &eventstore.InvalidError{Field: "path", Reason: fmt.Sprintf("%q holds no store; check the name, or make one first (switchyard init)", b.files.path)}
+		return nil, errNoStore(b.files.path)
 	}
 	w := &writer{files: b.files, busyTimeout: b.opts.BusyTimeout}
-	if b.id, err = w.initialise(ctx); err != nil {
+	b.id, err = w.initialise(ctx)
+	if refused := (*refusedError)(nil); b.opts.NoCreate && errors.As(err, &refused) {
+		b.id, err = w.readOnly(ctx, refused)
+	}
+	if err != nil {
 		return nil, mapError("open", errors.Join(err, w.close()))
 	}
 	b.files.store = b.id
@@ -88,6 +95,10 @@ func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
 	}
 	b.committer = groupcommit.New(b.flush, groupcommit.Options{CallerFlushes: true})
 	return b, nil
+}
+
+func errNoStore(path string) error {
+	return &eventstore.InvalidError{Field: "path", Reason: fmt.Sprintf("%q holds no store; check the name, or make one first (switchyard init)", path)}
 }
 
 func (o *Options) complete() error {

@@ -16,6 +16,7 @@ import (
 type writer struct {
 	files       *files
 	busyTimeout time.Duration
+	refused     error             // why this process may not write, if so
 	conn        *conn             // nil until it is needed, and after a failure
 	versions    map[string]uint64 // what appenders learned of streams; see appender
 	dataVersion int64             // of the file when they did
@@ -31,6 +32,21 @@ func (w *writer) initialise(ctx context.Context) (id uuid.UUID, err error) {
 	})
 }
 
+// readOnly finds the store in a file that this process may not write, and from
+// then on answers every write with the reason.
+func (w *writer) readOnly(ctx context.Context, refused error) (id uuid.UUID, err error) {
+	w.files.readOnly, w.refused = true, refused
+	c, err := retryBusy(ctx, w.busyTimeout, func() (*conn, error) { return connect(ctx, w.files, reading) })
+	if err != nil {
+		return uuid.Nil, err
+	}
+	id, err = inspect(c)
+	if err == nil && id == uuid.Nil {
+		err = errNoStore(w.files.path)
+	}
+	return id, errors.Join(err, c.Close())
+}
+
 func (w *writer) connect(ctx context.Context) (err error) {
 	if w.conn == nil {
 		w.conn, err = connect(ctx, w.files, writing)
@@ -42,6 +58,9 @@ func (w *writer) connect(ctx context.Context) (err error) {
 // the wait for the write lock, and nothing later: the driver answers a cancelled
 // statement with a broken connection.
 func (w *writer) transaction(ctx context.Context, op string, change func(*conn) error) error {
+	if w.refused != nil {
+		return mapError(op, w.refused)
+	}
 	until := time.Now().Add(w.busyTimeout)
 	if _, err := retryBusy(ctx, w.busyTimeout, func() (*conn, error) { return w.conn, w.connect(ctx) }); err != nil {
 		return mapError(op, err)

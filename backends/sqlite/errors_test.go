@@ -3,6 +3,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,6 +43,7 @@ func TestErrorsAreMapped(t *testing.T) {
 		{"a file that turned read-only", coded(sqlite3.SQLITE_READONLY), nil},
 		{"a directory that turned read-only", coded(sqlite3.SQLITE_READONLY_DIRECTORY), nil},
 		{"a refused right", coded(sqlite3.SQLITE_PERM), nil},
+		{"a right that the directory refuses", &refusedError{"no log", errors.Join(fs.ErrPermission, coded(sqlite3.SQLITE_CANTOPEN))}, nil},
 		{"a malformed file", coded(sqlite3.SQLITE_CORRUPT), nil},
 		{"not a database", coded(sqlite3.SQLITE_NOTADB), nil},
 		{"a constraint", coded(sqlite3.SQLITE_CONSTRAINT_CHECK), nil},

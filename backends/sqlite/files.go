@@ -103,6 +103,8 @@ func checkPath(path string) (string, fs.FileInfo, error) {
 			return invalid("is in a directory that does not exist; make it first")
 		}
 		return absolute, nil, nil
+	case errors.Is(err, fs.ErrPermission):
+		return "", nil, fmt.Errorf("sqlite: open: %w", err)
 	case err != nil:
 		return "", nil, fmt.Errorf("sqlite: open: %w: %w", eventstore.ErrUnavailable, err)
 	case info.IsDir():

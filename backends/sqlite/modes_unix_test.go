@@ -26,11 +26,11 @@ func TestNewFilesAreTheirOwnersAlone(t *testing.T) {
 		{"a new file", "events.db", func(*testing.T, string) {}, 0o600},
 		{"a new file with a name that URIs escape", "a b+c&mode=memory?#%.db", func(*testing.T, string) {}, 0o600},
 		{"an empty file", "events.db", func(t *testing.T, path string) {
-			require.NoError(t, os.WriteFile(path, nil, 0o660)) //nolint:gosec // it is the group's
+			require.NoError(t, os.WriteFile(path, nil, 0o660))
 		}, 0o660},
 		{"a store that was given to a group", "events.db", func(t *testing.T, path string) {
 			require.NoError(t, open(t, path, nil).Close())
-			require.NoError(t, os.Chmod(path, 0o660)) //nolint:gosec // as above
+			require.NoError(t, os.Chmod(path, 0o660))
 		}, 0o660},
 	}
 	for _, test := range tests {

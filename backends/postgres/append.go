@@ -163,7 +163,7 @@ func (b *Backend) callAppend(ctx context.Context, db rowsQuerier, parts []*event
 	if err != nil {
 		return nil, err
 	}
-	rows, err := db.Query(ctx, b.sql.append, args...)
+	rows, err := db.Query(ctx, b.sql.append, append([]any{b.table}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +200,7 @@ func (b *Backend) callAppendOne(ctx context.Context, db rowsQuerier, part *event
 			return verdict{}, err
 		}
 	}
-	rows, err := db.Query(ctx, b.sql.appendOne, part.Stream, lowest, highest, pgtype.UUID{Bytes: event.ID, Valid: true},
+	rows, err := db.Query(ctx, b.sql.appendOne, b.table, part.Stream, lowest, highest, pgtype.UUID{Bytes: event.ID, Valid: true},
 		event.Type, notNil(event.Data), contentType, metadata, recordTime(part))
 	if err != nil {
 		return verdict{}, err

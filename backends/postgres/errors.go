@@ -92,8 +92,29 @@ func commitError(err error) error {
 	return mapped(err, true)
 }
 
+// anotherTable is what the schema's functions raise where they are not those of the
+// table that was opened. They have written nothing.
+const anotherTable = "SY001"
+
+// checkTable refuses the answer of a statement whose schema's name led it to another
+// table than the one that was opened.
+func (b *Backend) checkTable(table int64) error {
+	if table != b.table {
+		return fmt.Errorf("schema %q %w", b.schema, errMoved)
+	}
+	return nil
+}
+
+var errMoved = errors.New("is not the store any more that this handle opened: it was renamed, swapped, replaced or restored; nothing was written; open it again")
+
 func mapped(err error, committing bool) error {
 	var server *pgconn.PgError
+	if errors.As(err, &server) && server.Code == anotherTable {
+		return fmt.Errorf("postgres: the schema %w: %w", errMoved, err)
+	}
+	if errors.Is(err, errMoved) {
+		return fmt.Errorf("postgres: %w", err)
+	}
 	if errors.As(err, &server) && (server.Code == "26000" || server.Code == "42P05") {
 		// The driver's names of prepared statements met another session's.
 		err = fmt.Errorf("behind a transaction pooler use listen=off and default_query_exec_mode=exec: %w", err)

@@ -52,9 +52,9 @@ type Backend struct {
 	ownsPool bool
 	schema   string // as the caller wrote it
 	sql      statements
-	id       uuid.UUID
-	caps     eventstore.Capabilities
-	poll     time.Duration
+	opened
+	caps eventstore.Capabilities
+	poll time.Duration
 
 	appends  *groupcommit.Committer
 	crowd    crowd
@@ -105,17 +105,17 @@ func open(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Backend, err
 	if err != nil {
 		return nil, err
 	}
-	id, err := migrate(ctx, pool, schema, opts.NoMigration)
+	store, err := migrate(ctx, pool, schema, opts.NoMigration)
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{pool: pool, schema: schema, sql: newStatements(schema), id: id, poll: opts.Poll}
+	b := &Backend{pool: pool, schema: schema, sql: newStatements(schema), opened: store, poll: opts.Poll}
 	if b.poll == 0 {
 		b.poll = defaultPoll
 	}
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.tail.read = b.ReadAll
-	b.wake = newWake(b.lifetime, pool, id, b.tail.advance, !opts.NoListen, !opts.NoHints)
+	b.wake = newWake(b.lifetime, pool, store.id, b.tail.advance, !opts.NoListen, !opts.NoHints)
 	b.caps = capabilities(server, b.poll, opts)
 	b.appends = groupcommit.New(b.flush, groupcommit.Options{Flushes: groups, Timeout: flushTimeout})
 	return b, nil

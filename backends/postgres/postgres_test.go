@@ -54,4 +54,7 @@ func event(eventType, data string) eventstore.Event {
 	return eventstore.Event{Type: eventType, Data: []byte(data)}
 }
 
-const soon = 10 * time.Second
+const (
+	soon = 10 * time.Second
+	now  = 5 * time.Millisecond
+)

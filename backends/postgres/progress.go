@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -22,7 +23,7 @@ type checkpoints struct{ b *Backend }
 
 func (c checkpoints) Load(ctx context.Context, name string) (checkpoint eventstore.Checkpoint, ok bool, err error) {
 	err = c.b.call(ctx, func(ctx context.Context) error {
-		checkpoint, ok, err = scanCheckpoint(name, c.b.pool.QueryRow(ctx, c.b.sql.loadCheckpoint, name))
+		checkpoint, ok, err = c.b.scanCheckpoint(name, c.b.pool.QueryRow(ctx, c.b.sql.loadCheckpoint, name))
 		return err
 	})
 	return checkpoint, ok, err
@@ -30,38 +31,43 @@ func (c checkpoints) Load(ctx context.Context, name string) (checkpoint eventsto
 
 func (c checkpoints) Save(ctx context.Context, checkpoint eventstore.Checkpoint) error {
 	return c.b.call(ctx, func(ctx context.Context) error {
-		return saveCheckpoint(ctx, c.b.pool, c.b.sql.saveCheckpoint, checkpoint)
+		return c.b.change(ctx, c.b.pool, c.b.sql.saveCheckpoint, checkpointArgs(checkpoint)...)
 	})
 }
 
 func (c checkpoints) Delete(ctx context.Context, name string) error {
 	return c.b.call(ctx, func(ctx context.Context) error {
-		_, err := c.b.pool.Exec(ctx, c.b.sql.deleteCheckpoint, name)
-		return err
+		return c.b.change(ctx, c.b.pool, c.b.sql.deleteCheckpoint, name)
 	})
 }
 
 // scanCheckpoint reads a row of the checkpoints. Words travel as text, for a
 // position has two unsigned 64-bit words and may be another store's.
-func scanCheckpoint(name string, row pgx.Row) (eventstore.Checkpoint, bool, error) {
-	var store uuid.UUID
-	var high, low string
-	if err := row.Scan(&store, &high, &low); errors.Is(err, pgx.ErrNoRows) {
-		return eventstore.Checkpoint{}, false, nil
-	} else if err != nil {
+func (b *Backend) scanCheckpoint(name string, row pgx.Row) (eventstore.Checkpoint, bool, error) {
+	var table int64
+	var store *uuid.UUID // null, like the rest, where there is no checkpoint
+	var high, low pgtype.Text
+	if err := row.Scan(&table, &store, &high, &low); err != nil {
 		return eventstore.Checkpoint{}, false, err
 	}
-	hi, errHigh := strconv.ParseUint(high, 10, 64)
-	lo, errLow := strconv.ParseUint(low, 10, 64)
+	if err := b.checkTable(table); err != nil || store == nil {
+		return eventstore.Checkpoint{}, false, err
+	}
+	hi, errHigh := strconv.ParseUint(high.String, 10, 64)
+	lo, errLow := strconv.ParseUint(low.String, 10, 64)
 	if err := errors.Join(errHigh, errLow); err != nil {
 		return eventstore.Checkpoint{}, false, fmt.Errorf("checkpoint %q: position: %w", name, err)
 	}
-	return eventstore.Checkpoint{Name: name, Store: store, Position: eventstore.NewPosition(hi, lo)}, true, nil
+	return eventstore.Checkpoint{Name: name, Store: *store, Position: eventstore.NewPosition(hi, lo)}, true, nil
 }
 
-func saveCheckpoint(ctx context.Context, db querier, sql string, c eventstore.Checkpoint) error {
-	_, err := db.Exec(ctx, sql, checkpointArgs(c)...)
-	return err
+// change runs a statement that changes something where the table that was opened is.
+func (b *Backend) change(ctx context.Context, db querier, sql string, args ...any) error {
+	var table int64
+	if err := db.QueryRow(ctx, sql, append(args, b.table)...).Scan(&table); err != nil {
+		return err
+	}
+	return b.checkTable(table)
 }
 
 func checkpointArgs(c eventstore.Checkpoint) []any {
@@ -73,13 +79,15 @@ type snapshots struct{ b *Backend }
 
 func (s snapshots) Load(ctx context.Context, stream, snapshotType string) (snapshot eventstore.Snapshot, ok bool, err error) {
 	err = s.b.call(ctx, func(ctx context.Context) error {
-		var version int64
-		err := s.b.pool.QueryRow(ctx, s.b.sql.loadSnapshot, stream, snapshotType).Scan(&version, &snapshot.SchemaVersion, &snapshot.Data)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
+		var table int64
+		var version, schemaVersion pgtype.Int8 // null where there is no snapshot
+		err := s.b.pool.QueryRow(ctx, s.b.sql.loadSnapshot, stream, snapshotType).Scan(&table, &version, &schemaVersion, &snapshot.Data)
+		if err == nil {
+			err = s.b.checkTable(table)
 		}
-		ok = err == nil
-		snapshot.Stream, snapshot.Type, snapshot.Version = stream, snapshotType, uint64(version)
+		ok = err == nil && version.Valid
+		snapshot.Stream, snapshot.Type = stream, snapshotType
+		snapshot.Version, snapshot.SchemaVersion = uint64(version.Int64), int(schemaVersion.Int64)
 		return err
 	})
 	if !ok {
@@ -94,14 +102,12 @@ func (s snapshots) Save(ctx context.Context, snapshot eventstore.Snapshot) error
 		data = []byte{}
 	}
 	return s.b.call(ctx, func(ctx context.Context) error {
-		_, err := s.b.pool.Exec(ctx, s.b.sql.saveSnapshot, snapshot.Stream, snapshot.Type, clamp(snapshot.Version), snapshot.SchemaVersion, data)
-		return err
+		return s.b.change(ctx, s.b.pool, s.b.sql.saveSnapshot, snapshot.Stream, snapshot.Type, clamp(snapshot.Version), snapshot.SchemaVersion, data)
 	})
 }
 
 func (s snapshots) Delete(ctx context.Context, stream, snapshotType string) error {
 	return s.b.call(ctx, func(ctx context.Context) error {
-		_, err := s.b.pool.Exec(ctx, s.b.sql.deleteSnapshot, stream, snapshotType)
-		return err
+		return s.b.change(ctx, s.b.pool, s.b.sql.deleteSnapshot, stream, snapshotType)
 	})
 }

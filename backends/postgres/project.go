@@ -217,10 +217,10 @@ func (r *projecting) handle(ctx context.Context, page eventstore.Page) error {
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // after a commit it does nothing; otherwise the first error counts
 	start := eventstore.Checkpoint{Name: r.Name, Store: r.b.id, Position: r.saved}
-	if _, err := tx.Exec(ctx, r.b.sql.beginCheckpoint, checkpointArgs(start)...); err != nil {
+	if err := r.b.change(ctx, tx, r.b.sql.beginCheckpoint, checkpointArgs(start)...); err != nil {
 		return readError(ctx, err)
 	}
-	stored, _, err := scanCheckpoint(r.Name, tx.QueryRow(ctx, r.b.sql.lockCheckpoint, r.Name))
+	stored, _, err := r.b.scanCheckpoint(r.Name, tx.QueryRow(ctx, r.b.sql.lockCheckpoint, r.Name))
 	if err != nil {
 		return readError(ctx, err)
 	}
@@ -252,7 +252,7 @@ func (r *projecting) handle(ctx context.Context, page eventstore.Page) error {
 		}
 	}
 	end := eventstore.Checkpoint{Name: r.Name, Store: r.b.id, Position: page.Next}
-	if err := saveCheckpoint(ctx, tx, r.b.sql.saveCheckpoint, end); err != nil {
+	if err := r.b.change(ctx, tx, r.b.sql.saveCheckpoint, checkpointArgs(end)...); err != nil {
 		return readError(ctx, err)
 	}
 	// The commit is not cut short when ctx ends: its outcome would be unknown.

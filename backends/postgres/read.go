@@ -2,12 +2,14 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -116,7 +118,7 @@ func (b *Backend) readMatching(ctx context.Context, req eventstore.ReadAllReques
 	q.where("global_position <= ", to)
 	q.filter(req.Filter)
 	limit := b.reading.limit(req.PageSize)
-	sql, args := q.build(b.sql.events, limit)
+	sql, args := q.build(&b.sql, limit)
 	batch := plannedBatch()
 	batch.Queue(b.sql.head)
 	batch.Queue(sql, args...)
@@ -127,14 +129,14 @@ func (b *Backend) readMatching(ctx context.Context, req eventstore.ReadAllReques
 	defer func() { _ = answers.Close() }() // the rows told its error
 	page := eventstore.Page{Next: req.After}
 	var head int64
-	if err := answers.QueryRow().Scan(&page.Store, &head); err != nil {
+	if page.Store, head, err = b.scanHead(answers.QueryRow()); err != nil {
 		return eventstore.Page{}, err
 	}
 	rows, err := answers.Query()
 	if err != nil {
 		return eventstore.Page{}, err
 	}
-	events, end, err := b.collect(rows, limit, req.PageSize)
+	events, end, err := b.collect(rows, &q, limit, req.PageSize)
 	if err != nil {
 		return eventstore.Page{}, err
 	}
@@ -152,7 +154,8 @@ func (b *Backend) readMatching(ctx context.Context, req eventstore.ReadAllReques
 func (b *Backend) readBackward(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
 	var page eventstore.Page
 	var high int64
-	if err := b.pool.QueryRow(ctx, b.sql.head).Scan(&page.Store, &high); err != nil {
+	var err error
+	if page.Store, high, err = b.scanHead(b.pool.QueryRow(ctx, b.sql.head)); err != nil {
 		return eventstore.Page{}, err
 	}
 	low := after(req.After) // positions low+1 … high
@@ -186,21 +189,29 @@ func (b *Backend) readBackward(ctx context.Context, req eventstore.ReadAllReques
 	return page, nil
 }
 
+func (b *Backend) scanHead(row pgx.Row) (store uuid.UUID, head int64, err error) {
+	var table int64
+	if err := row.Scan(&table, &store, &head); err != nil {
+		return store, 0, err
+	}
+	return store, head, b.checkTable(table)
+}
+
 // readPage runs a query for a page. end says that nothing matched beyond it.
 func (b *Backend) readPage(ctx context.Context, q *query, size eventstore.PageSize) (events []eventstore.RecordedEvent, end bool, err error) {
 	limit := b.reading.limit(size)
-	sql, args := q.build(b.sql.events, limit)
+	sql, args := q.build(&b.sql, limit)
 	rows, err := b.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, false, err
 	}
-	return b.collect(rows, limit, size)
+	return b.collect(rows, q, limit, size)
 }
 
 // readPlanned is readPage for a query through a filter; see customPlans.
 func (b *Backend) readPlanned(ctx context.Context, q *query, size eventstore.PageSize) (events []eventstore.RecordedEvent, end bool, err error) {
 	limit := b.reading.limit(size)
-	sql, args := q.build(b.sql.events, limit)
+	sql, args := q.build(&b.sql, limit)
 	batch := plannedBatch()
 	batch.Queue(sql, args...)
 	answers, err := b.sendPlanned(ctx, batch)
@@ -212,14 +223,19 @@ func (b *Backend) readPlanned(ctx context.Context, q *query, size eventstore.Pag
 	if err != nil {
 		return nil, false, err
 	}
-	return b.collect(rows, limit, size)
+	return b.collect(rows, q, limit, size)
 }
 
 // collect reads rows for a page until it is full, and closes them.
-func (b *Backend) collect(rows pgx.Rows, limit int, size eventstore.PageSize) (events []eventstore.RecordedEvent, end bool, err error) {
+func (b *Backend) collect(rows pgx.Rows, q *query, limit int, size eventstore.PageSize) (events []eventstore.RecordedEvent, end bool, err error) {
 	bytes, found := 0, 0
 	events = make([]eventstore.RecordedEvent, 0, min(limit, fewEvents))
-	err = eachEvent(rows, func(event eventstore.RecordedEvent) bool {
+	ordered := true
+	err = b.eachEvent(rows, func(event eventstore.RecordedEvent) bool {
+		if found > 0 && !q.follows(events[found-1], event) {
+			ordered = false
+			return false
+		}
 		found++
 		bytes += event.Size()
 		if len(events) == fewEvents {
@@ -228,6 +244,9 @@ func (b *Backend) collect(rows pgx.Rows, limit int, size eventstore.PageSize) (e
 		events = append(events, event)
 		return bytes < size.MaxBytes
 	})
+	if err == nil && !ordered {
+		err = fmt.Errorf("the server answered a read out of order after position %s", events[found-1].Position)
+	}
 	b.reading.learn(len(events), bytes)
 	return events, found < limit && bytes < size.MaxBytes, err
 }
@@ -257,6 +276,17 @@ type query struct {
 	backward   bool
 	conditions strings.Builder
 	args       []any
+}
+
+// follows tells whether an event may come after another in the query's order.
+func (q *query) follows(before, event eventstore.RecordedEvent) bool {
+	if q.backward {
+		before, event = event, before
+	}
+	if q.order == "version" {
+		return before.Version < event.Version
+	}
+	return before.Position.Before(event.Position)
 }
 
 func (q *query) where(condition string, arg any) {
@@ -290,13 +320,17 @@ func (q *query) filter(f eventstore.Filter) {
 	}
 }
 
-func (q *query) build(table string, limit int) (string, []any) {
+// build returns the query, whose rows are those that eachEvent takes: at least one,
+// so that an empty answer tells its table too. The events keep their order: they are
+// the inner side of a join with one row, and collect looks.
+func (q *query) build(sql *statements, limit int) (string, []any) {
 	direction := ""
 	if q.backward {
 		direction = " desc"
 	}
 	q.args = append(q.args, limit)
-	return "select " + eventColumns + " from " + table + q.conditions.String() + " order by " + q.order + direction + " limit $" + strconv.Itoa(len(q.args)), q.args
+	return "select here.table_oid, e.* from (select " + sql.table + " as table_oid) here left join lateral (select " + eventColumns +
+		" from " + sql.events + q.conditions.String() + " order by " + q.order + direction + " limit $" + strconv.Itoa(len(q.args)) + ") e on true", q.args
 }
 
 func position(n int64) eventstore.Position { return eventstore.NewPosition(uint64(n), 0) }

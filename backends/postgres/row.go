@@ -17,8 +17,10 @@ import (
 
 const eventColumns = `global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata`
 
-// eachEvent calls do with each row of eventColumns until it returns false.
-func eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
+// eachEvent calls do with each row, which is the OID of the table that it comes from
+// and then the eventColumns, until do returns false. A row without a position only
+// tells the table, where there are no events.
+func (b *Backend) eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
 	defer rows.Close()
 	decode := scanned
 	if allBinary(rows) {
@@ -29,6 +31,12 @@ func eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
 	for rows.Next() {
 		if err := decode(rows, &r); err != nil {
 			return err
+		}
+		if err := b.checkTable(r.table); err != nil {
+			return err
+		}
+		if r.position == 0 {
+			continue
 		}
 		event := eventstore.RecordedEvent{
 			Stream: names.stream.text(r.stream), Version: uint64(r.version), Position: position(r.position), RecordedAt: r.at,
@@ -54,7 +62,7 @@ func eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
 
 // row is one row as it came; its bytes are the driver's and live until the next.
 type row struct {
-	position, version                              int64
+	table, position, version                       int64
 	id                                             [16]byte
 	at                                             time.Time
 	stream, eventType, contentType, data, metadata []byte
@@ -75,9 +83,15 @@ const epoch = 946_684_800_000_000
 // most of its time here, and half as much as in the driver's general decoding.
 func fromBinary(rows pgx.Rows, r *row) error {
 	v := rows.RawValues()
-	if len(v) != 9 || len(v[0]) != 8 || len(v[1]) != 8 || len(v[2]) != 16 || len(v[3]) != 8 {
+	if len(v) == 10 && len(v[0]) == 8 && v[1] == nil {
+		*r = row{table: int64(binary.BigEndian.Uint64(v[0]))}
+		return nil
+	}
+	if len(v) != 10 || len(v[0]) != 8 || len(v[1]) != 8 || len(v[2]) != 8 || len(v[3]) != 16 || len(v[4]) != 8 {
 		return fmt.Errorf("the events have other columns than this program knows")
 	}
+	r.table = int64(binary.BigEndian.Uint64(v[0]))
+	v = v[1:]
 	r.position = int64(binary.BigEndian.Uint64(v[0]))
 	r.version = int64(binary.BigEndian.Uint64(v[1]))
 	r.id = [16]byte(v[2])
@@ -88,14 +102,16 @@ func fromBinary(rows pgx.Rows, r *row) error {
 
 // scanned lets the driver decode a row.
 func scanned(rows pgx.Rows, r *row) error {
+	var position, version pgtype.Int8
 	var id pgtype.UUID
-	var stream, eventType string
-	var contentType *string
-	err := rows.Scan(&r.position, &r.version, &id, &r.at, &stream, &eventType, &contentType, &r.data, &r.metadata)
-	r.id, r.at, r.stream, r.eventType = id.Bytes, r.at.UTC(), []byte(stream), []byte(eventType)
+	var at pgtype.Timestamptz
+	var stream, eventType, contentType pgtype.Text
+	err := rows.Scan(&r.table, &position, &version, &id, &at, &stream, &eventType, &contentType, &r.data, &r.metadata)
+	r.position, r.version, r.id, r.at = position.Int64, version.Int64, id.Bytes, at.Time.UTC()
+	r.stream, r.eventType = []byte(stream.String), []byte(eventType.String)
 	r.contentType = nil // the row before may have had one
-	if contentType != nil {
-		r.contentType = []byte(*contentType)
+	if contentType.Valid {
+		r.contentType = []byte(contentType.String)
 	}
 	return err
 }

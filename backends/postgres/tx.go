@@ -138,12 +138,12 @@ func (b *Backend) lockAndLook(ctx context.Context, tx pgx.Tx, parts []eventstore
 		}
 	}
 	batch := &pgx.Batch{}
-	batch.Queue(b.sql.lock)
+	batch.Queue(b.sql.lock, b.table)
 	batch.Queue(b.sql.versions, streams)
 	batch.Queue(b.sql.storedIDs, ids, streams)
 	answers := tx.SendBatch(ctx, batch)
 	defer answers.Close()
-	if _, err := answers.Exec(); err != nil {
+	if _, err := answers.Exec(); err != nil { // a schema that was renamed is one
 		return nil, nil, err
 	}
 	rows, err := answers.Query()
@@ -163,7 +163,7 @@ func (b *Backend) lockAndLook(ctx context.Context, tx pgx.Tx, parts []eventstore
 		return nil, nil, err
 	}
 	stored := make(map[storedKey]eventstore.RecordedEvent)
-	err = eachEvent(rows, func(event eventstore.RecordedEvent) bool {
+	err = b.eachEvent(rows, func(event eventstore.RecordedEvent) bool {
 		stored[storedKey{event.Stream, event.ID}] = event
 		return true
 	})

@@ -115,7 +115,7 @@ func checkFunctions(ctx context.Context, db querier, schema string, store opened
 			select from pg_proc p, unnest(coalesce(p.proallargtypes, p.proargtypes)) as argument (type_oid)
 			join pg_type t on t.oid = argument.type_oid
 			where p.pronamespace = (select relnamespace from pg_class where oid = $1::bigint::oid)
-			  and p.proname in ('append', 'append_one', 'lock_order') and t.typrelid not in (0, $1::bigint::oid))`, store.table).Scan(&foreign)
+			  and p.proname = 'append' and t.typrelid not in (0, $1::bigint::oid))`, store.table).Scan(&foreign)
 	if err != nil {
 		return readError(ctx, err)
 	}

@@ -56,14 +56,16 @@ type Backend struct {
 	caps eventstore.Capabilities
 	poll time.Duration
 
-	appends  *groupcommit.Committer
-	crowd    crowd
-	wake     *wake
-	tail     tail
-	reading  pageBudget
-	lifetime context.Context //nolint:containedctx // it ends with the handle, not with a call
-	end      context.CancelFunc
-	closed   atomic.Bool
+	appends *groupcommit.Committer
+	crowd   crowd
+	wake    *wake
+	tail    tail
+	reading pageBudget
+	// emptyChecked is when checkEmpty last asked, in nanoseconds of the Unix clock.
+	emptyChecked atomic.Int64
+	lifetime     context.Context //nolint:containedctx // it ends with the handle, not with a call
+	end          context.CancelFunc
+	closed       atomic.Bool
 }
 
 var _ eventstore.Backend = (*Backend)(nil)

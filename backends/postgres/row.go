@@ -18,8 +18,7 @@ import (
 const eventColumns = `global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata`
 
 // eachEvent calls do with each row, which is the OID of the table that it comes from
-// and then the eventColumns, until do returns false. A row without a position only
-// tells the table, where there are no events.
+// and then the eventColumns, until do returns false.
 func (b *Backend) eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
 	defer rows.Close()
 	decode := scanned
@@ -34,9 +33,6 @@ func (b *Backend) eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) boo
 		}
 		if err := b.checkTable(r.table); err != nil {
 			return err
-		}
-		if r.position == 0 {
-			continue
 		}
 		event := eventstore.RecordedEvent{
 			Stream: names.stream.text(r.stream), Version: uint64(r.version), Position: position(r.position), RecordedAt: r.at,
@@ -83,10 +79,6 @@ const epoch = 946_684_800_000_000
 // most of its time here, and half as much as in the driver's general decoding.
 func fromBinary(rows pgx.Rows, r *row) error {
 	v := rows.RawValues()
-	if len(v) == 10 && len(v[0]) == 8 && v[1] == nil {
-		*r = row{table: int64(binary.BigEndian.Uint64(v[0]))}
-		return nil
-	}
 	if len(v) != 10 || len(v[0]) != 8 || len(v[1]) != 8 || len(v[2]) != 8 || len(v[3]) != 16 || len(v[4]) != 8 {
 		return fmt.Errorf("the events have other columns than this program knows")
 	}
@@ -102,16 +94,14 @@ func fromBinary(rows pgx.Rows, r *row) error {
 
 // scanned lets the driver decode a row.
 func scanned(rows pgx.Rows, r *row) error {
-	var position, version pgtype.Int8
 	var id pgtype.UUID
-	var at pgtype.Timestamptz
-	var stream, eventType, contentType pgtype.Text
-	err := rows.Scan(&r.table, &position, &version, &id, &at, &stream, &eventType, &contentType, &r.data, &r.metadata)
-	r.position, r.version, r.id, r.at = position.Int64, version.Int64, id.Bytes, at.Time.UTC()
-	r.stream, r.eventType = []byte(stream.String), []byte(eventType.String)
+	var stream, eventType string
+	var contentType *string
+	err := rows.Scan(&r.table, &r.position, &r.version, &id, &r.at, &stream, &eventType, &contentType, &r.data, &r.metadata)
+	r.id, r.at, r.stream, r.eventType = id.Bytes, r.at.UTC(), []byte(stream), []byte(eventType)
 	r.contentType = nil // the row before may have had one
-	if contentType.Valid {
-		r.contentType = []byte(contentType.String)
+	if contentType != nil {
+		r.contentType = []byte(*contentType)
 	}
 	return err
 }

@@ -9,9 +9,7 @@ import (
 // driver prepares each once for a connection.
 type statements struct {
 	events, table                    string // the table's quoted name, and its OID
-	append, appendOne                string
-	lock, versions, storedIDs        string
-	head                             string
+	append, storedIDs, head          string
 	loadCheckpoint, lockCheckpoint   string
 	beginCheckpoint                  string
 	saveCheckpoint, deleteCheckpoint string
@@ -33,16 +31,9 @@ func newStatements(schema string) statements {
 	}
 	return statements{
 		events: s + `.events`, table: table,
-		append: `select versions, positions from ` + s + `.append($1, $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::int[],
-			$7::int[], $8::text[], $9::uuid[], $10::text[], $11::bytea[], $12::text[], $13::bytea[], $14::timestamptz[])`,
-		appendOne: `select at_version, at_position from ` + s + `.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		// A transaction that holds the lock and is forgotten would stop every
-		// writer, so the server ends it unless the caller has a limit already.
-		lock: `select set_config('idle_in_transaction_session_timeout',
-			case current_setting('idle_in_transaction_session_timeout') when '0' then '15s'
-			else current_setting('idle_in_transaction_session_timeout') end, true), ` + s + `.lock_order($1), ` + table,
-		versions: `select coalesce((select max(e.version) from ` + s + `.events e where e.stream_id = s), 0)
-			from unnest($1::text[]) with ordinality as u(s, n) order by n`,
+		append: `select versions, positions, met from ` + s + `.append($1, $2::int[],
+			$3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::int[],
+			$8::int[], $9::text[], $10::uuid[], $11::text[], $12::bytea[], $13::text[], $14::bytea[], $15::timestamptz[])`,
 		storedIDs: `select ` + table + `, ` + eventColumns + ` from ` + s + `.events where id = any($1::uuid[]) and stream_id = any($2::text[])`,
 		head:      `select ` + table + `, id, coalesce((select max(global_position) from ` + s + `.events), 0) from ` + s + `.store`,
 

@@ -2,11 +2,8 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -51,121 +48,21 @@ func (b *txBackend) Append(ctx context.Context, req eventstore.AppendRequest) ([
 	if err := b.ready(ctx); err != nil {
 		return nil, err
 	}
-	results, err := b.appendIn(ctx, b.tx, req.Parts)
-	return results, readError(ctx, err)
+	// A transaction that holds the lock and is forgotten would stop every writer.
+	if _, err := b.tx.Exec(ctx, limitIdling); err != nil {
+		return nil, readError(ctx, err)
+	}
+	// Everything is certain: nothing counts until the transaction commits.
+	certain := func(err error) error { return readError(ctx, err) }
+	a := newAttempt(req.Parts)
+	if err := b.callAppend(ctx, b.tx, []*attempt{a}); err != nil {
+		return nil, certain(err)
+	}
+	return b.settle(ctx, b.tx, a, certain)
 }
 
-// appendAlone judges and writes one append in a transaction of its own.
-func (b *Backend) appendAlone(ctx context.Context, parts []eventstore.StreamAppend) ([]eventstore.AppendResult, error) {
-	tx, err := b.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
-	if err != nil {
-		return nil, b.groupError(ctx, err)
-	}
-	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // after a commit it does nothing; otherwise the first error counts
-	results, err := b.appendIn(ctx, tx, parts)
-	if err != nil {
-		return nil, b.groupError(ctx, err)
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return nil, commitError(err)
-	}
-	return results, nil
-}
-
-// groupError maps an error from before a commit. The context is a group's and
-// not its callers', so its end means that the server was too slow for us.
-func (b *Backend) groupError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("%w: no answer in time: %w", eventstore.ErrUnavailable, err)
-	}
-	return readError(ctx, err)
-}
-
-// appendIn takes the store's lock, lets [eventstore.Decide] judge each part, and
-// writes. Everything is certain: nothing counts until tx commits.
-func (b *Backend) appendIn(ctx context.Context, tx pgx.Tx, parts []eventstore.StreamAppend) ([]eventstore.AppendResult, error) {
-	versions, stored, err := b.lockAndLook(ctx, tx, parts)
-	if err != nil {
-		return nil, err
-	}
-	results := make([]eventstore.AppendResult, len(parts))
-	var write []*eventstore.StreamAppend
-	var writeAt []int
-	for i := range parts {
-		part := &parts[i]
-		decision, err := eventstore.Decide(*part, versions[part.Stream], func(id uuid.UUID) (eventstore.RecordedEvent, bool, error) {
-			event, ok := stored[storedKey{part.Stream, id}]
-			return event, ok, nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		results[i] = decision.Result
-		if decision.Write {
-			write, writeAt = append(write, part), append(writeAt, i)
-			versions[part.Stream] += uint64(len(part.Events))
-		}
-	}
-	if len(write) == 0 {
-		return results, nil
-	}
-	verdicts, err := b.callAppend(ctx, tx, write)
-	if err != nil {
-		return nil, err
-	}
-	for j, v := range verdicts {
-		if v.seen || v.refused {
-			return nil, fmt.Errorf("append to stream %q: it changed while the lock was held", write[j].Stream)
-		}
-		results[writeAt[j]] = v.result(len(write[j].Events))
-	}
-	return results, nil
-}
-
-type storedKey struct {
-	stream string
-	id     uuid.UUID
-}
-
-// lockAndLook takes the lock and reads what the verdicts need, in one round trip.
-func (b *Backend) lockAndLook(ctx context.Context, tx pgx.Tx, parts []eventstore.StreamAppend) (map[string]uint64, map[storedKey]eventstore.RecordedEvent, error) {
-	var ids []pgtype.UUID
-	streams := make([]string, len(parts))
-	for i, part := range parts {
-		streams[i] = part.Stream
-		for _, event := range part.Events {
-			ids = append(ids, pgtype.UUID{Bytes: event.ID, Valid: true})
-		}
-	}
-	batch := &pgx.Batch{}
-	batch.Queue(b.sql.lock, b.table)
-	batch.Queue(b.sql.versions, streams)
-	batch.Queue(b.sql.storedIDs, ids, streams)
-	answers := tx.SendBatch(ctx, batch)
-	defer answers.Close()
-	if _, err := answers.Exec(); err != nil { // a schema that was renamed is one
-		return nil, nil, err
-	}
-	rows, err := answers.Query()
-	if err != nil {
-		return nil, nil, err
-	}
-	current, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return nil, nil, err
-	}
-	versions := make(map[string]uint64, len(streams))
-	for i, stream := range streams {
-		versions[stream] = uint64(current[i])
-	}
-	rows, err = answers.Query()
-	if err != nil {
-		return nil, nil, err
-	}
-	stored := make(map[storedKey]eventstore.RecordedEvent)
-	err = b.eachEvent(rows, func(event eventstore.RecordedEvent) bool {
-		stored[storedKey{event.Stream, event.ID}] = event
-		return true
-	})
-	return versions, stored, err
-}
+// limitIdling has the server end a transaction that idles, unless it has a limit
+// already.
+const limitIdling = `select set_config('idle_in_transaction_session_timeout',
+	case current_setting('idle_in_transaction_session_timeout') when '0' then '15s'
+	else current_setting('idle_in_transaction_session_timeout') end, true)`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -96,6 +97,9 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string, refuse bool
 		if err := checkVersion(schema, version, len(steps)); err != nil {
 			return err
 		}
+		if err := createSchema(ctx, tx, schema); err != nil {
+			return fmt.Errorf("create schema %q: %w", schema, err)
+		}
 		for ; version < len(steps); version++ {
 			if _, err := tx.Conn().PgConn().Exec(ctx, strings.ReplaceAll(steps[version], "{schema}", quote(schema))).ReadAll(); err != nil {
 				return fmt.Errorf("migrate schema %q to version %d: %w", schema, version+1, err)
@@ -105,6 +109,17 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string, refuse bool
 		return err
 	})
 	return store, readError(ctx, err)
+}
+
+// createSchema creates the schema where it does not exist. "if not exists" would need
+// the right to create schemas in any case, and whoever was given a schema has it not.
+func createSchema(ctx context.Context, tx pgx.Tx, schema string) error {
+	var exists bool
+	err := tx.QueryRow(ctx, `select exists (select from pg_namespace where nspname = $1)`, schema).Scan(&exists)
+	if err == nil && !exists {
+		_, err = tx.Exec(ctx, `create schema `+quote(schema))
+	}
+	return err
 }
 
 // checkFunctions refuses a schema whose functions are another's, as a tool leaves
@@ -136,10 +151,21 @@ func checkVersion(schema string, version, known int) error {
 func schemaVersion(ctx context.Context, db querier, schema string) (store opened, version int, err error) {
 	// Not to_regclass: it answers from the session's cache, which need not know yet
 	// what another process has just created.
-	var exists bool
-	if err := db.QueryRow(ctx, `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		where n.nspname = $1 and c.relname = 'store')`, schema).Scan(&exists); err != nil || !exists {
+	var ours bool
+	var taken []string
+	if err := db.QueryRow(ctx, `select array_agg(c.relname::text order by c.relname), coalesce(bool_or(c.relname = 'store' and c.relkind = 'r'
+			and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'id' and a.atttypid = 'uuid'::regtype)
+			and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'schema_version' and a.atttypid = 'int'::regtype)), false)
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = $1 and c.relname = any($2)`, schema, []string{"store", "events", "checkpoints", "snapshots", "event_log"}).Scan(&taken, &ours); err != nil {
 		return store, 0, readError(ctx, err)
+	}
+	if !ours && len(taken) == 0 {
+		return store, 0, nil
+	}
+	if !ours || !slices.Contains(taken, "events") {
+		return store, 0, &eventstore.InvalidError{Field: "schema", Reason: fmt.Sprintf(
+			"%q holds tables or views that are no event store's, under names that one needs: %s; choose another schema", schema, strings.Join(taken, ", "))}
 	}
 	// The identity and the table are of one schema, even while it is renamed.
 	err = db.QueryRow(ctx, `select s.id, s.schema_version, e.oid::bigint from `+quote(schema)+`.store s

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -52,7 +53,9 @@ const (
 // and the checkpoint are committed in one transaction. Several processes may
 // project under one name; the checkpoint's row lets one at a time work.
 //
-// A failing or panicking handler is tried again as Retry says; then the event is
+// A handler that fails with a deadlock, a lock timeout or another transient error of
+// the database, or with ErrUnavailable, is tried again until it does not. A handler that
+// fails otherwise, or panics, is tried again as Retry says; then the event is
 // parked, or Project stops with a *[eventstore.HandlerError]. Nothing that the
 // handler wrote for that event is kept. While the server is away Project waits and
 // resumes.
@@ -245,6 +248,9 @@ func (r *projecting) handle(ctx context.Context, page eventstore.Page) error {
 			if tx.Conn().IsClosed() {
 				return fmt.Errorf("%w: the connection was lost in the handler: %w", eventstore.ErrUnavailable, err)
 			}
+			if isPassing(err) {
+				return fmt.Errorf("%w: the handler's statement: %w", eventstore.ErrUnavailable, err)
+			}
 			return &eventstore.HandlerError{
 				Subscription: r.Name, Stream: event.Stream, EventID: event.ID,
 				Version: event.Version, Position: event.Position, Err: err,
@@ -305,6 +311,13 @@ func (r *projecting) call(ctx context.Context, tx pgx.Tx, event eventstore.Recor
 		}
 	}()
 	return r.Handler(ctx, tx, event)
+}
+
+// isPassing tells whether a handler failed for a reason that is not the event's, and
+// passes: a lock, a deadlock, a time limit, or whatever it says itself is unavailable.
+func isPassing(err error) bool {
+	var server *pgconn.PgError
+	return errors.Is(err, eventstore.ErrUnavailable) || errors.As(err, &server) && isTransient(server) && server.Code != "23505"
 }
 
 // wait waits for a time, a hint, or the end of ctx, which is the only error.

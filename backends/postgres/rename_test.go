@@ -356,6 +356,7 @@ func atVersion(t *testing.T, pool *pgxpool.Pool, schema string, files ...string)
 func TestAStoreOfTheFirstVersionIsMigratedWithItsOwnerAndGrants(t *testing.T) {
 	url := server.Database(t)
 	pool := openPool(t, url)
+	mustExec(t, pool, `create schema live`, `create schema staging`)
 	atVersion(t, pool, "live", "001_store.sql")
 	atVersion(t, pool, "staging", "001_store.sql")
 	suffix := strings.ReplaceAll(uuid.NewString(), "-", "")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -45,7 +46,7 @@ func (b *Backend) eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) boo
 		if r.metadata != nil {
 			var err error
 			if event.Metadata, err = decodeMetadata(r.metadata); err != nil {
-				return fmt.Errorf("event at position %d: metadata: %w", r.position, err)
+				return fmt.Errorf("event at position %d: metadata cannot be read %w: %w", r.position, errLocal, err)
 			}
 		}
 		if !do(event) {
@@ -80,7 +81,7 @@ const epoch = 946_684_800_000_000
 func fromBinary(rows pgx.Rows, r *row) error {
 	v := rows.RawValues()
 	if len(v) != 10 || len(v[0]) != 8 || len(v[1]) != 8 || len(v[2]) != 8 || len(v[3]) != 16 || len(v[4]) != 8 {
-		return fmt.Errorf("the events have other columns than this program knows")
+		return fmt.Errorf("%w: the events have other columns than it knows", errLocal)
 	}
 	r.table = int64(binary.BigEndian.Uint64(v[0]))
 	v = v[1:]
@@ -99,6 +100,9 @@ func scanned(rows pgx.Rows, r *row) error {
 	var contentType *string
 	err := rows.Scan(&r.table, &r.position, &r.version, &id, &r.at, &stream, &eventType, &contentType, &r.data, &r.metadata)
 	r.id, r.at, r.stream, r.eventType = id.Bytes, r.at.UTC(), []byte(stream), []byte(eventType)
+	if scan := (pgx.ScanArgError{}); errors.As(err, &scan) {
+		err = fmt.Errorf("a row cannot be read %w: %w", errLocal, err)
+	}
 	r.contentType = nil // the row before may have had one
 	if contentType != nil {
 		r.contentType = []byte(*contentType)
@@ -106,7 +110,13 @@ func scanned(rows pgx.Rows, r *row) error {
 	return err
 }
 
-func encodeMetadata(m map[string]string) ([]byte, error) { return json.Marshal(m) }
+func encodeMetadata(m map[string]string) ([]byte, error) {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("metadata cannot be encoded %w: %w", errLocal, err)
+	}
+	return text, nil
+}
 
 func decodeMetadata(text []byte) (m map[string]string, err error) {
 	err = json.Unmarshal(text, &m)

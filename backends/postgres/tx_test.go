@@ -192,3 +192,33 @@ func TestAProjectionRefusesAForeignCheckpointAndBadInput(t *testing.T) {
 	require.ErrorIs(t, backend.Project(t.Context(), postgres.Projection{Name: "x"}), eventstore.ErrInvalid)
 	require.ErrorIs(t, backend.Project(t.Context(), postgres.Projection{Name: "x", Handler: handler, Filter: eventstore.Filter{Category: "a-b"}}), eventstore.ErrInvalid)
 }
+
+// A lock that somebody holds in the handler's own tables is not the event's fault.
+func TestATransientErrorOfTheDatabaseInAHandlerDoesNotCount(t *testing.T) {
+	store, backend, _ := openStore(t)
+	_, err := store.Append(t.Context(), "order-1", eventstore.NoStream(), event("Placed", "{}"))
+	require.NoError(t, err)
+	for name, code := range map[string]string{"lock": "55P03", "deadlock": "40P01", "serialisation": "40001", "time limit": "57014"} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), soon)
+			defer cancel()
+			calls := 0
+			err := backend.Project(ctx, postgres.Projection{
+				Name: name, Retry: eventstore.HandlerRetry{Attempts: 1}, ParkStream: "parked",
+				Handler: func(ctx context.Context, tx pgx.Tx, _ eventstore.RecordedEvent) error {
+					if calls++; calls <= 3 {
+						_, err := tx.Exec(ctx, "do $$ begin raise exception 'held' using errcode = '"+code+"'; end $$")
+						return err
+					}
+					cancel()
+					return nil
+				},
+			})
+			require.ErrorIs(t, err, context.Canceled)
+			require.Equal(t, 4, calls)
+			parked, err := store.StreamVersion(t.Context(), "parked")
+			require.NoError(t, err)
+			require.Zero(t, parked)
+		})
+	}
+}

@@ -33,7 +33,10 @@ import (
 //
 // Those of libpq and of pgx keep their meaning (sslmode, sslrootcert,
 // connect_timeout, application_name, pool_max_conns, default_query_exec_mode, …);
-// anything else is ErrInvalid. Behind a transaction pooler that does not follow
+// client_encoding, gssencmode, keepalives and sslcompression are accepted where they ask
+// for what happens anyway. Anything else is ErrInvalid, among it search_path, for which
+// there is schema, and the times of keepalives. As in libpq a space is %20 and a plus a
+// plus; a socket's folder is given with host=, and not as an encoded host. Behind a transaction pooler that does not follow
 // prepared statements, use listen=off and default_query_exec_mode=exec. A password is better kept in PGPASSWORD or a
 // passfile than in a URL.
 //
@@ -67,11 +70,14 @@ func Beside(u *url.URL) (fresh *url.URL, remove func(ctx context.Context) error,
 		return nil, nil, err
 	}
 	schema := "switchyard_" + strings.ToLower(rand.Text())
-	values := u.Query()
+	values, err := parseParameters(u)
+	if err != nil {
+		return nil, nil, err
+	}
 	values.Set("schema", schema)
 	values.Del("migrate")
 	beside := *u
-	beside.RawQuery = values.Encode()
+	beside.RawQuery = encodeParameters(values)
 	return &beside, func(ctx context.Context) error {
 		_, config, err := parseURL(&beside)
 		if err != nil {
@@ -145,8 +151,41 @@ func driverParameters() []string {
 	}
 }
 
+// libpqOnly takes the parameters of libpq that the driver does not know, where what
+// they ask for is what happens anyway. ok says that it is one of them.
+func libpqOnly(name, value string) (ok bool, err error) {
+	happens := map[string][]string{
+		"client_encoding": {"UTF8", "utf8", "UTF-8", "utf-8", "auto"},
+		"gssencmode":      {"disable", "prefer"},
+		"sslcompression":  {"0"},
+		"keepalives":      {"1"},
+	}
+	values, ok := happens[name]
+	switch {
+	case name == "search_path":
+		return false, fmt.Errorf("the store is in one schema, whatever the search path is; name it with schema=")
+	case ok && !slices.Contains(values, value):
+		return true, fmt.Errorf("it can only be %s", strings.Join(values, " or "))
+	}
+	return ok, nil
+}
+
 func invalidURL(format string, args ...any) error {
 	return &eventstore.InvalidError{Field: "postgres URL", Reason: fmt.Sprintf(format, args...)}
+}
+
+// parseParameters reads a URL's parameters as libpq and the driver do: a plus is a plus.
+func parseParameters(u *url.URL) (url.Values, error) {
+	values, err := url.ParseQuery(strings.ReplaceAll(u.RawQuery, "+", "%2B"))
+	if err != nil {
+		return nil, invalidURL("its parameters cannot be read; percent-encode special characters")
+	}
+	return values, nil
+}
+
+// encodeParameters writes parameters for libpq and the driver: a space is %20.
+func encodeParameters(values url.Values) string {
+	return strings.ReplaceAll(values.Encode(), "+", "%20")
 }
 
 func parseURL(u *url.URL) (*Options, *pgxpool.Config, error) {
@@ -156,16 +195,21 @@ func parseURL(u *url.URL) (*Options, *pgxpool.Config, error) {
 	if u.Opaque != "" || u.Fragment != "" {
 		return nil, nil, invalidURL("write postgres://host/database?parameters; percent-encode '#' in a password")
 	}
-	values, err := url.ParseQuery(u.RawQuery)
+	values, err := parseParameters(u)
 	if err != nil {
-		return nil, nil, invalidURL("its parameters cannot be read; percent-encode special characters")
+		return nil, nil, err
 	}
 	opts, own, driver := &Options{}, ownParameters(), driverParameters()
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if len(values[name]) > 1 {
 			return nil, nil, invalidURL("parameter %.40q is there twice", name)
 		}
-		if set, ok := own[name]; ok {
+		if ok, err := libpqOnly(name, values.Get(name)); ok || err != nil {
+			if err != nil {
+				return nil, nil, invalidURL("parameter %s: %v", name, err)
+			}
+			values.Del(name)
+		} else if set, ok := own[name]; ok {
 			if err := set(opts, values.Get(name)); err != nil {
 				return nil, nil, invalidURL("parameter %s: %v", name, err)
 			}
@@ -188,7 +232,7 @@ func driverConfig(u *url.URL, values url.Values) (*pgxpool.Config, error) {
 	}
 	parse := func() (*pgxpool.Config, error) {
 		driver := *u
-		driver.RawQuery = values.Encode()
+		driver.RawQuery = encodeParameters(values)
 		config, err := pgxpool.ParseConfig(driver.String())
 		if err != nil {
 			return nil, invalidURL("%s", refusal(err))

@@ -1,7 +1,5 @@
--- Version 1 of the store. {schema} is replaced by the schema's quoted name.
--- Everything here runs in one transaction, under the migration's lock.
-
-create schema if not exists {schema};
+-- Version 1 of the store. {schema} is replaced by the quoted name of the schema, which
+-- exists. Everything here runs in one transaction, under the migration's lock.
 
 create table {schema}.store (
     only_row       boolean primary key default true check (only_row),

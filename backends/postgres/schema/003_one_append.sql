@@ -44,6 +44,8 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set lock_timeout = '10s'
+-- The body reads a name that this would write otherwise.
+set quote_all_identifiers = off
 as $$
 declare
     head     bigint;

@@ -19,6 +19,9 @@ type Check struct {
 	Core bool
 	// Alone checks measure the process, so that nothing else may run in it.
 	Alone bool
+	// Long checks take seconds. They run beside each other: behind the rest in
+	// [Run], and first where [Options].Parallel lets several run at once.
+	Long bool
 	// Needs names the hook without which the check skips; empty needs none.
 	Needs Hook
 	// Requires picks the capability that Run relies on; nil relies on none.
@@ -60,6 +63,8 @@ func Checks() []Check {
 		mannersChecks(),
 		inputChecks(),
 		capabilityChecks(),
+		longChecks(),
+		longLogChecks(),
 	} {
 		all = append(all, group...)
 	}

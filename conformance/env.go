@@ -23,6 +23,8 @@ type Env struct {
 	Fixture *Fixture
 	// Caps is what the backend declares.
 	Caps eventstore.Capabilities
+	// Scale is the harness's, with its defaults filled in.
+	Scale Scale
 	// Seed makes Rand, and is printed with a failure.
 	Seed uint64
 	// Rand is the check's only source of chance. It belongs to the goroutine

@@ -18,6 +18,8 @@ type Harness struct {
 	// Open returns a fresh, isolated, empty store. It is required, and called
 	// once for each check.
 	Open func(ctx context.Context) (*Fixture, error)
+	// Scale bounds the work of the long checks; the zero value is the whole of it.
+	Scale Scale
 	// Waive lists the checks that are known to fail: from the check's name to the
 	// issue that says why. An unknown name is an error, and so is a check that is
 	// waived and passes. Core checks cannot be waived.

@@ -41,7 +41,8 @@ type Result struct {
 	Sentence string `json:"sentence"`
 	Core     bool   `json:"core"`
 	Status   Status `json:"status"`
-	// Reason says why a check was skipped, unsupported or waived.
+	// Reason says why a check was skipped, unsupported or waived, and what a
+	// smaller [Scale] left out of a long check that passed.
 	Reason string `json:"reason,omitempty"`
 	// Failure says what was expected and what came instead; set where Status is
 	// Failed or Waived.
@@ -65,8 +66,10 @@ type Report struct {
 	// Capabilities is what the backend declares; zero where no store could be opened.
 	Capabilities eventstore.Capabilities `json:"-"`
 	Seed         uint64                  `json:"seed"`
-	Started      time.Time               `json:"started"`
-	Duration     time.Duration           `json:"durationNanoseconds"`
+	// Scale says at what smaller scale the long checks were run; empty for the usual one.
+	Scale    string        `json:"scale,omitempty"`
+	Started  time.Time     `json:"started"`
+	Duration time.Duration `json:"durationNanoseconds"`
 	// Results are in the order of the checks.
 	Results []Result `json:"results"`
 }
@@ -92,6 +95,9 @@ func (r Report) Summary() string {
 		if n := r.Count(status); n > 0 || status == Passed || status == Failed || status == Skipped {
 			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}
+	}
+	if r.Scale != "" {
+		parts = append(parts, printable(r.Scale))
 	}
 	return fmt.Sprintf("%s: %d checks: %s, in %s", printable(r.Backend), len(r.Results), strings.Join(parts, ", "), r.Duration.Round(time.Millisecond))
 }

@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ func RunAll(ctx context.Context, h Harness, opts Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	report := Report{Backend: h.Name, Seed: opts.Seed, Started: time.Now().UTC()}
+	report := Report{Backend: h.Name, Seed: opts.Seed, Started: time.Now().UTC(), Scale: h.Scale.note()}
 	results, caps := make([]Result, len(checks)), make([]eventstore.Capabilities, len(checks))
 	var done sync.Mutex
 	run := func(i int) {
@@ -70,7 +71,7 @@ func RunAll(ctx context.Context, h Harness, opts Options) (Report, error) {
 			opts.Progress(result)
 		}
 	}
-	together(len(checks), opts.Parallel, func(i int) bool { return checks[i].Alone }, run)
+	together(inTurn(checks, opts.Parallel), opts.Parallel, run, func(i int) bool { return checks[i].Alone })
 	for i, result := range results {
 		if result.Check == "" {
 			continue
@@ -87,9 +88,30 @@ func RunAll(ctx context.Context, h Harness, opts Options) (Report, error) {
 	return report, nil
 }
 
-// together calls run with 0 to n-1, up to parallel at once, and then one by one
+// inTurn returns the checks' indices in the order in which they begin: where
+// several run at once, the long ones first, so that the others run beside them.
+func inTurn(checks []Check, parallel int) []int {
+	order := make([]int, len(checks))
+	for i := range order {
+		order[i] = i
+	}
+	if parallel > 1 {
+		slices.SortStableFunc(order, func(a, b int) int {
+			switch {
+			case checks[a].Long == checks[b].Long:
+				return 0
+			case checks[a].Long:
+				return -1
+			}
+			return 1
+		})
+	}
+	return order
+}
+
+// together calls run with each index, up to parallel at once, and then one by one
 // with those that are to run alone.
-func together(n, parallel int, alone func(int) bool, run func(int)) {
+func together(order []int, parallel int, run func(int), alone func(int) bool) {
 	var workers sync.WaitGroup
 	next := make(chan int)
 	for range max(1, parallel) {
@@ -99,14 +121,14 @@ func together(n, parallel int, alone func(int) bool, run func(int)) {
 			}
 		})
 	}
-	for i := range n {
+	for _, i := range order {
 		if !alone(i) {
 			next <- i
 		}
 	}
 	close(next)
 	workers.Wait()
-	for i := range n {
+	for _, i := range order {
 		if alone(i) {
 			run(i)
 		}
@@ -167,6 +189,8 @@ func (h Harness) run(ctx context.Context, check Check, opts Options) (Result, ev
 		result.Status, result.Failure = Failed, fmt.Sprintf("the check passes but is waived for %q; remove the waiver", issue)
 	case o.unsupported != "":
 		result.Status, result.Reason = Unsupported, o.unsupported
+	case check.Long:
+		result.Reason = h.Scale.note()
 	}
 	return result, o.caps
 }
@@ -222,6 +246,7 @@ func (h Harness) runOn(ctx context.Context, check Check, seed uint64) (o outcome
 		}()
 	}
 	env := newEnv(fixture, check.Name, seed)
+	env.Scale = h.Scale.withDefaults()
 	o.caps = env.Caps
 	defer func() {
 		if err := env.close(); err != nil {

@@ -40,12 +40,16 @@ func Run(t *testing.T, h Harness) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report := Report{Backend: h.Name, Seed: opts.Seed}
-	for _, check := range checks {
+	results := make([]Result, len(checks))
+	// The long checks end when this function has returned.
+	t.Cleanup(func() { summarise(t, Report{Backend: h.Name, Seed: opts.Seed, Scale: h.Scale.note()}, results) })
+	for i, check := range checks {
 		t.Run(check.Name, func(t *testing.T) {
+			if check.Long {
+				t.Parallel()
+			}
 			result, _ := h.run(t.Context(), check, opts)
-			report.Results = append(report.Results, result)
-			report.Duration += result.Duration
+			results[i] = result
 			switch result.Status {
 			case Passed:
 			case Failed:
@@ -59,8 +63,20 @@ func Run(t *testing.T, h Harness) {
 			}
 		})
 	}
+}
+
+// summarise logs what became of the checks that were run, and writes the report
+// where all of them were.
+func summarise(t *testing.T, report Report, results []Result) {
+	t.Helper()
+	for _, result := range results {
+		if result.Check != "" {
+			report.Results = append(report.Results, result)
+			report.Duration += result.Duration
+		}
+	}
 	t.Log(report.Summary())
-	if dir := os.Getenv(ReportsVariable); dir != "" && len(report.Results) == len(checks) {
+	if dir := os.Getenv(ReportsVariable); dir != "" && len(report.Results) == len(results) {
 		if err := report.writeFile(dir); err != nil {
 			t.Error(err)
 		}

@@ -22,6 +22,8 @@ type Check struct {
 	// Long checks take seconds. They run beside each other: behind the rest in
 	// [Run], and first where [Options].Parallel lets several run at once.
 	Long bool
+	// Rests is set where a long check mostly waits: all of those run at once.
+	Rests bool
 	// Needs names the hook without which the check skips; empty needs none.
 	Needs Hook
 	// Requires picks the capability that Run relies on; nil relies on none.
@@ -65,6 +67,16 @@ func Checks() []Check {
 		capabilityChecks(),
 		longChecks(),
 		longLogChecks(),
+		batchChecks(),
+		behindChecks(),
+		filterAfterChecks(),
+		refusedChecks(),
+		repeatChecks(),
+		crashChecks(),
+		heldChecks(),
+		namesChecks(),
+		contentsChecks(),
+		boundsChecks(),
 	} {
 		all = append(all, group...)
 	}

@@ -39,6 +39,10 @@ type Fixture struct {
 	// data; for an embedded store, it drops every handle as a crash would. The
 	// suite reopens with OpenAgain afterwards.
 	Restart func(ctx context.Context) error
+	// RestartEndsHandles is set where a handle ends with the process that Restart
+	// stands for, as an embedded store's does. Elsewhere a handle that was open must
+	// work again when the server is back.
+	RestartEndsHandles bool
 	// HoldWriter starts an append through another handle that has taken its place
 	// in the order but is not yet visible, and returns a function that lets it
 	// finish and returns its result. A backend where no such state can exist

@@ -3,7 +3,6 @@ package conformance
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -294,16 +293,4 @@ func expectExactPages(ctx context.Context, env *Env, stored []eventstore.Recorde
 		return err
 	}
 	return expectSame(what+", read in the global order", stored, got)
-}
-
-// rest waits as long as a check must that looks for what happens by time.
-func rest(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 )
@@ -43,13 +44,23 @@ func Run(t *testing.T, h Harness) {
 	results := make([]Result, len(checks))
 	// The long checks end when this function has returned.
 	t.Cleanup(func() { summarise(t, Report{Backend: h.Name, Seed: opts.Seed, Scale: h.Scale.note()}, results) })
+	var resting restingChecks
 	for i, check := range checks {
 		t.Run(check.Name, func(t *testing.T) {
-			if check.Long {
+			run := func() { results[i], _ = h.run(t.Context(), check, opts) }
+			switch {
+			case check.Rests:
+				ended := resting.add(run)
 				t.Parallel()
+				resting.begin()
+				<-ended
+			case check.Long:
+				t.Parallel()
+				run()
+			default:
+				run()
 			}
-			result, _ := h.run(t.Context(), check, opts)
-			results[i] = result
+			result := results[i]
 			switch result.Status {
 			case Passed:
 			case Failed:
@@ -63,6 +74,32 @@ func Run(t *testing.T, h Harness) {
 			}
 		})
 	}
+}
+
+// restingChecks are run all at once, for they wait and do not compute, and go test
+// runs only so many parallel tests as there are processors.
+type restingChecks struct {
+	runs []func()
+	once sync.Once
+}
+
+// add registers a check and returns a channel that is closed when it has ended.
+// Every check is added before the first one begins.
+func (r *restingChecks) add(run func()) <-chan struct{} {
+	ended := make(chan struct{})
+	r.runs = append(r.runs, func() {
+		defer close(ended)
+		run()
+	})
+	return ended
+}
+
+func (r *restingChecks) begin() {
+	r.once.Do(func() {
+		for _, run := range r.runs {
+			go run()
+		}
+	})
 }
 
 // summarise logs what became of the checks that were run, and writes the report

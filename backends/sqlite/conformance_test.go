@@ -51,11 +51,13 @@ func (m *machine) fixture(ctx context.Context) (*conformance.Fixture, error) {
 		return nil, err
 	}
 	return &conformance.Fixture{
-		Backend:    first,
-		OpenAgain:  open(&sqlite.Options{Poll: poll}),
-		OpenDeaf:   open(&sqlite.Options{Poll: poll, NoHints: true}),
-		Restart:    m.crash,
-		HoldWriter: m.holdWriter,
-		Remove:     func(context.Context) error { return os.RemoveAll(filepath.Dir(m.path)) },
+		Backend:   first,
+		OpenAgain: open(&sqlite.Options{Poll: poll}),
+		OpenDeaf:  open(&sqlite.Options{Poll: poll, NoHints: true}),
+		Restart:   m.crash,
+		// They are those of the process that crashed.
+		RestartEndsHandles: true,
+		HoldWriter:         m.holdWriter,
+		Remove:             func(context.Context) error { return os.RemoveAll(filepath.Dir(m.path)) },
 	}, nil
 }

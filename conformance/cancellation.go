@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -294,12 +295,16 @@ func cancelBetweenPages(ctx context.Context, env *Env) error {
 func cancelWhileRetrying(ctx context.Context, env *Env) error {
 	const retryFor = 10 * time.Minute
 	for _, lost := range []error{eventstore.ErrUnavailable, eventstore.ErrUnknownOutcome} {
-		store, err := env.Over(failingAppends{env.Fixture.Backend, lost}, eventstore.Options{RetryFor: retryFor})
+		// The deadline starts with the first failure: one that passes before the
+		// append begins would find nothing that is retried.
+		short, cancel := newCountdown(ctx)
+		defer cancel()
+		var first sync.Once
+		failing := failingAppends{env.Fixture.Backend, lost, func() { first.Do(func() { short.begin(30 * time.Millisecond) }) }}
+		store, err := env.Over(failing, eventstore.Options{RetryFor: retryFor})
 		if err != nil {
 			return err
 		}
-		short, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
-		defer cancel()
 		what := fmt.Sprintf("an append that is retried after %q, at its deadline", lost)
 		err, late := returnsPromptly(what, func() error {
 			_, err := store.Append(short, env.Stream("Order"), eventstore.NoStream(), env.Event("Happened"))
@@ -318,9 +323,11 @@ func cancelWhileRetrying(ctx context.Context, env *Env) error {
 // failingAppends is a backend all of whose appends fail.
 type failingAppends struct {
 	eventstore.Backend
-	err error
+	err    error
+	called func()
 }
 
 func (f failingAppends) Append(context.Context, eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+	f.called()
 	return nil, f.err
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -266,19 +265,13 @@ func handlerIsolation(ctx context.Context, env *Env) error {
 	if err := expectSame("what was handled beside handlers that block, fail and panic", all, handled.events()); err != nil {
 		return err
 	}
-	start := time.Now()
 	for _, run := range []*running{blocks, fails, panics, good} {
 		if err := run.alive(); err != nil {
 			return err
 		}
 	}
-	for _, run := range []*running{blocks, fails, panics, good} {
-		if err := run.stop(); err != nil {
-			return err
-		}
-	}
-	if took := time.Since(start); took > promptly {
-		return unexpected("end of four subscriptions after their contexts", "within "+promptly.String(), took)
-	}
-	return nil
+	err, late := returnsPromptly("four subscriptions after their contexts", func() error {
+		return errors.Join(blocks.stop(), fails.stop(), panics.stop(), good.stop())
+	})
+	return errors.Join(late, err)
 }

@@ -162,11 +162,6 @@ func follow(ctx context.Context, store *eventstore.Store, opts eventstore.Subscr
 	return fmt.Errorf("expected an error as the last pair of a subscription that ends by itself, got none")
 }
 
-// within is a context for what must happen in so long.
-func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, d)
-}
-
 // expectContiguous returns an error unless got is what all holds after a
 // position: each event once, in order, without a gap, as far as got goes.
 func expectContiguous(what string, all []eventstore.RecordedEvent, after eventstore.Position, got []eventstore.RecordedEvent) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -20,12 +19,12 @@ func mannersChecks() []Check {
 func returnsPromptly(what string, call func() error) (result, late error) {
 	done := make(chan error, 1)
 	go func() { done <- contain(call) }()
-	timer := time.NewTimer(promptly)
-	defer timer.Stop()
+	patient, cancel := within(context.Background(), promptly)
+	defer cancel()
 	select {
 	case result := <-done:
 		return result, nil
-	case <-timer.C:
+	case <-patient.Done():
 		return nil, unexpected(what, fmt.Sprintf("its return within %s", promptly), "none")
 	}
 }

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -308,26 +309,27 @@ func cancelSubscription(ctx context.Context, env *Env) error {
 	if err := waiting.waitCaughtUp(ctx); err != nil {
 		return err
 	}
-	start := time.Now()
-	err := waiting.stop()
-	if took := time.Since(start); took > promptly {
-		return unexpected("end of a waiting subscription after its context", "within "+promptly.String(), took)
+	err, late := returnsPromptly("a waiting subscription whose context was cancelled", waiting.stop)
+	if late != nil {
+		return late
 	}
 	if err := expectError("a waiting subscription whose context was cancelled", err, context.Canceled); err != nil {
 		return err
 	}
 	catching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	start = time.Now()
 	var failures []error
-	for _, err := range env.Store.Subscribe(catching, eventstore.SubscribeOptions{}) {
-		if err != nil {
-			failures = append(failures, err)
+	_, late = returnsPromptly("a subscription that was cancelled while it caught up", func() error {
+		for _, err := range env.Store.Subscribe(catching, eventstore.SubscribeOptions{}) {
+			if err != nil {
+				failures = append(failures, err)
+			}
+			cancel()
 		}
-		cancel()
-	}
-	if took := time.Since(start); took > promptly {
-		return unexpected("end of a subscription that catches up, after its context", "within "+promptly.String(), took)
+		return nil
+	})
+	if late != nil {
+		return late
 	}
 	if len(failures) != 1 {
 		return unexpected("errors of a subscription that was cancelled while it caught up", 1, len(failures))
@@ -346,16 +348,13 @@ func closeSubscription(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	start := time.Now()
-	if err := again.Close(); err != nil {
+	err, late := returnsPromptly("a subscription whose store was closed", func() error {
+		err := again.Close()
+		<-closing.ended
 		return err
-	}
-	select {
-	case <-closing.ended:
-	case <-time.After(promptly):
-	}
-	if took := time.Since(start); took > promptly {
-		return unexpected("end of a subscription after its store was closed", "within "+promptly.String(), "not ended after "+took.String())
+	})
+	if err := errors.Join(late, err); err != nil {
+		return err
 	}
 	if err := expectError("a subscription whose store was closed", closing.stop(), eventstore.ErrClosed); err != nil {
 		return err

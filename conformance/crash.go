@@ -186,6 +186,13 @@ func subscriptionGoesOn(ctx context.Context, env *Env) error {
 	if err := waitFor(ctx, "half of the events to be handled", held); err != nil {
 		return err
 	}
+	err = eventually(ctx, "the checkpoint to be saved up to the event that is handled", func() (bool, error) {
+		at, err := stored(ctx, env.Store, "billing")
+		return at == all[half-1].Position, err
+	})
+	if err != nil {
+		return err
+	}
 	if err := env.Fixture.Restart(ctx); err != nil {
 		return err
 	}

@@ -314,10 +314,13 @@ func callsUnderWay(ctx context.Context, env *Env) error {
 		return err
 	}
 	var begun atomic.Int64
-	var stop atomic.Bool
+	var over atomic.Bool
 	until := func(what string, call func() error) func() error {
 		return func() error {
-			for !stop.Load() {
+			for after := 0; after < 3; { // calls that begin when it is over
+				if over.Load() {
+					after++
+				}
 				begun.Add(1)
 				if err := call(); isLost(err) {
 					return nil // whoever uses a store goes on from here
@@ -364,6 +367,6 @@ func callsUnderWay(ctx context.Context, env *Env) error {
 	if err == nil {
 		err = env.Fixture.Restart(ctx)
 	}
-	stop.Store(true)
+	over.Store(true)
 	return errors.Join(err, <-ended)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/conformance"
@@ -19,6 +20,13 @@ import (
 func TestConformance(t *testing.T) {
 	server := testservers.PrivatePostgres(t, testservers.PostgresOptions{}) // checks restart it
 	conformance.Run(t, harness(server, server.URL(), postgres.Options{}))
+}
+
+func TestConformanceBesideNeighbours(t *testing.T) {
+	server := testservers.PrivatePostgres(t, testservers.PostgresOptions{}) // checks restart it
+	h, leave := conformance.Beside(harness(server, server.URL(), postgres.Options{}), conformance.Neighbours{})
+	t.Cleanup(func() { require.NoError(t, leave(context.Background())) })
+	conformance.Run(t, h)
 }
 
 // harness gives each check a schema of its own on one server, which is reached by

@@ -294,7 +294,7 @@ func hardText() []string {
 
 func streamIDs(ctx context.Context, env *Env) error {
 	long := strings.Repeat("s", 250)
-	names := append(hardText(), long+"aaaaa", long+"aaaab", long+"aaaa", long)
+	names := env.odd(append(hardText(), long+"aaaaa", long+"aaaab", long+"aaaa", long)...)
 	events := make([][]eventstore.Event, len(names))
 	for i := range names {
 		events[i] = env.Events(1)
@@ -334,7 +334,7 @@ func portableLimits(ctx context.Context, env *Env) error {
 	long := strings.Repeat("s", limits.MaxStreamBytes-1)
 	wide := strings.Repeat("注", limits.MaxStreamBytes/3)
 	return expectRoundTrip(ctx, env,
-		[]string{long + "1", long + "2", wide, wide[:len(wide)-3], env.Stream("Order"), env.Stream("Order")},
+		append(env.odd(long+"1", long+"2", wide, wide[:len(wide)-3]), env.Stream("Order"), env.Stream("Order")),
 		[][]eventstore.Event{{largest}, {asJSON}, {asMetadata}, most, full, few})
 }
 

@@ -162,8 +162,8 @@ func ownLimits(ctx context.Context, env *Env) error {
 		stream string
 		events []eventstore.Event
 	}{
-		{long + "1", env.Events(1)},
-		{long + "2", env.Events(1)},
+		{env.odd(long + "1")[0], env.Events(1)},
+		{env.odd("", long+"2")[1], env.Events(1)},
 		{env.Stream("Large"), []eventstore.Event{large}},
 		{env.Stream("Typed"), []eventstore.Event{typed}},
 		{env.Stream("Many"), many},
@@ -192,13 +192,13 @@ func beyondOwnLimits(ctx context.Context, env *Env, store *eventstore.Store, spy
 		err = errors.Join(err, refused("a stream ID beyond the declared limit", strings.Repeat("s", own.MaxStreamBytes+1), env.Event("Happened")))
 	}
 	if own.MaxTypeBytes < mostTriedName {
-		err = errors.Join(err, refused("a type beyond the declared limit", "Order-1", env.Event(strings.Repeat("T", own.MaxTypeBytes+1))))
+		err = errors.Join(err, refused("a type beyond the declared limit", env.StreamID("Order", 1), env.Event(strings.Repeat("T", own.MaxTypeBytes+1))))
 	}
 	if own.MaxAppendEvents < mostTriedEvents {
-		err = errors.Join(err, refused("more events than the declared limit", "Order-1", env.Events(own.MaxAppendEvents+1)...))
+		err = errors.Join(err, refused("more events than the declared limit", env.StreamID("Order", 1), env.Events(own.MaxAppendEvents+1)...))
 	}
 	if own.MaxEventBytes < mostTriedBytes {
-		err = errors.Join(err, refused("an event beyond the declared limit", "Order-1", binaryEvent(env, make([]byte, own.MaxEventBytes+1))))
+		err = errors.Join(err, refused("an event beyond the declared limit", env.StreamID("Order", 1), binaryEvent(env, make([]byte, own.MaxEventBytes+1))))
 	}
 	return err
 }

@@ -43,10 +43,10 @@ func durableGoesOn(ctx context.Context, env *Env) error {
 	var handled recorder
 	for session := range 4 {
 		run := startRun(ctx, env, stores[session%2], eventstore.Subscription{Name: "billing", Handler: handled.handle})
-		if _, err := stores[session%2].Append(ctx, "Order-live", eventstore.Any(), env.Events(2)...); err != nil {
+		if _, err := stores[session%2].Append(ctx, env.StreamID("Order", 901), eventstore.Any(), env.Events(2)...); err != nil {
 			return err
 		}
-		if _, err := stores[1-session%2].Append(ctx, "Order-live", eventstore.Any(), env.Event("Happened")); err != nil {
+		if _, err := stores[1-session%2].Append(ctx, env.StreamID("Order", 901), eventstore.Any(), env.Event("Happened")); err != nil {
 			return err
 		}
 		all, err := collect(env.Store.ReadAll(ctx, eventstore.ReadAllOptions{}))
@@ -208,11 +208,11 @@ func durableFiltered(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	filter := eventstore.Filter{Category: "Order", Types: []string{"Placed", "Pla_ed", "%"}}
+	filter := eventstore.Filter{Category: eventstore.Category(env.StreamID("Order", 902)), Types: []string{"Placed", "Pla_ed", "%"}}
 	want := choice(all, func(e eventstore.RecordedEvent) bool { return filter.Match(e.Stream, e.Type) }, false, 0)
 	var handled recorder
 	run := startRun(ctx, env, env.Store, eventstore.Subscription{Name: "billing", Filter: filter, Handler: handled.handle})
-	result, err := env.Store.Append(ctx, "Order-last", eventstore.Any(), env.Event("Other"), env.Event("Placed"))
+	result, err := env.Store.Append(ctx, env.StreamID("Order", 902), eventstore.Any(), env.Event("Other"), env.Event("Placed"))
 	if err != nil {
 		return err
 	}
@@ -234,9 +234,9 @@ func durableProgress(ctx context.Context, env *Env) error {
 		return err
 	}
 	var handled recorder
-	run := startRun(ctx, env, env.Store, eventstore.Subscription{Name: "rare", Filter: eventstore.Filter{Category: "Rare"}, Handler: handled.handle})
+	run := startRun(ctx, env, env.Store, eventstore.Subscription{Name: "rare", Filter: ofCategory("Rare"), Handler: handled.handle})
 	for i := range 3 {
-		result, err := stores[i%2].Append(ctx, "Common-1", eventstore.Any(), env.Events(3)...)
+		result, err := stores[i%2].Append(ctx, env.StreamID("Common", 1), eventstore.Any(), env.Events(3)...)
 		if err != nil {
 			return err
 		}
@@ -269,7 +269,7 @@ func durableBeginsAfter(ctx context.Context, env *Env) error {
 	var handled recorder
 	for _, after := range []eventstore.Position{all[middle-1].Position, {}} {
 		run := startRun(ctx, env, env.Store, eventstore.Subscription{Name: "late", After: after, Handler: handled.handle})
-		more, err := env.Store.Append(ctx, "Order-more", eventstore.Any(), env.Event("Happened"))
+		more, err := env.Store.Append(ctx, env.StreamID("Order", 903), eventstore.Any(), env.Event("Happened"))
 		if err != nil {
 			return err
 		}

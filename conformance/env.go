@@ -31,6 +31,8 @@ type Env struct {
 	// that the check was started in.
 	Rand *rand.Rand
 
+	streamID func(category string, number int) string // the harness's
+
 	mu      sync.Mutex
 	ids     *rand.Rand
 	streams int
@@ -127,12 +129,41 @@ func (e *Env) Restart(ctx context.Context) error {
 	return nil
 }
 
-// Stream returns a stream ID that the check has not used: category-1, category-2 …
+// Stream returns a stream ID that Stream has not returned before: category-1,
+// category-2 …, or what the harness makes of these.
 func (e *Env) Stream(category string) string {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.streams++
-	return fmt.Sprintf("%s-%d", category, e.streams)
+	number := e.streams
+	e.mu.Unlock()
+	return e.StreamID(category, number)
+}
+
+// StreamID returns the ID of the stream with this category and number: always the
+// same one. Checks that need a name of their own take a number above 900, which
+// Stream does not reach.
+func (e *Env) StreamID(category string, number int) string {
+	if e.streamID != nil {
+		return e.streamID(category, number)
+	}
+	return fmt.Sprintf("%s-%d", category, number)
+}
+
+// takes tells whether the backend takes a name for a stream's ID. HERE is the place
+// for the pattern of names that a backend declares; until there is one, a harness
+// with a StreamID of its own is taken to have a store that takes no other names.
+func (e *Env) takes(string) bool { return e.streamID == nil }
+
+// odd returns names for streams that are hard to keep apart. In the place of those
+// that the backend does not take there are plain ones.
+func (e *Env) odd(names ...string) []string {
+	all := make([]string, len(names))
+	for i, name := range names {
+		if all[i] = name; !e.takes(name) {
+			all[i] = e.StreamID("Odd", 2000+i)
+		}
+	}
+	return all
 }
 
 // ID returns a new event ID, the same in each run with the same seed.

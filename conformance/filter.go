@@ -155,10 +155,10 @@ func filterWithBounds(ctx context.Context, env *Env) error {
 
 func rareMatch(ctx context.Context, env *Env) error {
 	for i := range 4 {
-		if _, err := env.Store.Append(ctx, "Rare-1", eventstore.Any(), env.Event("Happened")); err != nil {
+		if _, err := env.Store.Append(ctx, env.StreamID("Rare", 1), eventstore.Any(), env.Event("Happened")); err != nil {
 			return err
 		}
-		if _, err := env.Fill(ctx, "Common-1", 60*i, 60); err != nil {
+		if _, err := env.Fill(ctx, env.StreamID("Common", 1), 60*i, 60); err != nil {
 			return err
 		}
 	}
@@ -176,7 +176,7 @@ func rareMatch(ctx context.Context, env *Env) error {
 		}
 		for _, backward := range []bool{false, true} {
 			for _, limit := range []int{0, 1, 3} {
-				opts := eventstore.ReadAllOptions{Filter: eventstore.Filter{Category: "Rare"}, Backward: backward, Limit: limit}
+				opts := eventstore.ReadAllOptions{Filter: ofCategory(eventstore.Category(env.StreamID("Rare", 1))), Backward: backward, Limit: limit}
 				if err := expectFiltered(ctx, store, all, opts); err != nil {
 					return fmt.Errorf("in pages of %d: %w", size, err)
 				}
@@ -208,7 +208,7 @@ func filterSubscriptions(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	for i, stream := range hostileStreams() {
+	for i, stream := range env.odd(hostileStreams()...) {
 		if _, err := env.Store.Append(ctx, stream, eventstore.Any(), env.Event(hostileTypes()[i%len(hostileTypes())])); err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ import (
 // through each store, and returns every event in the global order. What ReadAll
 // finds is compared with what was appended before it is returned.
 func writeLog(ctx context.Context, env *Env, n int, stores ...*eventstore.Store) ([]eventstore.RecordedEvent, error) {
-	streams := []string{env.Stream("Order"), env.Stream("Cart"), env.Stream("Order"), "Plain"}
+	streams := []string{env.Stream("Order"), env.Stream("Cart"), env.Stream("Order"), env.odd("Plain")[0]}
 	types := []string{"Placed", "Shipped", "Cancelled"}
 	var appended []eventstore.RecordedEvent
 	versions := make(map[string]uint64)
@@ -152,7 +152,7 @@ func hostileTypes() []string {
 // hostile type in turn, and returns the log.
 func writeHostile(ctx context.Context, env *Env) ([]eventstore.RecordedEvent, error) {
 	types, next := hostileTypes(), 0
-	for i, stream := range hostileStreams() {
+	for i, stream := range env.odd(hostileStreams()...) {
 		events := make([]eventstore.Event, 1+i%4)
 		for j := range events {
 			events[j] = env.Event(types[next%len(types)])

@@ -18,6 +18,11 @@ type Harness struct {
 	// Open returns a fresh, isolated, empty store. It is required, and called
 	// once for each check.
 	Open func(ctx context.Context) (*Fixture, error)
+	// StreamID makes the ID of a stream of a category from its number, always the
+	// same one and no two alike, for a store whose stream IDs have a form of their
+	// own, such as UUIDs; nil makes category-number. Checks of odd names then run on
+	// plain ones.
+	StreamID func(category string, number int) string
 	// Scale bounds the work of the long checks; the zero value is the whole of it.
 	Scale Scale
 	// Waive lists the checks that are known to fail: from the check's name to the

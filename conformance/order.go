@@ -135,7 +135,7 @@ func unionOfStreams(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	streams := []string{env.Stream("Order"), env.Stream("Order"), env.Stream("Cart"), "Plain", "Ord%r-1"}
+	streams := []string{env.Stream("Order"), env.Stream("Order"), env.Stream("Cart"), env.odd("Plain", "Ord%r-1")[0], env.odd("Plain", "Ord%r-1")[1]}
 	told, err := writeAtOnce(ctx, env, 8, 10, stores[:], streams...)
 	if err != nil {
 		return err
@@ -295,7 +295,7 @@ func headFollows(ctx context.Context, env *Env) error {
 	}
 	var last eventstore.Position
 	for i := range 20 {
-		result, err := stores[i%2].Append(ctx, "Order-1", eventstore.Any(), env.Events(1+i%3)...)
+		result, err := stores[i%2].Append(ctx, env.StreamID("Order", 1), eventstore.Any(), env.Events(1+i%3)...)
 		if err != nil {
 			return err
 		}

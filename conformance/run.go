@@ -246,7 +246,7 @@ func (h Harness) runOn(ctx context.Context, check Check, seed uint64) (o outcome
 		}()
 	}
 	env := newEnv(fixture, check.Name, seed)
-	env.Scale = h.Scale.withDefaults()
+	env.Scale, env.streamID = h.Scale.withDefaults(), h.StreamID
 	o.caps = env.Caps
 	defer func() {
 		if err := env.close(); err != nil {

@@ -168,7 +168,7 @@ func progressWithoutMatch(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	filter := eventstore.Filter{Category: "Rare"}
+	filter := ofCategory(eventstore.Category(env.StreamID("Rare", 1)))
 	l := listen(ctx, env, env.Store, eventstore.SubscribeOptions{Filter: filter})
 	if err := l.waitCaughtUp(ctx); err != nil {
 		return err
@@ -187,7 +187,7 @@ func progressWithoutMatch(ctx context.Context, env *Env) error {
 		return unexpected("events of a subscription whose filter matches nothing", 0, n)
 	}
 	// Each place that it named is one to resume from: what comes later is found from there.
-	if _, err := env.Store.Append(ctx, "Rare-1", eventstore.NoStream(), env.Event("Happened")); err != nil {
+	if _, err := env.Store.Append(ctx, env.StreamID("Rare", 1), eventstore.NoStream(), env.Event("Happened")); err != nil {
 		return err
 	}
 	messages, err := l.seen()
@@ -271,7 +271,7 @@ func livePush(ctx context.Context, env *Env) error {
 	}
 	for i := range n {
 		start := time.Now()
-		if _, err := stores[1].Append(ctx, "Order-1", eventstore.Any(), env.Event("Happened")); err != nil {
+		if _, err := stores[1].Append(ctx, env.StreamID("Order", 1), eventstore.Any(), env.Event("Happened")); err != nil {
 			return err
 		}
 		if err := l.waitEvents(ctx, i+1); err != nil {

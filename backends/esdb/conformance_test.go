@@ -23,16 +23,6 @@ func TestConformance(t *testing.T) {
 	conformance.Run(t, harness())
 }
 
-// All checks share one double here, and with it a long history of other stores.
-func TestConformanceBesideNeighbours(t *testing.T) {
-	srv := startServer(t)
-	h, leave := conformance.Beside(conformance.Harness{Name: "esdb (double)", Open: func(ctx context.Context) (*conformance.Fixture, error) {
-		return fixture(ctx, srv.URL())
-	}}, conformance.Neighbours{})
-	t.Cleanup(func() { require.NoError(t, leave(context.Background())) })
-	conformance.Run(t, h)
-}
-
 func TestEventStoreDBAndMemoryGiveTheSameAnswers(t *testing.T) {
 	for seed := range uint64(4) {
 		require.NoError(t, conformance.Differential(t.Context(), reference.Memory(), harness(), &conformance.DifferentialOptions{Seed: seed + 1}))

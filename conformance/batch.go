@@ -30,7 +30,7 @@ func batchChecks() []Check {
 			Run:      largeCutShort,
 		},
 		{
-			Name: "batch/at-the-backend's-limits", Promise: 21, Long: true,
+			Name: "batch/at-own-limits", Promise: 21, Long: true,
 			Sentence: "An append at the backend's own limits (of events, of bytes, of one event's bytes) is stored, comes back and is recognised.",
 			Run:      atOwnLimits,
 		},

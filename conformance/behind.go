@@ -116,6 +116,9 @@ func fallsBehind(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
+	if len(all) < 2*behind {
+		return unexpected("events in ReadAll", fmt.Sprintf("more than %d", 2*behind), len(all))
+	}
 	for i, s := range subscriptions {
 		want := choice(all, func(e eventstore.RecordedEvent) bool { return filters[i].Match(e.Stream, e.Type) }, false, 0)
 		if err := expectSame(fmt.Sprintf("a subscription with the filter %+v that was live and fell behind twice", filters[i]), want, s.events()); err != nil {

@@ -288,7 +288,7 @@ func oldHandle(ctx context.Context, env *Env) error {
 			switch {
 			case err == nil || errors.Is(err, eventstore.ErrClosed):
 				return true, nil
-			case isLost(err):
+			case isLost(err) || timed.Err() != nil:
 				return env.Fixture.RestartEndsHandles, nil // else it is tried again
 			}
 			return false, fmt.Errorf("%s through a handle whose server went away: %w", call.name, err)

@@ -222,7 +222,7 @@ func batchMutants() []classMutant {
 				return results, err
 			}
 		}},
-		{"refuses appends that it declares", "batch/at-the-backend's-limits", "within the declared limits", func(h *handle) {
+		{"refuses appends that it declares", "batch/at-own-limits", "within the declared limits", func(h *handle) {
 			h.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
 				if len(req.Parts[0].Events) > 20_000 {
 					return nil, eventstore.ErrUnavailable
@@ -230,7 +230,7 @@ func batchMutants() []classMutant {
 				return h.Backend.Append(ctx, req)
 			}
 		}},
-		{"cuts an event at 16 MiB", "batch/at-the-backend's-limits", "", func(h *handle) {
+		{"cuts an event at 16 MiB", "batch/at-own-limits", "", func(h *handle) {
 			h.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
 				for i, e := range req.Parts[0].Events {
 					req.Parts[0].Events[i].Data = bytes.Clone(e.Data[:min(len(e.Data), 16<<20)])

@@ -93,7 +93,7 @@ func subscriptionMutants() []readMutant {
 				return func(yield func(eventstore.Message, error) bool) {
 					for m, err := range r.Backend.Subscribe(ctx, req) {
 						if err != nil {
-							<-time.After(2300 * time.Millisecond)
+							<-time.After(3500 * time.Millisecond)
 						}
 						if !yield(m, err) {
 							return

@@ -20,6 +20,14 @@ type operand struct {
 	path     path   // of an attribute
 }
 
+// name is how messages name the operand.
+func (o operand) name() string {
+	if o.constant != nil {
+		return o.constant.String()
+	}
+	return o.path.String()
+}
+
 func constantOperand(v value) operand {
 	return operand{of: func(item) (value, bool) { return v, true }, constant: &v}
 }
@@ -145,7 +153,7 @@ func (p *parser) mustHaveOrder(op string, operands ...operand) {
 	}
 	for _, o := range operands {
 		if o.constant != nil && !o.constant.ordered() {
-			p.wrongType(op, *o.constant)
+			p.fail("Incorrect operand type for operator or function; operator: %s, operand type: %s", op, o.constant.kind)
 		}
 	}
 }
@@ -254,7 +262,7 @@ func (p *parser) call(name string, args []operand) condition {
 	switch name {
 	case "attribute_type":
 		if c := second.constant; c == nil || c.kind != kindS || !isKind(c.bytes) {
-			p.fail("Invalid attribute type name found; function: attribute_type")
+			p.fail("Invalid attribute type name found; type: %s, valid types: {B,NULL,SS,BOOL,L,BS,N,NS,S,M}", second.name())
 		}
 		return both(first, second, func(a, b value) bool { return a.kind == kind(b.bytes) })
 	case "attribute_not_exists":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"strings"
@@ -68,8 +69,6 @@ func client(url string) *dynamodb.Client {
 	})
 }
 
-const table = "events"
-
 func createTable(ctx context.Context, c *dynamodb.Client, name string) error {
 	_, err := c.CreateTable(ctx, &dynamodb.CreateTableInput{
 		TableName:   &name,
@@ -86,90 +85,147 @@ func createTable(ctx context.Context, c *dynamodb.Client, name string) error {
 	return err
 }
 
-// withTable starts a double that has the table.
-func withTable(t testing.TB, opts *dynamodbtest.Options) (*dynamodbtest.Server, *dynamodb.Client) {
+// world is a server with a table, and who is told what is wrong with it: a test,
+// or a recorder where a difference is expected.
+type world struct {
+	t      require.TestingT
+	ctx    context.Context
+	url    string
+	client *dynamodb.Client
+	table  string
+}
+
+// startWorld starts a double that has the table.
+func startWorld(t testing.TB, opts *dynamodbtest.Options) (*dynamodbtest.Server, world) {
 	t.Helper()
 	srv := start(t, opts)
-	c := client(srv.URL())
-	require.NoError(t, createTable(t.Context(), c, table))
-	return srv, c
+	w := world{t: t, ctx: t.Context(), url: srv.URL(), client: client(srv.URL()), table: "events"}
+	require.NoError(t, createTable(w.ctx, w.client, w.table))
+	return srv, w
 }
 
 type attributes = map[string]types.AttributeValue
 
 func str(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+
 func num(n any) types.AttributeValue {
 	return &types.AttributeValueMemberN{Value: fmt.Sprint(n)}
 }
 func bin(b []byte) types.AttributeValue { return &types.AttributeValueMemberB{Value: b} }
 
-func key(pk string, sk any) attributes { return attributes{"pk": str(pk), "sk": num(sk)} }
+func list(vs ...types.AttributeValue) types.AttributeValue {
+	return &types.AttributeValueMemberL{Value: append([]types.AttributeValue{}, vs...)}
+}
+func object(m attributes) types.AttributeValue { return &types.AttributeValueMemberM{Value: m} }
+func strs(s ...string) types.AttributeValue    { return &types.AttributeValueMemberSS{Value: s} }
+func nums(s ...string) types.AttributeValue    { return &types.AttributeValueMemberNS{Value: s} }
+func boolean(b bool) types.AttributeValue      { return &types.AttributeValueMemberBOOL{Value: b} }
+func null() types.AttributeValue               { return &types.AttributeValueMemberNULL{Value: true} }
+func filler(n int) types.AttributeValue        { return str(strings.Repeat("x", n)) }
+func key(pk string, sk any) attributes         { return attributes{"pk": str(pk), "sk": num(sk)} }
+func total() types.ReturnConsumedCapacity      { return types.ReturnConsumedCapacityTotal }
 
 // with adds attributes to a copy: with(key("a", 1), "n", num(2)).
 func with(base attributes, more ...any) attributes {
-	out := attributes{}
-	for name, v := range base {
-		out[name] = v
-	}
+	out := maps.Clone(base)
 	for i := 0; i < len(more); i += 2 {
 		out[more[i].(string)] = more[i+1].(types.AttributeValue)
 	}
 	return out
 }
 
-func put(it attributes) *dynamodb.PutItemInput {
-	return &dynamodb.PutItemInput{TableName: aws.String(table), Item: it}
-}
-
-// putNew is refused where the item exists.
-func putNew(it attributes) *dynamodb.PutItemInput {
-	in := put(it)
-	in.ConditionExpression = aws.String("attribute_not_exists(pk)")
-	return in
-}
-
-func transactPut(it attributes) types.TransactWriteItem {
-	return types.TransactWriteItem{Put: &types.Put{TableName: aws.String(table), Item: it}}
-}
-
-func transactPutNew(it attributes) types.TransactWriteItem {
-	w := transactPut(it)
-	w.Put.ConditionExpression = aws.String("attribute_not_exists(pk)")
-	w.Put.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld
-	return w
-}
-
-func transact(items ...types.TransactWriteItem) *dynamodb.TransactWriteItemsInput {
-	return &dynamodb.TransactWriteItemsInput{TransactItems: items, ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal}
-}
-
-func get(ctx context.Context, c *dynamodb.Client, k attributes) (attributes, error) {
-	out, err := c.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String(table), Key: k, ConsistentRead: aws.Bool(true)})
-	if err != nil {
-		return nil, err
+// ofSize pads an item to that many bytes.
+func ofSize(base attributes, size int) attributes {
+	const name = "filling"
+	used := len(name)
+	for n, v := range base {
+		used += len(n)
+		switch v := v.(type) {
+		case *types.AttributeValueMemberS:
+			used += len(v.Value)
+		case *types.AttributeValueMemberN:
+			used += 1 + (len(v.Value)+1)/2
+		}
 	}
-	return out.Item, nil
+	return with(base, name, filler(size-used))
+}
+
+func (w world) putInput(it attributes) *dynamodb.PutItemInput {
+	return &dynamodb.PutItemInput{TableName: &w.table, Item: it, ReturnConsumedCapacity: total()}
+}
+
+func (w world) tryPut(it attributes) error {
+	_, err := w.client.PutItem(w.ctx, w.putInput(it))
+	return err
+}
+
+func (w world) put(items ...attributes) {
+	for _, it := range items {
+		require.NoError(w.t, w.tryPut(it))
+	}
+}
+
+// tryPutNew is refused where the item exists.
+func (w world) tryPutNew(it attributes) error {
+	in := w.putInput(it)
+	in.ConditionExpression = aws.String("attribute_not_exists(pk)")
+	_, err := w.client.PutItem(w.ctx, in)
+	return err
+}
+
+func (w world) get(k attributes) attributes {
+	out, err := w.client.GetItem(w.ctx, &dynamodb.GetItemInput{TableName: &w.table, Key: k, ConsistentRead: aws.Bool(true)})
+	require.NoError(w.t, err)
+	return out.Item
+}
+
+// getStale reads without asking for consistency.
+func (w world) getStale(k attributes) attributes {
+	out, err := w.client.GetItem(w.ctx, &dynamodb.GetItemInput{TableName: &w.table, Key: k})
+	require.NoError(w.t, err)
+	return out.Item
+}
+
+func (w world) putAction(it attributes) types.TransactWriteItem {
+	return types.TransactWriteItem{Put: &types.Put{TableName: &w.table, Item: it}}
+}
+
+// putNewAction is refused where the item exists, and shows it.
+func (w world) putNewAction(it attributes) types.TransactWriteItem {
+	a := w.putAction(it)
+	a.Put.ConditionExpression = aws.String("attribute_not_exists(pk)")
+	a.Put.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld
+	return a
+}
+
+func (w world) transaction(items ...types.TransactWriteItem) *dynamodb.TransactWriteItemsInput {
+	return &dynamodb.TransactWriteItemsInput{TransactItems: append([]types.TransactWriteItem{}, items...), ReturnConsumedCapacity: total()}
+}
+
+func (w world) transact(items ...types.TransactWriteItem) error {
+	_, err := w.client.TransactWriteItems(w.ctx, w.transaction(items...))
+	return err
 }
 
 // queryInput asks for a partition, consistently.
-func queryInput(pk string) *dynamodb.QueryInput {
+func (w world) queryInput(pk string) *dynamodb.QueryInput {
 	return &dynamodb.QueryInput{
-		TableName:                 aws.String(table),
+		TableName:                 &w.table,
 		ConsistentRead:            aws.Bool(true),
 		KeyConditionExpression:    aws.String("pk = :p"),
 		ExpressionAttributeValues: attributes{":p": str(pk)},
-		ReturnConsumedCapacity:    types.ReturnConsumedCapacityTotal,
+		ReturnConsumedCapacity:    total(),
 	}
 }
 
-// sortKeys of the items of a partition.
-func sortKeys(ctx context.Context, c *dynamodb.Client, pk string) ([]string, error) {
-	out, err := c.Query(ctx, queryInput(pk))
-	if err != nil {
-		return nil, err
-	}
-	return sortKeysOf(out.Items), nil
+func (w world) query(in *dynamodb.QueryInput) *dynamodb.QueryOutput {
+	out, err := w.client.Query(w.ctx, in)
+	require.NoError(w.t, err)
+	return out
 }
+
+// sortKeys of the items of a partition.
+func (w world) sortKeys(pk string) []string { return sortKeysOf(w.query(w.queryInput(pk)).Items) }
 
 func sortKeysOf(items []attributes) []string {
 	keys := []string{}

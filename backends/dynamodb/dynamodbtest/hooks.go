@@ -109,6 +109,12 @@ func Only(operation string, hook Hook) Hook {
 	}
 }
 
+// AfterAny makes a hook into one for [Hooks].After that does not look at the
+// answer.
+func AfterAny(hook Hook) func(ctx context.Context, call Call, err *Error) error {
+	return func(ctx context.Context, call Call, _ *Error) error { return hook(ctx, call) }
+}
+
 // SetHooks replaces the hooks; the zero value removes them. Calls under way keep
 // those they began with.
 func (s *Server) SetHooks(hooks Hooks) { s.hooks.Store(&hooks) }

@@ -2,11 +2,17 @@ package dynamodbtest
 
 import "strings"
 
+// token is a part of an expression, and where it lies.
+type token struct {
+	text       string
+	start, end int
+}
+
 // tokens splits an expression into names (plain, #name, :name), numbers and
 // operators. What is neither becomes a token of one byte, which no rule of the
 // grammar accepts.
-func tokens(src string) []string {
-	var out []string
+func tokens(src string) []token {
+	var out []token
 	for i := 0; i < len(src); {
 		end := i + 1
 		switch c := src[i]; {
@@ -22,7 +28,7 @@ func tokens(src string) []string {
 				end++
 			}
 		}
-		out = append(out, src[i:end])
+		out = append(out, token{src[i:end], i, end})
 		i = end
 	}
 	return out

@@ -21,7 +21,7 @@ type batchGetItem struct {
 type batchKeys struct {
 	Keys                     []item            `json:"Keys"`
 	ConsistentRead           bool              `json:"ConsistentRead,omitzero"`
-	ProjectionExpression     string            `json:"ProjectionExpression,omitzero"`
+	ProjectionExpression     *string           `json:"ProjectionExpression,omitzero"`
 	ExpressionAttributeNames map[string]string `json:"ExpressionAttributeNames,omitzero"`
 }
 

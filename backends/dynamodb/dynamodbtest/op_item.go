@@ -37,7 +37,7 @@ type getItem struct {
 	TableName                string            `json:"TableName"`
 	Key                      item              `json:"Key"`
 	ConsistentRead           bool              `json:"ConsistentRead,omitzero"`
-	ProjectionExpression     string            `json:"ProjectionExpression,omitzero"`
+	ProjectionExpression     *string           `json:"ProjectionExpression,omitzero"`
 	ExpressionAttributeNames map[string]string `json:"ExpressionAttributeNames,omitzero"`
 	ReturnConsumedCapacity   string            `json:"ReturnConsumedCapacity,omitzero"`
 }
@@ -74,8 +74,8 @@ func (g *getItem) run(x *execution) (any, *Error) {
 }
 
 // keptPart reads the projection of a request that has no other expression.
-func keptPart(expression string, names map[string]string) (*projection, *Error) {
-	if expression == "" {
+func keptPart(expression *string, names map[string]string) (*projection, *Error) {
+	if expression == nil {
 		if names != nil {
 			return nil, invalid("ExpressionAttributeNames can only be specified when using expressions")
 		}
@@ -85,7 +85,7 @@ func keptPart(expression string, names map[string]string) (*projection, *Error) 
 	if err != nil {
 		return nil, err
 	}
-	keep, err := parseProjection(expression, p)
+	keep, err := parseProjection(*expression, p)
 	if err != nil {
 		return nil, err
 	}
@@ -154,9 +154,9 @@ func (x *execution) answerOld(w write, options writeOptions) (any, *Error) {
 }
 
 type updateItem struct {
-	TableName        string `json:"TableName"`
-	Key              item   `json:"Key"`
-	UpdateExpression string `json:"UpdateExpression,omitzero"`
+	TableName        string  `json:"TableName"`
+	Key              item    `json:"Key"`
+	UpdateExpression *string `json:"UpdateExpression,omitzero"`
 	conditional      `json:",inline"`
 	writeOptions     `json:",inline"`
 }

@@ -12,17 +12,17 @@ type readOptions struct {
 	ExclusiveStartKey         item              `json:"ExclusiveStartKey,omitzero"`
 	ExpressionAttributeNames  map[string]string `json:"ExpressionAttributeNames,omitzero"`
 	ExpressionAttributeValues item              `json:"ExpressionAttributeValues,omitzero"`
-	FilterExpression          string            `json:"FilterExpression,omitzero"`
+	FilterExpression          *string           `json:"FilterExpression,omitzero"`
 	Limit                     *int              `json:"Limit,omitzero"`
-	ProjectionExpression      string            `json:"ProjectionExpression,omitzero"`
+	ProjectionExpression      *string           `json:"ProjectionExpression,omitzero"`
 	ReturnConsumedCapacity    string            `json:"ReturnConsumedCapacity,omitzero"`
 	Select                    string            `json:"Select,omitzero"`
 }
 
 type query struct {
 	readOptions            `json:",inline"`
-	KeyConditionExpression string `json:"KeyConditionExpression,omitzero"`
-	ScanIndexForward       *bool  `json:"ScanIndexForward,omitzero"`
+	KeyConditionExpression *string `json:"KeyConditionExpression,omitzero"`
+	ScanIndexForward       *bool   `json:"ScanIndexForward,omitzero"`
 }
 
 type scan struct {
@@ -51,7 +51,7 @@ func (o readOptions) check() *Error {
 	if o.Limit != nil && *o.Limit < 1 {
 		return invalid("1 validation error detected: Value at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1")
 	}
-	if o.ProjectionExpression != "" && o.Select != "" && o.Select != "SPECIFIC_ATTRIBUTES" {
+	if o.ProjectionExpression != nil && o.Select != "" && o.Select != "SPECIFIC_ATTRIBUTES" {
 		return invalid("Cannot specify the ProjectionExpression when choosing to get " + o.Select)
 	}
 	return firstError(
@@ -64,9 +64,9 @@ func (o readOptions) check() *Error {
 func (o readOptions) prepare(t *table, p *params, keyToo bool) (page, *Error) {
 	pg := page{readOptions: o, table: t}
 	var err *Error
-	if o.FilterExpression != "" {
+	if o.FilterExpression != nil {
 		clear(p.roots)
-		if pg.filter, err = parseCondition("FilterExpression", o.FilterExpression, p); err != nil {
+		if pg.filter, err = parseCondition("FilterExpression", *o.FilterExpression, p); err != nil {
 			return pg, err
 		}
 		for _, a := range t.key.attributes() {
@@ -75,8 +75,8 @@ func (o readOptions) prepare(t *table, p *params, keyToo bool) (page, *Error) {
 			}
 		}
 	}
-	if o.ProjectionExpression != "" {
-		if pg.keep, err = parseProjection(o.ProjectionExpression, p); err != nil {
+	if o.ProjectionExpression != nil {
+		if pg.keep, err = parseProjection(*o.ProjectionExpression, p); err != nil {
 			return pg, err
 		}
 	}
@@ -130,7 +130,7 @@ func (q *query) run(x *execution) (any, *Error) {
 	if err := q.check(); err != nil {
 		return nil, err
 	}
-	if q.KeyConditionExpression == "" {
+	if q.KeyConditionExpression == nil {
 		return nil, invalid("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
 	}
 	t, err := x.store.active(q.TableName)
@@ -141,7 +141,7 @@ func (q *query) run(x *execution) (any, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	selected, err := parseKeyCondition(q.KeyConditionExpression, t.key, p)
+	selected, err := parseKeyCondition(*q.KeyConditionExpression, t.key, p)
 	if err != nil {
 		return nil, err
 	}

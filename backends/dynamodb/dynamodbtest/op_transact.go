@@ -30,9 +30,9 @@ type transactPut struct {
 }
 
 type transactKey struct {
-	TableName        string `json:"TableName"`
-	Key              item   `json:"Key"`
-	UpdateExpression string `json:"UpdateExpression,omitzero"`
+	TableName        string  `json:"TableName"`
+	Key              item    `json:"Key"`
+	UpdateExpression *string `json:"UpdateExpression,omitzero"`
 	conditional      `json:",inline"`
 }
 
@@ -85,9 +85,9 @@ func (a transactWrite) check() *Error {
 		return invalid("Invalid Request: TransactWriteRequest should contain Delete or Put or Update request")
 	case actions > 1:
 		return invalid("TransactItems can only contain one of Check, Put, Update or Delete")
-	case a.Update != nil && a.Update.UpdateExpression == "":
+	case a.Update != nil && a.Update.UpdateExpression == nil:
 		return invalid("Invalid UpdateExpression: The expression can not be empty;")
-	case a.Delete != nil && a.Delete.UpdateExpression != "", a.ConditionCheck != nil && a.ConditionCheck.UpdateExpression != "":
+	case a.Delete != nil && a.Delete.UpdateExpression != nil, a.ConditionCheck != nil && a.ConditionCheck.UpdateExpression != nil:
 		return invalid("dynamodbtest: only an Update has an UpdateExpression")
 	}
 	return nil
@@ -303,7 +303,7 @@ type transactGet struct {
 	Get struct {
 		TableName                string            `json:"TableName"`
 		Key                      item              `json:"Key"`
-		ProjectionExpression     string            `json:"ProjectionExpression,omitzero"`
+		ProjectionExpression     *string           `json:"ProjectionExpression,omitzero"`
 		ExpressionAttributeNames map[string]string `json:"ExpressionAttributeNames,omitzero"`
 	} `json:"Get"`
 }

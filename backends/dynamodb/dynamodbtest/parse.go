@@ -10,14 +10,15 @@ import (
 // token is the end: rules need not look at it.
 type parser struct {
 	what   string // such as "ConditionExpression", for messages
-	tokens []string
+	src    string
+	tokens []token
 	at     int
 	params *params
 	err    *Error
 }
 
 func newParser(what, src string, p *params) *parser {
-	ps := &parser{what: what, tokens: tokens(src), params: p}
+	ps := &parser{what: what, src: src, tokens: tokens(src), params: p}
 	switch {
 	case len(ps.tokens) == 0:
 		ps.fail("The expression can not be empty;")
@@ -35,12 +36,15 @@ func (p *parser) fail(format string, args ...any) {
 
 // syntax fails at the current token.
 func (p *parser) syntax() {
+	if p.err != nil {
+		return
+	}
 	token := p.peek()
 	if token == "" {
 		token = "<EOF>"
 	}
 	near := p.tokens[max(p.at-1, 0):min(p.at+2, len(p.tokens))]
-	p.fail("Syntax error; token: %q, near: %q", token, strings.Join(near, " "))
+	p.fail(`Syntax error; token: "%s", near: "%s"`, token, p.src[near[0].start:near[len(near)-1].end])
 }
 
 // peek is the current token, "" at the end.
@@ -50,7 +54,7 @@ func (p *parser) ahead(n int) string {
 	if p.err != nil || p.at+n >= len(p.tokens) {
 		return ""
 	}
-	return p.tokens[p.at+n]
+	return p.tokens[p.at+n].text
 }
 
 func (p *parser) next() string {
@@ -163,7 +167,7 @@ func (p *parser) path() path {
 			}
 			index, err := strconv.Atoi(p.next())
 			if err != nil {
-				p.fail("List index is not within the allowable range; index: [%s]", p.tokens[p.at-1])
+				p.fail("List index is not within the allowable range; index: [%s]", p.tokens[p.at-1].text)
 			}
 			p.expect("]")
 			out = append(out, step{index: index})

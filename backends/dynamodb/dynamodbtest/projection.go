@@ -38,9 +38,6 @@ func (p *parser) mustBeApart(paths []path) {
 			if p.err == nil && a.overlaps(b) {
 				p.fail("Two document paths overlap with each other; must remove or rewrite one of these paths; path one: %s, path two: %s", b, a)
 			}
-			if p.err == nil && a.conflicts(b) {
-				p.fail("Two document paths conflict with each other; must remove or rewrite one of these paths; path one: %s, path two: %s", b, a)
-			}
 		}
 	}
 }

@@ -12,7 +12,7 @@ type store struct {
 
 	mu          sync.Mutex
 	tables      map[string]*table
-	tokens      map[string]*token
+	tokens      map[string]*clientToken
 	held        bool // replicas are held back
 	laggingRows []laggingRow
 	usage       Usage
@@ -26,7 +26,7 @@ type laggingRow struct {
 func newStore(o Options) *store {
 	return &store{
 		now: o.Now, tableDelay: o.TableDelay,
-		tables: map[string]*table{}, tokens: map[string]*token{}, usage: newUsage(),
+		tables: map[string]*table{}, tokens: map[string]*clientToken{}, usage: newUsage(),
 	}
 }
 

@@ -48,6 +48,7 @@ func parseUpdate(src string, key schema, p *params) (*update, *Error) {
 		}
 	}
 	ps.mustBeApart(u.paths())
+	ps.mustAgree(u.paths())
 	if err := ps.end(); err != nil {
 		return nil, err
 	}
@@ -57,6 +58,18 @@ func parseUpdate(src string, key schema, p *params) (*update, *Error) {
 		}
 	}
 	return u, nil
+}
+
+// mustAgree refuses paths of which one takes for a list what another takes for a
+// map.
+func (p *parser) mustAgree(paths []path) {
+	for i, a := range paths {
+		for _, b := range paths[:i] {
+			if p.err == nil && a.conflicts(b) {
+				p.fail("Two document paths conflict with each other; must remove or rewrite one of these paths; path one: %s, path two: %s", b, a)
+			}
+		}
+	}
 }
 
 func (u *update) paths() []path {

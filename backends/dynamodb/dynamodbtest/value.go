@@ -22,8 +22,9 @@ const (
 	kindM    kind = "M"
 )
 
-// maxNesting is how many lists and maps may lie inside each other.
-const maxNesting = 32
+// maxNesting is how many lists and maps may lie inside each other: of the 32
+// levels of the documentation the innermost value is one.
+const maxNesting = 31
 
 // value is an attribute value. Values are never changed once they are made, so
 // that items can be shared between versions and requests.

@@ -1,6 +1,7 @@
 package dynamodbtest
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 const (
 	emptyValue    = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
 	severalValues = "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
-	tooDeep       = "Nesting Levels have exceeded supported limits"
+	tooDeep       = "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
 	badParameters = "One or more parameter values were invalid: "
 )
 
@@ -51,6 +52,10 @@ func readValue(dec *jsontext.Decoder, depth int) (value, error) {
 }
 
 func readTyped(dec *jsontext.Decoder, k kind, depth int) (value, error) {
+	if dec.PeekKind() == 'n' { // {"B": null} is what clients make of a value that they forgot
+		_, err := dec.ReadToken()
+		return value{}, cmp.Or(malformed(err), error(invalid(emptyValue)))
+	}
 	if (k == kindL || k == kindM) && depth == maxNesting {
 		return value{}, invalid(tooDeep)
 	}

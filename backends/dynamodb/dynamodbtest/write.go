@@ -19,7 +19,7 @@ type write struct {
 
 // conditional is what a request says about the condition of a write.
 type conditional struct {
-	ConditionExpression                 string            `json:"ConditionExpression,omitzero"`
+	ConditionExpression                 *string           `json:"ConditionExpression,omitzero"`
 	ExpressionAttributeNames            map[string]string `json:"ExpressionAttributeNames,omitzero"`
 	ExpressionAttributeValues           item              `json:"ExpressionAttributeValues,omitzero"`
 	ReturnValuesOnConditionCheckFailure string            `json:"ReturnValuesOnConditionCheckFailure,omitzero"`
@@ -30,24 +30,24 @@ func (c conditional) hasPlaceholders() bool {
 }
 
 // parse reads the condition, and the update of an UpdateItem if there is one.
-func (c conditional) parse(key schema, updateExpression string) (cond condition, u *update, err *Error) {
+func (c conditional) parse(key schema, updateExpression *string) (cond condition, u *update, err *Error) {
 	if err := oneOf("returnValuesOnConditionCheckFailure", c.ReturnValuesOnConditionCheckFailure, "ALL_OLD", "NONE"); err != nil {
 		return nil, nil, err
 	}
-	if c.hasPlaceholders() && c.ConditionExpression == "" && updateExpression == "" {
+	if c.hasPlaceholders() && c.ConditionExpression == nil && updateExpression == nil {
 		return nil, nil, invalid("ExpressionAttributeNames and ExpressionAttributeValues can only be specified when using expressions")
 	}
 	p, err := newParams(c.ExpressionAttributeNames, c.ExpressionAttributeValues)
 	if err != nil {
 		return nil, nil, err
 	}
-	if updateExpression != "" {
-		if u, err = parseUpdate(updateExpression, key, p); err != nil {
+	if updateExpression != nil {
+		if u, err = parseUpdate(*updateExpression, key, p); err != nil {
 			return nil, nil, err
 		}
 	}
-	if c.ConditionExpression != "" {
-		if cond, err = parseCondition("ConditionExpression", c.ConditionExpression, p); err != nil {
+	if c.ConditionExpression != nil {
+		if cond, err = parseCondition("ConditionExpression", *c.ConditionExpression, p); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -66,14 +66,14 @@ func putWrite(t *table, it item, c conditional) (write, *Error) {
 	if it.size() > maxItem {
 		return write{}, invalid("Item size has exceeded the maximum allowed size")
 	}
-	cond, _, err := c.parse(t.key, "")
+	cond, _, err := c.parse(t.key, nil)
 	return c.prepared(write{
 		table: t, key: t.key.keyOf(it), condition: cond, asked: it.size(),
 		after: func(item) (item, *Error) { return it, nil },
 	}), firstError(err, t.key.checkItem(it))
 }
 
-func updateWrite(t *table, key item, expression string, c conditional) (write, *update, *Error) {
+func updateWrite(t *table, key item, expression *string, c conditional) (write, *update, *Error) {
 	cond, u, err := c.parse(t.key, expression)
 	return c.prepared(write{
 		table: t, key: key, condition: cond, asked: key.size() + c.ExpressionAttributeValues.valueSize(),
@@ -94,7 +94,7 @@ func updateWrite(t *table, key item, expression string, c conditional) (write, *
 }
 
 func deleteWrite(t *table, key item, c conditional) (write, *Error) {
-	cond, _, err := c.parse(t.key, "")
+	cond, _, err := c.parse(t.key, nil)
 	return c.prepared(write{
 		table: t, key: key, condition: cond, asked: key.size(),
 		after: func(item) (item, *Error) { return nil, nil },
@@ -105,7 +105,7 @@ func checkWrite(t *table, key item, c conditional) (write, *Error) {
 	w, err := deleteWrite(t, key, c)
 	w.check = true
 	w.after = func(before item) (item, *Error) { return before, nil }
-	if c.ConditionExpression == "" {
+	if c.ConditionExpression == nil {
 		err = invalid("Invalid ConditionExpression: The expression can not be empty;")
 	}
 	return w, err

@@ -15,8 +15,8 @@ const tokenLife = 10 * time.Minute
 // maxToken is the length of a client token.
 const maxToken = 36
 
-// token is what is remembered of a transaction that came with a client token.
-type token struct {
+// clientToken is what is remembered of a transaction that came with one.
+type clientToken struct {
 	request    [sha256.Size]byte
 	inProgress bool
 	until      time.Time
@@ -41,7 +41,7 @@ func (s *store) claim(name string, items []transactWrite) (replay *bill, err *Er
 	request := sha256.Sum256(body)
 	switch t := s.tokens[name]; {
 	case t == nil:
-		s.tokens[name] = &token{request: request, inProgress: true}
+		s.tokens[name] = &clientToken{request: request, inProgress: true}
 		return nil, nil
 	case t.request != request:
 		return nil, badRequest("IdempotentParameterMismatchException", "The request uses the same client token as a previous, but non-identical request. Do not reuse a client token with different requests, unless the requests are identical.")

@@ -9,10 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// serveDouble runs switchyard esdbtest in a process of its own.
-func serveDouble(t *testing.T) (url string, end func() error) {
+// serveDouble runs a command that serves a double, in a process of its own.
+func serveDouble(t *testing.T, command string, more ...string) (url string, end func() error) {
 	t.Helper()
-	cmd := program(t, "esdbtest", "--listen", "127.0.0.1:0")
+	cmd := program(t, append([]string{command, "--listen", "127.0.0.1:0"}, more...)...)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -26,7 +26,7 @@ func serveDouble(t *testing.T) (url string, end func() error) {
 }
 
 func TestTheDoubleOfEventStoreDBIsServedToEveryCommand(t *testing.T) {
-	double, end := serveDouble(t)
+	double, end := serveDouble(t, "esdbtest")
 	require.Regexp(t, `^esdb://127\.0\.0\.1:\d+\?tls=false$`, double)
 	got := call(t, "", "stats", double)
 	require.Equal(t, exitUsage, got.code, "there is no store yet")

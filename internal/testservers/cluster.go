@@ -306,8 +306,7 @@ func (c *cluster) logTail() string {
 	if err != nil {
 		return err.Error()
 	}
-	const tail = 4 << 10
-	return string(text[max(0, len(text)-tail):])
+	return tail(text)
 }
 
 // freePort picks a port below those that systems give to outgoing connections:

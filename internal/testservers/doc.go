@@ -27,6 +27,11 @@
 //		Settings: map[string]string{"synchronous_commit": "off"},
 //	})
 //
+// PrivateDynoxide starts a server that speaks DynamoDB's protocol. Its program is
+// SWITCHYARD_TEST_DYNOXIDE, or one that cargo builds, once, into the user's cache
+// folder (3 minutes on two cores). Without either the test is skipped, which is
+// counted, and fails in CI.
+//
 // Servers end with the tests that started them, and their folders with them, also
 // when the test process is killed. Private servers need a Unix.
 package testservers

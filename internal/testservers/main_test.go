@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(orphanVariable) != "" {
 		os.Exit(startAndWaitToBeKilled())
 	}
+	if os.Getenv(builderVariable) != "" {
+		os.Exit(buildAndWaitToBeKilled())
+	}
 	os.Exit(server.Main(m))
 }
 

@@ -123,14 +123,14 @@ func compares(left operand, op string, right operand) condition {
 	return func(it item) bool {
 		a, hasA := left.of(it)
 		b, hasB := right.of(it)
-		comparable := hasA && hasB && a.kind == b.kind
+		related := hasA && hasB && a.kind == b.kind
 		switch op {
 		case "=":
-			return comparable && a.equal(b)
+			return related && a.equal(b)
 		case "<>":
-			return !comparable || !a.equal(b)
+			return !related || !a.equal(b)
 		}
-		if !comparable || !a.ordered() {
+		if !related || !a.ordered() {
 			return false
 		}
 		switch order := a.compare(b); op {
@@ -201,16 +201,16 @@ func hasSize(v value) bool { return v.kind != kindN && v.kind != kindBool && v.k
 
 // sizeOf counts a string in UTF-16 code units.
 func sizeOf(v value) value {
-	n := len(v.bytes)
 	switch v.kind {
 	case kindS:
-		n = len(utf16.Encode([]rune(v.bytes)))
+		return intValue(len(utf16.Encode([]rune(v.bytes))))
 	case kindM:
-		n = len(v.attrs)
+		return intValue(len(v.attrs))
 	case kindL, kindSS, kindNS, kindBS:
-		n = len(v.list)
+		return intValue(len(v.list))
+	default:
+		return intValue(len(v.bytes))
 	}
-	return intValue(n)
 }
 
 func (p *parser) function() condition {

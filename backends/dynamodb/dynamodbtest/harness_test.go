@@ -89,7 +89,7 @@ func createTable(ctx context.Context, c *dynamodb.Client, name string) error {
 // or a recorder where a difference is expected.
 type world struct {
 	t      require.TestingT
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // lives as long as the test
 	url    string
 	client *dynamodb.Client
 	table  string
@@ -233,6 +233,11 @@ func sortKeysOf(items []attributes) []string {
 		keys = append(keys, it["sk"].(*types.AttributeValueMemberN).Value)
 	}
 	return keys
+}
+
+// requireUnits compares capacity units, which are halves at the least.
+func requireUnits(t require.TestingT, want, got float64, args ...any) {
+	require.InDelta(t, want, got, 0.01, args...)
 }
 
 // code is the error code that the service gave, "" for none.

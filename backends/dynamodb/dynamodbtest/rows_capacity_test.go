@@ -24,11 +24,11 @@ func (w world) getUnits(k attributes, consistent bool) float64 {
 func capacityRows() []row {
 	return []row{
 		{"D7 a put costs a unit a KB begun, by the larger of both versions", func(w world) {
-			require.EqualValues(w.t, 1, w.putUnits(ofSize(key("a", 1), 1024)))
-			require.EqualValues(w.t, 2, w.putUnits(ofSize(key("a", 1), 1025)))
-			require.EqualValues(w.t, 300, w.putUnits(ofSize(key("a", 1), 300<<10)))
-			require.EqualValues(w.t, 300, w.putUnits(key("a", 1)), "the old one was larger")
-			require.EqualValues(w.t, 1, w.putUnits(key("a", 1)))
+			requireUnits(w.t, 1, w.putUnits(ofSize(key("a", 1), 1024)))
+			requireUnits(w.t, 2, w.putUnits(ofSize(key("a", 1), 1025)))
+			requireUnits(w.t, 300, w.putUnits(ofSize(key("a", 1), 300<<10)))
+			requireUnits(w.t, 300, w.putUnits(key("a", 1)), "the old one was larger")
+			requireUnits(w.t, 1, w.putUnits(key("a", 1)))
 		}},
 		{"D7 an update costs the whole item, not the change", func(w world) {
 			w.put(ofSize(with(key("a", 1), "n", num(1)), 10<<10))
@@ -37,7 +37,7 @@ func capacityRows() []row {
 				ReturnConsumedCapacity: total(),
 			})
 			require.NoError(w.t, err)
-			require.EqualValues(w.t, 10, *out.ConsumedCapacity.CapacityUnits)
+			requireUnits(w.t, 10, *out.ConsumedCapacity.CapacityUnits)
 		}},
 		{"D7 a delete costs what it deletes, and at least a unit", func(w world) {
 			w.put(ofSize(key("a", 1), 3000))
@@ -45,7 +45,7 @@ func capacityRows() []row {
 			for _, want := range []float64{3, 1} {
 				out, err := w.client.DeleteItem(w.ctx, in)
 				require.NoError(w.t, err)
-				require.EqualValues(w.t, want, *out.ConsumedCapacity.CapacityUnits)
+				requireUnits(w.t, want, *out.ConsumedCapacity.CapacityUnits)
 			}
 		}},
 		{"D7 the old version in the answer costs nothing", func(w world) {
@@ -54,34 +54,34 @@ func capacityRows() []row {
 			for range 2 {
 				out, err := w.client.PutItem(w.ctx, in)
 				require.NoError(w.t, err)
-				require.EqualValues(w.t, 1, *out.ConsumedCapacity.CapacityUnits)
+				requireUnits(w.t, 1, *out.ConsumedCapacity.CapacityUnits)
 			}
 		}},
 		{"D7 a read costs a unit for 4 KB begun, half without consistency", func(w world) {
 			w.put(ofSize(key("a", 1), 4096), ofSize(key("a", 2), 4097))
-			require.EqualValues(w.t, 1, w.getUnits(key("a", 1), true))
-			require.EqualValues(w.t, 0.5, w.getUnits(key("a", 1), false))
-			require.EqualValues(w.t, 2, w.getUnits(key("a", 2), true))
-			require.EqualValues(w.t, 1, w.getUnits(key("a", 2), false))
-			require.EqualValues(w.t, 1, w.getUnits(key("a", 3), true), "nothing is there")
-			require.EqualValues(w.t, 0.5, w.getUnits(key("a", 3), false))
+			requireUnits(w.t, 1, w.getUnits(key("a", 1), true))
+			requireUnits(w.t, 0.5, w.getUnits(key("a", 1), false))
+			requireUnits(w.t, 2, w.getUnits(key("a", 2), true))
+			requireUnits(w.t, 1, w.getUnits(key("a", 2), false))
+			requireUnits(w.t, 1, w.getUnits(key("a", 3), true), "nothing is there")
+			requireUnits(w.t, 0.5, w.getUnits(key("a", 3), false))
 		}},
 		{"D7 a query sums bytes before it rounds, and saves nothing by projection or filter", func(w world) {
 			w.fill(10, 1000)
 			in := w.queryInput("a")
-			require.EqualValues(w.t, 3, *w.query(in).ConsumedCapacity.CapacityUnits)
+			requireUnits(w.t, 3, *w.query(in).ConsumedCapacity.CapacityUnits)
 			in.ProjectionExpression = aws.String("sk")
-			require.EqualValues(w.t, 3, *w.query(in).ConsumedCapacity.CapacityUnits)
+			requireUnits(w.t, 3, *w.query(in).ConsumedCapacity.CapacityUnits)
 			in.FilterExpression = aws.String("attribute_not_exists(filling)")
-			require.EqualValues(w.t, 3, *w.query(in).ConsumedCapacity.CapacityUnits)
+			requireUnits(w.t, 3, *w.query(in).ConsumedCapacity.CapacityUnits)
 			in.ConsistentRead = aws.Bool(false)
-			require.EqualValues(w.t, 1.5, *w.query(in).ConsumedCapacity.CapacityUnits)
+			requireUnits(w.t, 1.5, *w.query(in).ConsumedCapacity.CapacityUnits)
 		}},
 		{"D7 a query that finds nothing costs a unit", func(w world) {
-			require.EqualValues(w.t, 1, *w.query(w.queryInput("b")).ConsumedCapacity.CapacityUnits)
+			requireUnits(w.t, 1, *w.query(w.queryInput("b")).ConsumedCapacity.CapacityUnits)
 			in := w.queryInput("b")
 			in.ConsistentRead = aws.Bool(false)
-			require.EqualValues(w.t, 0.5, *w.query(in).ConsumedCapacity.CapacityUnits)
+			requireUnits(w.t, 0.5, *w.query(in).ConsumedCapacity.CapacityUnits)
 		}},
 		{"D7 a batch rounds every item by itself", func(w world) {
 			w.fill(3, 1000)
@@ -92,7 +92,7 @@ func capacityRows() []row {
 				ReturnConsumedCapacity: total(),
 			})
 			require.NoError(w.t, err)
-			require.EqualValues(w.t, 4, *out.ConsumedCapacity[0].CapacityUnits)
+			requireUnits(w.t, 4, *out.ConsumedCapacity[0].CapacityUnits)
 		}},
 		{"D7 a transaction costs twice, and a check like a write", func(w world) {
 			w.put(key("c", 1))
@@ -103,16 +103,16 @@ func capacityRows() []row {
 			))
 			require.NoError(w.t, err)
 			require.Len(w.t, out.ConsumedCapacity, 1)
-			require.EqualValues(w.t, 2+4+2+2, *out.ConsumedCapacity[0].CapacityUnits)
-			require.EqualValues(w.t, 2+4+2+2, *out.ConsumedCapacity[0].WriteCapacityUnits)
+			requireUnits(w.t, 2+4+2+2, *out.ConsumedCapacity[0].CapacityUnits)
+			requireUnits(w.t, 2+4+2+2, *out.ConsumedCapacity[0].WriteCapacityUnits)
 			require.Nil(w.t, out.ConsumedCapacity[0].ReadCapacityUnits)
 		}},
 		{"D7 reads in a transaction cost twice", func(w world) {
 			w.put(ofSize(key("a", 1), 4097))
 			out, err := w.client.TransactGetItems(w.ctx, w.transactGet(key("a", 1), key("a", 2)))
 			require.NoError(w.t, err)
-			require.EqualValues(w.t, 4+2, *out.ConsumedCapacity[0].CapacityUnits)
-			require.EqualValues(w.t, 4+2, *out.ConsumedCapacity[0].ReadCapacityUnits)
+			requireUnits(w.t, 4+2, *out.ConsumedCapacity[0].CapacityUnits)
+			requireUnits(w.t, 4+2, *out.ConsumedCapacity[0].ReadCapacityUnits)
 		}},
 		{"D7 capacity is told as it is asked for", func(w world) {
 			in := w.putInput(key("a", 1))
@@ -124,8 +124,8 @@ func capacityRows() []row {
 			out, err = w.client.PutItem(w.ctx, in)
 			require.NoError(w.t, err)
 			require.Equal(w.t, w.table, *out.ConsumedCapacity.TableName)
-			require.EqualValues(w.t, 1, *out.ConsumedCapacity.CapacityUnits)
-			require.EqualValues(w.t, 1, *out.ConsumedCapacity.Table.CapacityUnits)
+			requireUnits(w.t, 1, *out.ConsumedCapacity.CapacityUnits)
+			requireUnits(w.t, 1, *out.ConsumedCapacity.Table.CapacityUnits)
 			in.ReturnConsumedCapacity = "SOME"
 			_, err = w.client.PutItem(w.ctx, in)
 			require.Equal(w.t, validation, code(err))
@@ -156,9 +156,10 @@ func capacityRows() []row {
 			} {
 				base := 2 + 1 + 2 + 2 + 1 + 7 // pk, sk, the name of x and pad
 				full := with(key("a", 1), "x", try.v, "filling", filler(1024-base-try.size))
-				require.EqualValues(w.t, 1, w.putUnits(full), try.name)
-				require.EqualValues(w.t, 2, w.putUnits(with(full, "filling", filler(1025-base-try.size))), try.name)
-				w.client.DeleteItem(w.ctx, &dynamodb.DeleteItemInput{TableName: &w.table, Key: key("a", 1)})
+				requireUnits(w.t, 1, w.putUnits(full), try.name)
+				requireUnits(w.t, 2, w.putUnits(with(full, "filling", filler(1025-base-try.size))), try.name)
+				_, err := w.client.DeleteItem(w.ctx, &dynamodb.DeleteItemInput{TableName: &w.table, Key: key("a", 1)})
+				require.NoError(w.t, err)
 			}
 		}},
 	}

@@ -63,9 +63,18 @@ func Start(opts *Options) (*Server, error) {
 // Address returns the host:port the server listens on, also while stopped.
 func (s *Server) Address() string { return s.address }
 
-// URL returns the endpoint for clients: http://127.0.0.1:port. They need a
-// region and credentials, any will do.
-func (s *Server) URL() string { return "http://" + s.address }
+// URL returns the endpoint for clients on this machine: http://127.0.0.1:port.
+// They need a region and credentials, any will do.
+func (s *Server) URL() string {
+	host, port, err := net.SplitHostPort(s.address)
+	if err != nil {
+		return "http://" + s.address
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
 
 // SetLatency sets how long each request takes. A TransactWriteItems spends half
 // of it holding its items, so that others meet a conflict as they would.
@@ -177,6 +186,7 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 		c.open[conn] = true
 	case http.StateClosed, http.StateHijacked:
 		delete(c.open, conn)
+	default:
 	}
 }
 

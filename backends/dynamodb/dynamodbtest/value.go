@@ -76,8 +76,9 @@ func (v value) size() int {
 		return size
 	case kindM:
 		return 3 + len(v.attrs) + v.attrs.size()
+	default: // BOOL and NULL
+		return 1
 	}
-	return 1 // BOOL and NULL
 }
 
 // size is the item's size in bytes: names and values.
@@ -124,8 +125,9 @@ func (v value) equal(o value) bool {
 		return v.attrs.equal(o.attrs)
 	case kindSS, kindNS, kindBS:
 		return len(v.list) == len(o.list) && !slices.ContainsFunc(v.list, func(m value) bool { return !o.has(m) })
+	default:
+		return v.compare(o) == 0
 	}
-	return v.compare(o) == 0
 }
 
 func (it item) equal(o item) bool {
@@ -165,6 +167,7 @@ func (v value) String() string {
 		return v.num.String()
 	case kindB:
 		return encodeBinary(v.bytes)
+	default:
+		return v.bytes
 	}
-	return v.bytes
 }

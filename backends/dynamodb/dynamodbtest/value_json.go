@@ -99,8 +99,9 @@ func readScalar(dec *jsontext.Decoder, k kind) (value, error) {
 			return value{}, malformed(err)
 		}
 		return value{kind: kindB, bytes: string(b)}, nil
+	default:
+		return stringValue(text), nil
 	}
-	return stringValue(text), nil
 }
 
 func readBool(dec *jsontext.Decoder, k kind) (value, error) {

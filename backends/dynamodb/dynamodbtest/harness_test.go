@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"os"
 	"runtime"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
@@ -57,12 +60,29 @@ func start(t testing.TB, opts *dynamodbtest.Options) *dynamodbtest.Server {
 	return srv
 }
 
+// steady keeps connections from being closed under an answer that is still being
+// read. The SDK closes a request's body once the head of the answer is there; if
+// net/http has not yet looked for the body's end by then, the body's WriteTo
+// reports io.EOF as an error, and net/http gives the connection up. Without
+// WriteTo the end is the end. Seen as "use of closed network connection", which
+// the SDK repeats unless it is told not to (aws/aws-sdk-go-v2#2737).
+type steady struct{ next dynamodb.HTTPClient }
+
+// Do implements dynamodb.HTTPClient.
+func (s steady) Do(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		req.Body = struct{ io.ReadCloser }{req.Body}
+	}
+	return s.next.Do(req)
+}
+
 // client makes a client that sends each request once.
 func client(url string) *dynamodb.Client {
 	return dynamodb.New(dynamodb.Options{
 		Region:           "us-east-1",
 		BaseEndpoint:     aws.String(url),
 		RetryMaxAttempts: 1,
+		HTTPClient:       steady{awshttp.NewBuildableClient()},
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
 		}),

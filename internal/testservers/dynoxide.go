@@ -156,11 +156,17 @@ func (d *Dynoxide) ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := direct().Do(req)
 	if err != nil {
 		return err
 	}
 	return resp.Body.Close()
+}
+
+// direct makes a client that asks no proxy, nor looks for one in the environment,
+// which net/http does once a process, to the surprise of tests that change it.
+func direct() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 }
 
 // Kill ends the server as a crash does: SIGKILL. It returns when it is gone.

@@ -107,6 +107,21 @@ func TestD6_OverlappingTransactionsConflictAndOthersDoNot(t *testing.T) {
 	require.NoError(t, w.transact(w.putAction(key("b", 1))))
 }
 
+func TestD6_WhatATransactionOnlyChecksIsHeldToo(t *testing.T) {
+	srv, w := startWorld(t, nil)
+	w.put(key("c", 1))
+	var err error
+	srv.SetHooks(dynamodbtest.Hooks{Prepared: func(context.Context, dynamodbtest.Call) error {
+		err = w.tryPut(with(key("c", 1), "x", str("new")))
+		return nil
+	}})
+	require.NoError(t, w.transact(w.putAction(key("a", 1)),
+		types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{TableName: &w.table, Key: key("c", 1), ConditionExpression: aws.String("attribute_not_exists(x)")}}))
+	require.Equal(t, "TransactionConflictException", code(err))
+	require.Equal(t, key("c", 1), w.get(key("c", 1)), "a check changes nothing")
+	w.put(with(key("c", 1), "x", str("new")))
+}
+
 func TestD6_AConflictAndARefusalAreToldApart(t *testing.T) {
 	srv, w := startWorld(t, nil)
 	w.put(key("c", 1))

@@ -67,7 +67,7 @@ func newCluster(ctx context.Context, opts PostgresOptions, download bool) (_ *cl
 	}
 	folders = append(folders, dir)
 	c := &cluster{dir: dir, bin: bin, user: user, password: rand.Text(), settings: opts.Settings}
-	if c.guard, err = startGuard(folders); err != nil {
+	if c.guard, err = startGuard("QUIT", folders); err != nil {
 		return nil, errors.Join(err, removeAll(folders))
 	}
 	defer func() {

@@ -8,25 +8,25 @@ import (
 
 // judgeAppend comes to the verdict on the append in s.record, and stores its
 // events where it is accepted.
-func (s *State) judgeAppend(verdict *Verdict) {
+func (s *State) judgeAppend() Verdict {
 	decisions, err := Judge(s.judged(), s.known(s.record.SealEpoch))
 	clear(s.events) // which hold the record's bytes
 	if err != nil {
 		if errors.Is(err, errOvertaken) {
-			verdict.Outcome = Overtaken
-			return
+			return s.verdict(Overtaken)
 		}
+		verdict := s.verdict(Refused)
 		verdict.Err = err
-		return
+		return verdict
 	}
-	verdict.Outcome = mixedRule(s.record.Parts, decisions)
-	switch verdict.Outcome {
-	case Accepted:
+	verdict := s.verdict(mixedRule(s.record.Parts, decisions))
+	if verdict.Outcome == Accepted {
 		s.keep(decisions)
-		verdict.Decisions = decisions
-	case Repeated:
+	}
+	if verdict.Outcome != Overtaken {
 		verdict.Decisions = decisions
 	}
+	return verdict
 }
 
 // errOvertaken is the seal that [Judge] is shown for a record whose writer had
@@ -37,10 +37,7 @@ var errOvertaken = &SealedError{Reason: "it was judged before the last seal"}
 // known is what [Judge] may ask about this state for an append whose writer had
 // seen so many seals.
 func (s *State) known(sealEpoch uint64) Streams {
-	streams := Streams{
-		Version: func(stream string) (uint64, error) { return s.Version(stream), nil },
-		Find:    s.find,
-	}
+	streams := s.asked
 	switch {
 	case s.seal != nil:
 		streams.Sealed = &SealedError{Reason: s.seal.Reason}
@@ -49,6 +46,8 @@ func (s *State) known(sealEpoch uint64) Streams {
 	}
 	return streams
 }
+
+func (s *State) version(name string) (uint64, error) { return s.Version(name), nil }
 
 func (s *State) find(name string, event eventstore.Event) (Met, error) {
 	stream := s.streams[name]

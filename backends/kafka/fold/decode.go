@@ -76,7 +76,7 @@ func (r *Record) readParts(in *reader) {
 		}
 		part.Repetition = flags&flagRepetition != 0
 		if flags&flagRecordedAt != 0 {
-			part.Time = in.time()
+			part.Time, part.Imported = in.time(), true
 		}
 		count := in.uvarint()
 		if count == 0 && part.Repetition {

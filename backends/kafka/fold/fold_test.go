@@ -355,7 +355,7 @@ func TestAWholeStoreIsSealedOnceUntilItIsUnsealed(t *testing.T) {
 	require.Equal(t, "first", sealed.Reason)
 
 	proposal := log.Check(request(t, "r", part("s", eventstore.Any(), "b")))
-	require.Equal(t, Answer, proposal.Step)
+	require.Equal(t, LookAgain, proposal.Step)
 	refused := new(SealedError)
 	require.ErrorAs(t, proposal.Err, &refused)
 	require.Equal(t, "first", refused.Reason)

@@ -15,10 +15,10 @@ const (
 	// Answer: the request is settled, whatever became of earlier attempts:
 	// nothing is sent.
 	Answer Step = iota + 1
-	// LookAgain: an expectation is not reached, as far as this state goes. Check
-	// the request against one that has all that was acknowledged before; if it is
-	// not reached there either, its error is the answer. Nothing is sent, for a
-	// record that is refused for this would not stay refused.
+	// LookAgain: an expectation is not reached, or the store is sealed, as far as
+	// this state goes. Check the request against one that has all that was
+	// acknowledged before; if that is no better, its error is the answer. Nothing is
+	// sent, for a record that is refused for this would not stay refused.
 	LookAgain
 	// Send: the frame may be sent. Its verdict comes from the log.
 	Send
@@ -47,7 +47,9 @@ func (s *State) Check(r *Request) Proposal {
 }
 
 func step(decisions []Decision, err error) Step {
-	if conflict := (*eventstore.ConflictError)(nil); errors.As(err, &conflict) && mayBeReached(conflict) {
+	// What a stream that grows, or the end of a seal, may change. All other errors
+	// are as true now as they were in the state that was judged.
+	if conflict := (*eventstore.ConflictError)(nil); errors.As(err, &conflict) && mayBeReached(conflict) || errors.Is(err, ErrSealed) {
 		return LookAgain
 	}
 	if err != nil {

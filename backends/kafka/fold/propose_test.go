@@ -56,25 +56,26 @@ func TestAWriterSendsOnlyWhatCannotComeBackToLife(t *testing.T) {
 	}
 }
 
-func TestASealAnswersWhatAReaderOfTheWholeLogWouldBeTold(t *testing.T) {
+func TestASealIsLookedForInTheWholeLogBeforeItIsTheAnswer(t *testing.T) {
 	log := newLog(t)
 	log.store("s", "s1")
 	log.seal()
 	for _, c := range []struct {
 		name string
 		part eventstore.StreamAppend
-		want error
+		want Step
+		err  error
 	}{
-		{"a new event", part("s", eventstore.Any(), "a"), ErrSealed},
-		{"a conflict", part("s", eventstore.NoStream(), "a"), ErrSealed},
-		{"a version that is not reached", part("s", eventstore.Exactly(9), "a"), ErrSealed},
-		{"a reused ID", part("s", eventstore.Any(), "s1", "a"), eventstore.ErrEventIDReused},
-		{"a repetition", part("s", eventstore.NoStream(), "s1"), nil},
+		{"a new event", part("s", eventstore.Any(), "a"), LookAgain, ErrSealed},
+		{"a conflict", part("s", eventstore.NoStream(), "a"), LookAgain, ErrSealed},
+		{"a version that is not reached", part("s", eventstore.Exactly(9), "a"), LookAgain, ErrSealed},
+		{"a reused ID", part("s", eventstore.Any(), "s1", "a"), Answer, eventstore.ErrEventIDReused},
+		{"a repetition", part("s", eventstore.NoStream(), "s1"), Answer, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			proposal := log.Check(request(t, "r", c.part))
-			require.Equal(t, Answer, proposal.Step)
-			require.ErrorIs(t, proposal.Err, c.want)
+			require.Equal(t, c.want, proposal.Step)
+			require.ErrorIs(t, proposal.Err, c.err)
 		})
 	}
 }

@@ -54,8 +54,9 @@ type Part struct {
 	// Repetition says that the part was one when it was sent.
 	Repetition bool
 	// Time is when the events are recorded: the record's time, or an import's.
-	Time   int64
-	Events []Event
+	Time     int64
+	Imported bool
+	Events   []Event
 }
 
 // Event is an event of a record. The body is its encoded content.

@@ -32,6 +32,7 @@ type State struct {
 	counts Counts
 
 	// What Fold works with, kept to spare the allocations.
+	asked  Streams
 	record Record
 	parts  []eventstore.StreamAppend
 	events []eventstore.Event
@@ -66,7 +67,9 @@ type Counts struct {
 
 // New returns the state before the first record.
 func New() *State {
-	return &State{streams: make(map[string]*stream), seed: maphash.MakeSeed(), leases: make(map[string]Lease)}
+	s := &State{streams: make(map[string]*stream), seed: maphash.MakeSeed(), leases: make(map[string]Lease)}
+	s.asked = Streams{Version: s.version, Find: s.find}
+	return s
 }
 
 // HaltError says why a log cannot be folded any further by this program. It is
@@ -139,7 +142,7 @@ func (s *State) Fold(offset int64, value []byte) (Verdict, error) {
 	}
 	verdict := Verdict{Offset: offset}
 	err := s.record.Decode(value)
-	if newer := (*NewerError)(nil); errors.As(err, &newer) {
+	if err != nil && !errors.Is(err, ErrMalformed) {
 		return Verdict{}, s.halt("a record was", err)
 	}
 	if offset == 0 {
@@ -177,10 +180,11 @@ func (s *State) genesis(malformed error) (Verdict, error) {
 // judge comes to the verdict on a record after the first, and acts on it.
 func (s *State) judge() Verdict {
 	record := &s.record
+	if record.Kind == KindAppend {
+		return s.judgeAppend()
+	}
 	verdict := s.verdict(Refused)
 	switch record.Kind {
-	case KindAppend:
-		s.judgeAppend(&verdict)
 	case KindSeal:
 		if s.seal == nil && record.SealEpoch == s.sealEpoch {
 			s.seal = &Sealed{Offset: s.next, At: At(record.Time), Reason: string(record.Reason)}

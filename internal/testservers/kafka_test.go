@@ -69,7 +69,7 @@ func fetch(t *testing.T, client *kafka.Client, topic string) map[string]bool {
 		require.NoError(t, response.Error)
 		for {
 			record, err := response.Records.ReadRecord()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			require.NoError(t, err)

@@ -23,7 +23,7 @@ func benchFrames(b *testing.B, events, streamLength int) [][]byte {
 	for i := range events {
 		e := eventstore.Event{Type: "OrderPlaced", ContentType: eventstore.JSONContentType, Data: data}
 		binary.BigEndian.PutUint64(e.ID[8:], uint64(i)*0x9e3779b97f4a7c15)
-		r, err := NewRequest(uuid.UUID(e.ID), []eventstore.StreamAppend{{
+		r, err := NewRequest(e.ID, []eventstore.StreamAppend{{
 			Stream: fmt.Sprintf("Order-%08d", i%(events/streamLength)), Expected: eventstore.Exactly(uint64(i / (events / streamLength))),
 			Events: []eventstore.Event{e},
 		}})

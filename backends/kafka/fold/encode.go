@@ -144,7 +144,8 @@ func (r *Request) frame(at time.Time, sealEpoch uint64, decisions []Decision) []
 	frame = appendTime(frame, at)
 	frame = binary.AppendUvarint(frame, sealEpoch)
 	frame = binary.AppendUvarint(frame, uint64(len(r.parts)))
-	for i, part := range r.parts {
+	for i, decision := range decisions {
+		part := r.parts[i]
 		frame = appendText(frame, part.Stream)
 		frame = appendExpected(frame, part.Expected)
 		var flags byte
@@ -152,7 +153,7 @@ func (r *Request) frame(at time.Time, sealEpoch uint64, decisions []Decision) []
 		if imported {
 			flags |= flagRecordedAt
 		}
-		if decisions[i].Recorded != nil {
+		if decision.Recorded != nil {
 			flags |= flagRepetition
 		}
 		frame = append(frame, flags)

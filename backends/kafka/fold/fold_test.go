@@ -326,8 +326,16 @@ func TestAReaderLearnsWhichEventsOfARecordWereStored(t *testing.T) {
 		index  int
 		want   uint64
 	}{
-		{"a", 0, 0, 0}, {"a", 1, 0, 1}, {"a", 1, 1, 0}, {"a", 2, 0, 2}, {"a", 3, 0, 0}, {"a", 4, 0, 0},
-		{"b", 4, 1, 1}, {"b", 4, 0, 0}, {"b", 5, 0, 0}, {"absent", 1, 0, 0},
+		{"a", 0, 0, 0},
+		{"a", 1, 0, 1},
+		{"a", 1, 1, 0},
+		{"a", 2, 0, 2},
+		{"a", 3, 0, 0},
+		{"a", 4, 0, 0},
+		{"b", 4, 1, 1},
+		{"b", 4, 0, 0},
+		{"b", 5, 0, 0},
+		{"absent", 1, 0, 0},
 	} {
 		require.Equal(t, c.want, log.VersionAt([]byte(c.stream), c.offset, c.index), "%v", c)
 	}
@@ -408,7 +416,7 @@ func TestTheHashTellsDifferentFoldsApart(t *testing.T) {
 	a.store("s", "z")
 	b.store("s", "z")
 	require.Equal(t, a.Hash(), b.Hash())
-	b.State.streams["new"] = &stream{name: "new", entries: make([]entry, 1)}
+	b.streams["new"] = &stream{name: "new", entries: make([]entry, 1)}
 	require.Equal(t, Accepted, a.fold(frame).Outcome)
 	require.Equal(t, Refused, b.fold(frame).Outcome)
 	require.NotEqual(t, a.Hash(), b.Hash())

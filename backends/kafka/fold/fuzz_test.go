@@ -46,6 +46,7 @@ func encode(t *testing.T, record *Record) []byte {
 		return Unseal(record.ID, At(record.Time), record.SealEpoch)
 	case KindLease:
 		return TakeLease(record.ID, At(record.Time), string(record.Name), record.Epoch, string(record.Owner))
+	case KindAppend:
 	}
 	frame := startFrame(nil, KindAppend, record.ID)
 	frame = appendTime(frame, At(record.Time))

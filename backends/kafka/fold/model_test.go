@@ -128,6 +128,8 @@ func (h *history) deliver(a *attempt) {
 		h.overtaken++
 	case Repeated:
 		h.repeated++
+	case Ignored:
+		h.t.Fatal("a record of ours was ignored")
 	}
 	a.landed = true
 }
@@ -165,7 +167,7 @@ func (h *history) attempt(writer *State) {
 	}
 	of := h.open[h.rnd.IntN(len(h.open))]
 	proposal := writer.Check(of.request)
-	if proposal.Step == LookAgain && !(h.broken.staleSeal && errors.Is(proposal.Err, ErrSealed)) {
+	if proposal.Step == LookAgain && (!h.broken.staleSeal || !errors.Is(proposal.Err, ErrSealed)) {
 		h.catchUp(writer, len(h.frames))
 		proposal = writer.Check(of.request)
 	}

@@ -180,11 +180,10 @@ func (s *State) genesis(malformed error) (Verdict, error) {
 // judge comes to the verdict on a record after the first, and acts on it.
 func (s *State) judge() Verdict {
 	record := &s.record
-	if record.Kind == KindAppend {
-		return s.judgeAppend()
-	}
 	verdict := s.verdict(Refused)
 	switch record.Kind {
+	case KindAppend:
+		return s.judgeAppend()
 	case KindSeal:
 		if s.seal == nil && record.SealEpoch == s.sealEpoch {
 			s.seal = &Sealed{Offset: s.next, At: At(record.Time), Reason: string(record.Reason)}

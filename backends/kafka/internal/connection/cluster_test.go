@@ -3,6 +3,8 @@ package connection
 import (
 	"context"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +24,7 @@ func TestThreeBrokersVouchForTheirLeader(t *testing.T) {
 	require.Equal(t, 2, InSync(described))
 	require.NoError(t, CheckLog(described))
 
-	acknowledged := int64(0)
+	var acknowledged atomic.Int64
 	appendOne := func(t *testing.T) {
 		t.Helper()
 		deadline := time.Now().Add(time.Minute)
@@ -31,7 +33,7 @@ func TestThreeBrokersVouchForTheirLeader(t *testing.T) {
 			err := produce(ctx, c, topic)
 			cancel()
 			if err == nil {
-				acknowledged++
+				acknowledged.Add(1)
 				return
 			}
 			require.True(t, time.Now().Before(deadline), "%v", err)
@@ -44,9 +46,10 @@ func TestThreeBrokersVouchForTheirLeader(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		started := time.Now()
+		least := acknowledged.Load()
 		offset, err := c.HighWatermark(ctx, topic, 2)
 		require.NoError(t, err)
-		require.GreaterOrEqual(t, offset, acknowledged, "what was acknowledged is missing")
+		require.GreaterOrEqual(t, offset, least, "what was acknowledged is missing")
 		return offset, time.Since(started)
 	}
 	leader, _, err := c.leader(t.Context(), topic)
@@ -56,7 +59,7 @@ func TestThreeBrokersVouchForTheirLeader(t *testing.T) {
 	t.Run("all there", func(t *testing.T) {
 		appendOne(t)
 		offset, _ := view(t)
-		require.Equal(t, acknowledged, offset)
+		require.Equal(t, acknowledged.Load(), offset)
 	})
 	t.Run("a follower that hangs holds nobody up", func(t *testing.T) {
 		require.NoError(t, k.Pause(follower))
@@ -67,16 +70,31 @@ func TestThreeBrokersVouchForTheirLeader(t *testing.T) {
 		require.NoError(t, k.Resume(follower))
 	})
 	t.Run("a leader that was frozen while another was elected gives no old answer", func(t *testing.T) {
-		appendOne(t)
-		require.NoError(t, k.Pause(int(leader)))
-		for range 3 {
-			appendOne(t) // by the next leader
-		}
-		view(t)
-		require.NoError(t, k.Resume(int(leader)))
-		for range 20 {
+		var witnessed, plain readers
+		for range 5 { // until the rule is seen to be needed
+			leader, _, err := c.leader(t.Context(), topic)
+			require.NoError(t, err)
+			witnessed.start(t, k, topic, 2, &acknowledged)
+			plain.start(t, k, topic, 3, &acknowledged) // as if nobody had to be asked
+			require.NoError(t, k.Pause(int(leader)))
+			for range 3 {
+				appendOne(t) // by the next leader
+			}
+			require.NoError(t, k.Resume(int(leader)))
+			appendOne(t)
+			require.True(t, pause(t.Context(), 500*time.Millisecond)) // for the readers to meet the old leader
+			witnessed.stop()
+			plain.stop()
 			view(t)
+			if plain.old.Load() > 0 {
+				break
+			}
 		}
+		t.Logf("old answers: %d of %d witnessed, %d of %d of the leader alone",
+			witnessed.old.Load(), witnessed.all.Load(), plain.old.Load(), plain.all.Load())
+		require.Zero(t, witnessed.old.Load())
+		require.NotZero(t, witnessed.all.Load())
+		require.NotZero(t, plain.old.Load(), "the scenario does not show what the witnesses are for")
 	})
 	t.Run("one broker alone cannot answer", func(t *testing.T) {
 		leader, _, err := c.leader(t.Context(), topic)
@@ -91,4 +109,38 @@ func TestThreeBrokersVouchForTheirLeader(t *testing.T) {
 		_, err = c.HighWatermark(ctx, topic, 2)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
+}
+
+// readers ask for the end of a log again and again, each with a client of its own.
+type readers struct {
+	all, old atomic.Int64
+	stop     func()
+}
+
+func (r *readers) start(t *testing.T, k *testservers.Kafka, topic string, inSync int, acknowledged *atomic.Int64) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for range 12 {
+		c := connect(t, k, topic)
+		require.NoError(t, c.waitFor(ctx, topic))
+		running.Go(func() {
+			for ctx.Err() == nil {
+				least := acknowledged.Load()
+				offset, err := c.tryHighWatermark(ctx, topic, inSync)
+				if err != nil {
+					pause(ctx, pollEvery/10)
+					continue
+				}
+				r.all.Add(1)
+				if offset < least {
+					r.old.Add(1)
+				}
+			}
+		})
+	}
+	r.stop = func() {
+		cancel()
+		running.Wait()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -13,6 +14,10 @@ import (
 
 // errNoWitness says that a leader was not confirmed.
 var errNoWitness = errors.New("too few of the other replicas confirm the leader")
+
+// patience is how long witnesses may take longer than the leader. They are asked
+// at the same time; one that hangs does not answer for seconds.
+const patience = 500 * time.Millisecond
 
 // HighWatermark returns the offset below which a topic has everything that was
 // acknowledged, by any broker to anybody, before the call. It tries again, on
@@ -64,26 +69,33 @@ func (c *Connection) tryHighWatermark(ctx context.Context, topic string, inSync 
 	for _, witness := range witnesses {
 		go c.ask(ctx, witness, &metadataRequest{TopicNames: []string{topic}, broker: witness}, replies)
 	}
-	offset, answered := int64(0), false
+	offset, answered, late := int64(0), false, (<-chan time.Time)(nil)
+	refused := fmt.Errorf("%w (broker %d, epoch %d)", errNoWitness, leader, partition.LeaderEpoch)
 	for range cap(replies) {
 		select {
 		case r := <-replies:
-			if r.broker == leader {
+			epoch, names := leaderNamed(r)
+			switch {
+			case r.broker == leader:
 				if offset, err = endOffset(r); err != nil {
 					return 0, err
 				}
-				answered = true
-			} else if confirms(r, leader, partition.LeaderEpoch) {
+				answered, late = true, time.After(patience)
+			case epoch > partition.LeaderEpoch:
+				return 0, refused // there is a later one
+			case names == leader && epoch == partition.LeaderEpoch:
 				needed--
 			}
 			if answered && needed <= 0 {
 				return offset, nil // the others need not be waited for: one may hang
 			}
+		case <-late:
+			return 0, refused
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}
 	}
-	return 0, fmt.Errorf("%w (broker %d, epoch %d)", errNoWitness, leader, partition.LeaderEpoch)
+	return 0, refused
 }
 
 // witnesses returns the replicas to ask. One that has not answered yet is left
@@ -189,14 +201,15 @@ func endOffset(r reply) (int64, error) {
 	return partition.Offset, nil
 }
 
-// confirms tells whether a replica names this leader of this epoch.
-func confirms(r reply, leader, epoch int32) bool {
+// leaderNamed returns the leader that a replica names, and its epoch; -1 and -1
+// where it names none.
+func leaderNamed(r reply) (epoch, leader int32) {
 	response, ok := r.result.(*metadata.Response)
 	if !ok || len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1 {
-		return false
+		return -1, -1
 	}
 	partition := response.Topics[0].Partitions[0]
-	return partition.LeaderID == leader && partition.LeaderEpoch == epoch
+	return partition.LeaderEpoch, partition.LeaderID
 }
 
 // directed is a message to the broker of its choice. The client answers metadata

@@ -58,16 +58,25 @@ func (c *Connection) Create(ctx context.Context, topic string, opts CreateOption
 // waitFor waits until the client knows a topic and its leader: one that another
 // process has created a moment ago is not in its metadata yet.
 func (c *Connection) waitFor(ctx context.Context, topic string) error {
-	for {
+	err := again(ctx, func() error {
 		_, _, err := c.leader(ctx, topic)
-		if err == nil {
-			return nil
-		}
-		if !OfRead(err).Again {
-			return fmt.Errorf("find topic %s: %w", topic, err)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("find topic %s: %w", topic, err)
+	}
+	return nil
+}
+
+// again repeats a read while another try may help at once, until the context ends.
+func again(ctx context.Context, read func() error) error {
+	for {
+		err := read()
+		if err == nil || !OfRead(err).Again {
+			return err
 		}
 		if !pause(ctx, pollEvery) {
-			return fmt.Errorf("find topic %s: %w", topic, errors.Join(ctx.Err(), err))
+			return errors.Join(ctx.Err(), err)
 		}
 	}
 }
@@ -103,7 +112,12 @@ func (c *Connection) Describe(ctx context.Context, topic string) (Topic, bool, e
 		return Topic{}, false, err
 	}
 	t.Partitions, t.Replicas = len(metadata.Partitions), len(metadata.Partitions[0].ReplicaNodes)
-	if t.LogStart, err = c.logStart(ctx, topic); err != nil {
+	// A broker that has just become the leader may not know it yet.
+	err = again(ctx, func() error {
+		t.LogStart, err = c.logStart(ctx, topic)
+		return err
+	})
+	if err != nil {
 		return Topic{}, false, fmt.Errorf("ask for the first offset of topic %s: %w", topic, err)
 	}
 	return t, true, nil

@@ -32,17 +32,21 @@ const patience = 500 * time.Millisecond
 // meet that set in at least one broker, and that one names the later epoch, or
 // says that it leads no more.
 func (c *Connection) HighWatermark(ctx context.Context, topic string, inSync int) (int64, error) {
+	var last error // what was in the way, when the context ends in the middle of a try
 	for {
 		offset, err := c.tryHighWatermark(ctx, topic, inSync)
 		if err == nil {
 			return offset, nil
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err
 		}
 		if failure := OfRead(err); failure.Class != Unavailable {
 			return 0, fmt.Errorf("ask for the end of topic %s: %w", topic, err)
 		}
 		c.Renew()
 		if !pause(ctx, pollEvery) {
-			return 0, fmt.Errorf("ask for the end of topic %s: %w", topic, errors.Join(ctx.Err(), err))
+			return 0, fmt.Errorf("ask for the end of topic %s: %w", topic, errors.Join(ctx.Err(), last))
 		}
 	}
 }

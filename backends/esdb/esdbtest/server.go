@@ -19,10 +19,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// maxMessageSize is above the append limit and the client's own limit of
-// 17 MiB, so that the append limit is what an oversize append meets.
-const maxMessageSize = 17 << 20
-
 // Server is a running double. Its methods may be called concurrently.
 type Server struct {
 	opts  Options
@@ -82,12 +78,13 @@ func (s *Server) URL() string {
 	return u.String()
 }
 
-// CertificatePEM returns the certificate of a secure server, nil otherwise.
+// CertificatePEM returns the certificate of the authority that signed a secure
+// server's, nil otherwise. A client that trusts it can verify the server.
 func (s *Server) CertificatePEM() []byte {
 	if s.auth == nil {
 		return nil
 	}
-	return s.auth.certPEM
+	return s.auth.authorityPEM
 }
 
 // Stop cuts all connections, ends all calls and frees the port. The log is
@@ -145,7 +142,8 @@ func (s *Server) listenAndServe() error {
 	s.conns.Store(c)
 
 	options := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(maxMessageSize),
+		grpc.MaxRecvMsgSize(s.opts.MaxMessageSize),
+		grpc.MaxConcurrentStreams(maxCalls),
 		// The real server answers any number of pings. grpc-go by default
 		// hangs up on a client that pings every 10 s, as this one does, with
 		// too_many_pings; a minimum of 1 ns never strikes.
@@ -158,7 +156,7 @@ func (s *Server) listenAndServe() error {
 		options = append(options, grpc.Creds(credentials.NewTLS(&tls.Config{
 			Certificates: []tls.Certificate{s.auth.cert},
 			MinVersion:   tls.VersionTLS12,
-		})))
+		})), grpc.UnaryInterceptor(s.authenticateUnary), grpc.StreamInterceptor(s.authenticateStream))
 	}
 	server, served := grpc.NewServer(options...), make(chan struct{})
 	streams.RegisterStreamsServer(server, &streamsService{srv: s})

@@ -67,13 +67,24 @@ func (s *Server) Address() string {
 
 // URL returns the connection string for the client: esdb://127.0.0.1:port with
 // tls=false, or with the admin's credentials when the server is secure. The
-// latter sets tlsVerifyCert=false; to verify, write [Server.CertificatePEM] to
-// a file and name it with tlsCAFile.
+// latter sets tlsVerifyCert=false; see [Server.VerifiedURL] for one that verifies.
 func (s *Server) URL() string {
-	u := url.URL{Scheme: "esdb", Host: s.endpoint(), RawQuery: "tls=false"}
+	if s.auth == nil {
+		return s.url("tls=false")
+	}
+	return s.url("tls=true&tlsVerifyCert=false")
+}
+
+// VerifiedURL is the URL of a secure server whose authority's certificate, see
+// [Server.CertificatePEM], is in that file.
+func (s *Server) VerifiedURL(authorityFile string) string {
+	return s.url("tls=true&tlsCAFile=" + url.QueryEscape(authorityFile))
+}
+
+func (s *Server) url(query string) string {
+	u := url.URL{Scheme: "esdb", Host: s.endpoint(), RawQuery: query}
 	if s.auth != nil {
 		u.User = url.UserPassword(adminName, defaultPassword)
-		u.RawQuery = "tls=true&tlsVerifyCert=false"
 	}
 	return u.String()
 }

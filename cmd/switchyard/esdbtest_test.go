@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -10,9 +12,9 @@ import (
 )
 
 // serveDouble runs switchyard esdbtest in a process of its own.
-func serveDouble(t *testing.T) (url string, end func() error) {
+func serveDouble(t *testing.T, flags ...string) (url string, end func() error) {
 	t.Helper()
-	cmd := program(t, "esdbtest", "--listen", "127.0.0.1:0")
+	cmd := program(t, append([]string{"esdbtest", "--listen", "127.0.0.1:0"}, flags...)...)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -50,4 +52,47 @@ func TestTheDoubleOfEventStoreDBIsServedToEveryCommand(t *testing.T) {
 	got = call(t, "", "esdbtest", "--listen", "nonsense")
 	require.Equal(t, exitFailed, got.code)
 	require.Contains(t, got.err, "nonsense")
+}
+
+func TestTheDoubleIsServedWithTLSUsersAndTheVersionAndSizesThatAreAskedFor(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	double, end := serveDouble(t, "--tls-ca", ca, "--user", "clerk:secret", "--user", "chief:secret:$admins,clerks",
+		"--server-version", "24.6.0", "--max-append-size", "2000")
+	require.FileExists(t, ca)
+	u, err := url.Parse(double)
+	require.NoError(t, err)
+	require.Equal(t, ca, u.Query().Get("tlsCAFile"), "the URL verifies the server")
+	ok(t, "", "init", double)
+	ok(t, `{}`, "append", double, "a", "--type", "T", "--expect", "0")
+
+	as := func(name, password string) string {
+		other := *u
+		other.User = url.UserPassword(name, password)
+		return other.String()
+	}
+	require.Contains(t, ok(t, "", "read", as("chief", "secret"), "a", "--text"), "a@1 T")
+	require.NotEqual(t, exitOK, call(t, "", "stats", as("clerk", "secret")).code, "only an administrator reads everything")
+	require.NotEqual(t, exitOK, call(t, "", "read", as("chief", "wrong"), "a").code)
+
+	text := func(length int) string { return `"` + strings.Repeat("x", length-2) + `"` }
+	ok(t, text(2000), "append", double, "a", "--type", "T") // 24.6 counts nothing but data
+	require.NotEqual(t, exitOK, call(t, text(2001), "append", double, "a", "--type", "T").code)
+	require.NoError(t, end())
+
+	for name, flags := range map[string][]string{
+		"a user without TLS":        {"--user", "clerk:s3cr3t"},
+		"a user without a password": {"--tls-ca", ca, "--user", "clerk"},
+		"a user with too much":      {"--tls-ca", ca, "--user", "clerk:s3cr3t:a:b"},
+		"a user without a name":     {"--tls-ca", ca, "--user", ":s3cr3t"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := call(t, "", append([]string{"esdbtest", "--listen", "127.0.0.1:0"}, flags...)...)
+			require.Equal(t, exitUsage, got.code, got.err)
+			require.Contains(t, got.err, "--user")
+			require.NotContains(t, got.err, "s3cr3t")
+		})
+	}
+	got := call(t, "", "esdbtest", "--listen", "127.0.0.1:0", "--tls-ca", filepath.Join(t.TempDir(), "missing", "ca.pem"))
+	require.Equal(t, exitFailed, got.code)
+	require.Contains(t, got.err, "certificate")
 }

@@ -44,6 +44,9 @@ func (r *reader) serve() error {
 	if err := r.checkOptions(); err != nil {
 		return err
 	}
+	if err := r.srv.beforeRead(r.stream.Context(), r.call); err != nil {
+		return err
+	}
 	backwards := r.options.GetReadDirection() == streams.ReadReq_Options_Backwards
 	keep, err := r.srv.parseFilter(r.options)
 	switch {

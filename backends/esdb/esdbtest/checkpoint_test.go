@@ -133,6 +133,14 @@ func caughtUpFields(t *testing.T, client streams.StreamsClient, options *streams
 	}
 }
 
+func TestM8_AServerWithAHistorySendsCheckpointsFromTheStart(t *testing.T) {
+	srv := start(t, &esdbtest.Options{History: 100})
+	c := connect(t, srv.URL(), "")
+	require.Len(t, mustRevisions(t, c, "history-7"), 10)
+	_, checkpoints := subscribeAll(t, c, rarely(esdb.Start{})).untilCaughtUp()
+	require.Len(t, checkpoints, 5)
+}
+
 func TestM8_EagerCheckpointsNameTheEnd(t *testing.T) {
 	srv := start(t, &esdbtest.Options{EagerCheckpoints: true})
 	c := connect(t, srv.URL(), "")

@@ -64,6 +64,11 @@ type Options struct {
 	// Regular expressions are the same on both.
 	OrdinalPrefixes bool
 
+	// History is how many events of others are in the log when it starts. A server
+	// that is used has one, and what a filter passes over there takes pages and
+	// checkpoints that a new server never sends.
+	History int
+
 	// EagerCheckpoints makes the checkpoints of filtered subscriptions name the last
 	// record that was considered, also the one before "caught up". No server does
 	// that, and a client that is right does not notice the difference: it is for

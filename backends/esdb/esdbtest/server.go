@@ -52,6 +52,7 @@ func Start(opts *Options) (*Server, error) {
 		}
 	}
 	s.store.writeFirstSystemEvents()
+	s.store.writeHistory(o.History)
 	s.lifecycle.Lock()
 	defer s.lifecycle.Unlock()
 	if err := s.listenAndServe(); err != nil {

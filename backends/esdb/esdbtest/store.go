@@ -185,6 +185,15 @@ func (s *store) writeFirstSystemEvents() {
 	}
 }
 
+// writeHistory fills the log with events of some streams that nobody asks for.
+func (s *store) writeHistory(events int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range events {
+		s.write(fmt.Sprintf("history-%d", i%10), proposed{id: uuid.New(), eventType: "Passed", json: true, data: []byte(`{}`)})
+	}
+}
+
 func (s *store) writeEpoch() {
 	s.write("$epoch-information", proposed{
 		id:        uuid.New(),

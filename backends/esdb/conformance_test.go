@@ -37,8 +37,12 @@ func harness() conformance.Harness {
 			return fixture(ctx, server)
 		}}
 	}
+	return harnessOf(lenient())
+}
+
+func harnessOf(double *esdbtest.Options) conformance.Harness {
 	return conformance.Harness{Name: "esdb (double)", Open: func(ctx context.Context) (*conformance.Fixture, error) {
-		srv, err := esdbtest.Start(lenient())
+		srv, err := esdbtest.Start(double)
 		if err != nil {
 			return nil, err
 		}
@@ -58,10 +62,16 @@ func harness() conformance.Harness {
 
 // lenient turns off what the double does as servers do and this adapter does not
 // stand yet: prefixes compared by culture, and checkpoints that do not name the end.
-// faults_known_test.go shows what comes of it. It goes when the adapter is right.
+// known_faults_test.go shows what comes of it. It goes when the adapter is right.
 func lenient() *esdbtest.Options {
-	return &esdbtest.Options{OrdinalPrefixes: true, EagerCheckpoints: true}
+	options := used()
+	options.OrdinalPrefixes, options.EagerCheckpoints = true, true
+	return options
 }
+
+// used is a double that others used before, more than the server looks through
+// between two checkpoints.
+func used() *esdbtest.Options { return &esdbtest.Options{History: 1200} }
 
 func fixture(ctx context.Context, server string) (*conformance.Fixture, error) {
 	u, err := url.Parse(server)

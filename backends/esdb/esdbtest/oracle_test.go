@@ -136,7 +136,7 @@ func installed(t *testing.T, version, files []string, install func(dir string)) 
 		return done
 	}
 	require.NoError(t, os.MkdirAll(cache, 0o755))
-	scratch, err := os.MkdirTemp(cache, "install-")
+	scratch, err := os.MkdirTemp(cache, "install-") //nolint:usetesting // beside its place, so that a rename is one step
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(scratch)) })
 	copyFiles(t, scratch, files...)

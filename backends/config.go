@@ -1,7 +1,6 @@
 package backends
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -41,24 +40,6 @@ type Config struct {
 type entry struct {
 	url  string
 	line int
-}
-
-// OpenConfig opens the store that a config file names, with the default
-// [eventstore.Options].
-//
-// Errors: ErrInvalid, with the line, for a file that breaks the form, for an
-// unknown name and for a missing variable; otherwise as [Open]. No error shows
-// the value of a variable or of a URL.
-func OpenConfig(ctx context.Context, path, name string) (*eventstore.Store, error) {
-	config, err := ReadConfig(path)
-	if err != nil {
-		return nil, err
-	}
-	rawURL, err := config.URL(name)
-	if err != nil {
-		return nil, err
-	}
-	return Open(ctx, rawURL)
 }
 
 // ReadConfig reads a config file.
@@ -142,6 +123,8 @@ func parseConfig(path string, r io.Reader) (*Config, error) {
 	switch err := decoder.Decode(&doc); {
 	case errors.Is(err, io.EOF):
 		return nil, c.invalid(0, "it is empty; name a store under stores:")
+	case err != nil && strings.Contains(err.Error(), "mapping values are not allowed"):
+		return nil, c.invalid(0, `%s; a text with a colon at its end or before a space needs quotes: url: "memory:"`, err)
 	case err != nil:
 		return nil, c.invalid(0, "%s", err)
 	}

@@ -17,11 +17,10 @@ func writeConfig(t *testing.T, text string) string {
 	return path
 }
 
-func TestAConfigFileOpensAStoreByName(t *testing.T) {
+func TestAConfigFileNamesStores(t *testing.T) {
 	path := writeConfig(t, "# where events live\nstores:\n  orders:\n    url: 'memory:'\n  other: {url: \"memory:\"}\n")
-	store, err := OpenConfig(t.Context(), path, "orders")
-	require.NoError(t, err)
-	require.NoError(t, store.Close())
+	_, err := testSet().OpenConfig(t.Context(), path, "orders", nil)
+	require.ErrorIs(t, err, errNotOpened, "its scheme was found")
 	config, err := ReadConfig(path)
 	require.NoError(t, err)
 	require.Equal(t, []string{"orders", "other"}, config.Names())
@@ -51,25 +50,26 @@ func TestVariablesAreReplaced(t *testing.T) {
 
 func TestABadConfigIsAnErrorWithItsLine(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
-		"empty":                {"", "it is empty"},
-		"a comment only":       {"# nothing\n", "it is empty"},
-		"no stores":            {"stores: {}\n", "it names no store"},
-		"a list":               {"- s3cr3t\n", "line 1: the file is not a mapping"},
-		"an unknown field":     {"stores:\n  a:\n    url: 'memory:'\n    ulr: s3cr3t\n", `line 4: unknown field "ulr" in a store; known is url`},
-		"an unknown top field": {"store:\n  a: s3cr3t\n", `line 1: unknown field "store" in the file; known is stores`},
-		"a store that is text": {"stores:\n  a: s3cr3t\n", "line 2: a store is not a mapping"},
-		"a url that is a list": {"stores:\n  a:\n    url: [s3cr3t]\n", "line 3: url is not a text"},
-		"a store without url":  {"stores:\n  a: {}\n", `line 2: store "a" has no url`},
-		"a name twice":         {"stores:\n  a: {url: s3cr3t}\n  a: {url: s3cr3t}\n", `line 3: "a" occurs twice`},
-		"two documents":        {"stores: {a: {url: s3cr3t}}\n---\nx: 1\n", "more than one document"},
-		"broken YAML":          {"stores:\n  a: {url: s3cr3t\n", "line "},
-		"a missing variable":   {"stores:\n  a:\n    url: pg://s3cr3t:${SWITCHYARD_TEST_UNSET}@db\n", `line 3: store "a": environment variable SWITCHYARD_TEST_UNSET is not set`},
-		"a wrong reference":    {"stores:\n  a:\n    url: pg://s3cr3t:${1}@db\n", `neither ${NAME} nor ${file:PATH}`},
-		"an open reference":    {"stores:\n  a:\n    url: pg://s3cr3t:${X\n", `neither ${NAME} nor ${file:PATH}`},
-		"another name":         {"stores:\n  b:\n    url: pg://s3cr3t@db\n", `there is no store "a"; it names b`},
+		"empty":                   {"", "it is empty"},
+		"a comment only":          {"# nothing\n", "it is empty"},
+		"no stores":               {"stores: {}\n", "it names no store"},
+		"a URL that needs quotes": {"stores:\n  a:\n    url: memory:\n", `needs quotes: url: "memory:"`},
+		"a list":                  {"- s3cr3t\n", "line 1: the file is not a mapping"},
+		"an unknown field":        {"stores:\n  a:\n    url: 'memory:'\n    ulr: s3cr3t\n", `line 4: unknown field "ulr" in a store; known is url`},
+		"an unknown top field":    {"store:\n  a: s3cr3t\n", `line 1: unknown field "store" in the file; known is stores`},
+		"a store that is text":    {"stores:\n  a: s3cr3t\n", "line 2: a store is not a mapping"},
+		"a url that is a list":    {"stores:\n  a:\n    url: [s3cr3t]\n", "line 3: url is not a text"},
+		"a store without url":     {"stores:\n  a: {}\n", `line 2: store "a" has no url`},
+		"a name twice":            {"stores:\n  a: {url: s3cr3t}\n  a: {url: s3cr3t}\n", `line 3: "a" occurs twice`},
+		"two documents":           {"stores: {a: {url: s3cr3t}}\n---\nx: 1\n", "more than one document"},
+		"broken YAML":             {"stores:\n  a: {url: s3cr3t\n", "line "},
+		"a missing variable":      {"stores:\n  a:\n    url: pg://s3cr3t:${SWITCHYARD_TEST_UNSET}@db\n", `line 3: store "a": environment variable SWITCHYARD_TEST_UNSET is not set`},
+		"a wrong reference":       {"stores:\n  a:\n    url: pg://s3cr3t:${1}@db\n", `neither ${NAME} nor ${file:PATH}`},
+		"an open reference":       {"stores:\n  a:\n    url: pg://s3cr3t:${X\n", `neither ${NAME} nor ${file:PATH}`},
+		"another name":            {"stores:\n  b:\n    url: pg://s3cr3t@db\n", `there is no store "a"; it names b`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := OpenConfig(t.Context(), writeConfig(t, test.text), "a")
+			_, err := testSet().OpenConfig(t.Context(), writeConfig(t, test.text), "a", nil)
 			require.ErrorIs(t, err, eventstore.ErrInvalid)
 			require.ErrorContains(t, err, test.want)
 			require.NotContains(t, err.Error(), "s3cr3t")

@@ -1,25 +1,21 @@
 package backends
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
 	"unicode"
-
-	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
 // Redact returns a store URL as it may be shown: scheme, host and database (or
 // file), without user, password, parameters or fragment. Where the parts cannot
 // be told apart for certain, as in a URL whose password was not
-// percent-encoded, it shows less rather than more.
-func Redact(rawURL string) string { return redact(rawURL, schemes()) }
-
-func redact(rawURL string, table []scheme) string {
+// percent-encoded, it shows less rather than more; of a URL whose scheme is not in
+// the set, nothing.
+func (s Set) Redact(rawURL string) string {
 	const hidden = "…"
 	name, _, ok := strings.Cut(rawURL, ":")
-	s, known := lookup(table, strings.ToLower(name))
+	scheme, known := s.lookup(strings.ToLower(name))
 	if !ok || !known {
 		return hidden
 	}
@@ -28,7 +24,7 @@ func redact(rawURL string, table []scheme) string {
 	switch {
 	case err != nil:
 		return prefix + hidden
-	case s.local:
+	case scheme.Local:
 		if u.User != nil || u.Host != "" {
 			return prefix + hidden
 		}
@@ -69,7 +65,7 @@ func printable(s string) string {
 
 // openError says which store could not be opened, and why. A driver's text that
 // repeats the URL's password is shown without it.
-func openError(rawURL string, u *url.URL, err error) error {
+func (s Set) openError(rawURL string, u *url.URL, err error) error {
 	text := err.Error()
 	for _, secret := range secrets(u) {
 		text = strings.ReplaceAll(text, secret, "***")
@@ -77,7 +73,7 @@ func openError(rawURL string, u *url.URL, err error) error {
 	if text != err.Error() {
 		err = &redactedError{err: err, text: text}
 	}
-	return fmt.Errorf("open %s: %w", Redact(rawURL), err)
+	return fmt.Errorf("open %s: %w", s.Redact(rawURL), err)
 }
 
 // secrets returns the URL's password and the parameters that may hold one, each
@@ -117,8 +113,3 @@ func (e *redactedError) Error() string { return e.text }
 
 // Unwrap returns the error as the driver made it.
 func (e *redactedError) Unwrap() error { return e.err }
-
-// closeAfter closes a backend that is of no use because of err.
-func closeAfter(backend eventstore.Backend, err error) error {
-	return errors.Join(err, backend.Close())
-}

@@ -25,20 +25,20 @@ func acknowledgedChecks() []Check {
 		{
 			Name: "append/acknowledged-survives-reopening", Promise: 7, Core: true, Needs: NeedsOpenAgain,
 			Sentence: "After success the events are there when the application starts again.",
-			Requires: durable,
-			Run:      func(ctx context.Context, env *Env) error { return appendSurvives(ctx, env, env.Reopen) },
+			Requires: durable, Disk: true,
+			Run: func(ctx context.Context, env *Env) error { return appendSurvives(ctx, env, env.Reopen) },
 		},
 		{
 			Name: "append/acknowledged-survives-a-crash", Promise: 7, Needs: NeedsRestart,
 			Sentence: "After success the events survive any crash that the backend claims to survive.",
-			Requires: durable,
-			Run:      func(ctx context.Context, env *Env) error { return appendSurvives(ctx, env, env.Restart) },
+			Requires: durable, Disk: true,
+			Run: func(ctx context.Context, env *Env) error { return appendSurvives(ctx, env, env.Restart) },
 		},
 		{
 			Name: "append/acknowledged-survives-a-crash-under-load", Promise: 7, Needs: NeedsRestart,
 			Sentence: "What was acknowledged while the server crashed is there afterwards, what failed for certain is not, and what is unknown is there whole or not at all.",
-			Requires: durable,
-			Run:      appendSurvivesUnderLoad,
+			Requires: durable, Disk: true,
+			Run: appendSurvivesUnderLoad,
 		},
 		{
 			Name: "append/impatient-callers-learn-the-truth", Promise: 8, Core: true, Needs: NeedsOpenAgain,
@@ -80,7 +80,7 @@ func appendAcknowledged(ctx context.Context, env *Env) error {
 			if err != nil {
 				return err
 			}
-			if env.Caps.GlobalOrder.Supported() && info.Head != result.Position {
+			if env.Caps.GlobalOrder.Supported() && info.Head.Position != result.Position {
 				return unexpected(fmt.Sprintf("the store's head after append %d was acknowledged", i+1), result.Position, info.Head)
 			}
 		}
@@ -148,7 +148,7 @@ func (a appendAttempt) settle(ctx context.Context, store *eventstore.Store, cert
 		return fmt.Errorf("append again after %w: %w", a.err, err)
 	}
 	first := uint64(len(certain)) + 1
-	if last := first + uint64(len(a.events)) - 1; result.FirstVersion != first || result.Version != last {
+	if last := first + uint64(len(a.events)) - 1; firstVersion(result) != first || result.Version != last {
 		return unexpected("the append that settles an unknown outcome", fmt.Sprintf("versions %d to %d", first, last), result)
 	}
 	return expectEvents(ctx, store, a.stream, append(slices.Clone(certain), a.events...)...)
@@ -312,7 +312,7 @@ type unreliable struct {
 	calls atomic.Int64
 }
 
-func (u *unreliable) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (u *unreliable) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 	lost := fmt.Errorf("%w: the answer was lost", eventstore.ErrUnknownOutcome)
 	switch u.calls.Add(1) % 4 {
 	case 1: // written, but nobody hears of it
@@ -329,7 +329,7 @@ func (u *unreliable) Append(ctx context.Context, req eventstore.AppendRequest) (
 func (u *unreliable) Close() error { return nil } // the fixture's backend stays open
 
 func storeSettles(ctx context.Context, env *Env) error {
-	store, err := env.Over(&unreliable{Backend: env.Fixture.Backend}, eventstore.Options{RetryFor: grace})
+	store, err := env.NewStore(&unreliable{Backend: env.Fixture.Backend}, eventstore.Options{RetryFor: grace})
 	if err != nil {
 		return err
 	}
@@ -342,7 +342,7 @@ func storeSettles(ctx context.Context, env *Env) error {
 		if err != nil {
 			return fmt.Errorf("an append whose first answer was lost: %w", err)
 		}
-		if stored := version%4 == 0; result.FirstVersion != version+1 || result.Version != version+2 || result.Duplicate != stored {
+		if stored := version%4 == 0; firstVersion(result) != version+1 || result.Version != version+2 || result.Duplicate != stored {
 			return unexpected("an append whose first answer was lost", fmt.Sprintf("versions %d and %d, Duplicate %t", version+1, version+2, stored), result)
 		}
 		stored, err := collect(env.Store.ReadStream(ctx, stream, eventstore.ReadOptions{After: version + 1}))

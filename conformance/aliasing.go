@@ -95,6 +95,14 @@ func appendLeavesInput(ctx context.Context, env *Env) error {
 	if _, err := env.Store.Append(ctx, streams[0], eventstore.NoStream(), events...); err != nil {
 		return err
 	}
+	if !env.Caps.StreamScopedIDs.Supported() {
+		for i := range events {
+			if events[i].ID != uuid.Nil {
+				events[i].ID = env.ID()
+				original[i].ID = events[i].ID
+			}
+		}
+	}
 	if _, err := env.Store.AppendStreams(ctx, part(streams[1], eventstore.NoStream(), events...)); err != nil {
 		return err
 	}
@@ -190,7 +198,7 @@ func keptEventsStay(ctx context.Context, env *Env) error {
 	if _, err := env.Store.Append(ctx, stream, eventstore.NoStream(), events...); err != nil {
 		return err
 	}
-	paged, err := env.Over(env.Fixture.Backend, eventstore.Options{PageSize: 2})
+	paged, err := env.NewStore(env.Fixture.Backend, eventstore.Options{PageSize: 2})
 	if err != nil {
 		return err
 	}

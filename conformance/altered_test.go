@@ -10,73 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/conformance/internal/hooked"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
-// altered is a backend some of whose calls are replaced. A nil field leaves the
-// call as it is.
-type altered struct {
-	eventstore.Backend
-	append    func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error)
-	read      func(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error)
-	readAll   func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error)
-	subscribe func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error]
-	snapshots func() eventstore.Snapshots
-	caps      func() eventstore.Capabilities
-	close     func() error
-}
-
-func (a *altered) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
-	if a.append != nil {
-		return a.append(ctx, req)
-	}
-	return a.Backend.Append(ctx, req)
-}
-
-func (a *altered) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
-	if a.read != nil {
-		return a.read(ctx, req)
-	}
-	return a.Backend.ReadStream(ctx, req)
-}
-
-func (a *altered) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
-	if a.readAll != nil {
-		return a.readAll(ctx, req)
-	}
-	return a.Backend.ReadAll(ctx, req)
-}
-
-func (a *altered) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-	if a.subscribe != nil {
-		return a.subscribe(ctx, req)
-	}
-	return a.Backend.Subscribe(ctx, req)
-}
-
-func (a *altered) Snapshots() eventstore.Snapshots {
-	if a.snapshots != nil {
-		return a.snapshots()
-	}
-	return a.Backend.Snapshots()
-}
-
-func (a *altered) Capabilities() eventstore.Capabilities {
-	if a.caps != nil {
-		return a.caps()
-	}
-	return a.Backend.Capabilities()
-}
-
-func (a *altered) Close() error {
-	if a.close != nil {
-		return a.close()
-	}
-	return a.Backend.Close()
-}
-
 // alter changes a memory backend into a broken one.
-type alter func(t *testing.T, inner eventstore.Backend) *altered
+type alter func(t *testing.T, inner eventstore.Backend) *hooked.Hooked
 
 // alteredEvents breaks what is stored of each event.
 func alteredEvents(change func(*eventstore.Event)) alter {
@@ -89,8 +29,8 @@ func alteredEvents(change func(*eventstore.Event)) alter {
 
 // alteredParts breaks what is stored of each part.
 func alteredParts(change func(*eventstore.StreamAppend)) alter {
-	return func(_ *testing.T, inner eventstore.Backend) *altered {
-		return &altered{Backend: inner, append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+	return func(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+		return &hooked.Hooked{Backend: inner, OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 			for i := range req.Parts {
 				change(&req.Parts[i])
 			}
@@ -107,16 +47,16 @@ func alteredReads(change func(*eventstore.RecordedEvent)) alter {
 		}
 		return page, err
 	}
-	return func(_ *testing.T, inner eventstore.Backend) *altered {
-		a := &altered{Backend: inner}
-		a.read = func(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
+	return func(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+		a := &hooked.Hooked{Backend: inner}
+		a.OnReadStream = func(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
 			return pages(inner.ReadStream(ctx, req))
 		}
-		a.readAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+		a.OnReadAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
 			return pages(inner.ReadAll(ctx, req))
 		}
-		a.subscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-			return eventstore.Follow(ctx, req, eventstore.FollowSource{Page: a.readAll, Poll: 10 * time.Millisecond})
+		a.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+			return adapter.Follow(ctx, req, adapter.FollowSource{Page: a.OnReadAll, Info: inner.Info, Poll: 10 * time.Millisecond})
 		}
 		return a
 	}
@@ -125,16 +65,16 @@ func alteredReads(change func(*eventstore.RecordedEvent)) alter {
 // alteredNames breaks stream IDs alike in appends and reads, as a column's
 // collation or type does.
 func alteredNames(change func(string) string) alter {
-	return func(_ *testing.T, inner eventstore.Backend) *altered {
-		return &altered{
+	return func(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+		return &hooked.Hooked{
 			Backend: inner,
-			append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				for i := range req.Parts {
 					req.Parts[i].Stream = change(req.Parts[i].Stream)
 				}
 				return inner.Append(ctx, req)
 			},
-			read: func(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
+			OnReadStream: func(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
 				stream := req.Stream
 				req.Stream = change(stream)
 				page, err := inner.ReadStream(ctx, req)
@@ -149,8 +89,8 @@ func alteredNames(change func(string) string) alter {
 
 // alteredCaps breaks what is declared.
 func alteredCaps(change func(*eventstore.Capabilities)) alter {
-	return func(_ *testing.T, inner eventstore.Backend) *altered {
-		return &altered{Backend: inner, caps: func() eventstore.Capabilities {
+	return func(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+		return &hooked.Hooked{Backend: inner, OnCapabilities: func() eventstore.Capabilities {
 			caps := inner.Capabilities()
 			change(&caps)
 			return caps

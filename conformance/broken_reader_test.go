@@ -10,22 +10,28 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/backends/memory/memorytest"
 	"github.com/switchyard-dev/switchyard/conformance"
+	"github.com/switchyard-dev/switchyard/conformance/internal/hooked"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // reader is a handle on a memory log whose ways of reading a mutant replaces.
 type reader struct {
-	*memory.Backend
+	hooked.Hooked
 	data   *data
 	handle int // 0 is the fixture's first
+}
 
-	append      func(context.Context, eventstore.AppendRequest) ([]eventstore.AppendResult, error)
-	readStream  func(context.Context, eventstore.ReadStreamRequest) (eventstore.Page, error)
-	readAll     func(context.Context, eventstore.ReadAllRequest) (eventstore.Page, error)
-	subscribe   func(context.Context, eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error]
-	checkpoints eventstore.Checkpoints
-	snapshots   eventstore.Snapshots
+// keeps replaces who keeps checkpoints.
+func (r *reader) keeps(checkpoints eventstore.Checkpoints) {
+	r.OnCheckpoints = func() eventstore.Checkpoints { return checkpoints }
+}
+
+// keepsSnapshots replaces who keeps snapshots.
+func (r *reader) keepsSnapshots(snapshots eventstore.Snapshots) {
+	r.OnSnapshots = func() eventstore.Snapshots { return snapshots }
 }
 
 // data is what the handles of one fixture share.
@@ -35,53 +41,13 @@ type data struct {
 
 	mu     sync.Mutex
 	hidden map[string]bool // streams of appends that are not yet visible
-}
 
-func (r *reader) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
-	if r.append != nil {
-		return r.append(ctx, req)
-	}
-	return r.Backend.Append(ctx, req)
-}
-
-func (r *reader) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
-	if r.readStream != nil {
-		return r.readStream(ctx, req)
-	}
-	return r.Backend.ReadStream(ctx, req)
-}
-
-func (r *reader) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
-	if r.readAll != nil {
-		return r.readAll(ctx, req)
-	}
-	return r.Backend.ReadAll(ctx, req)
-}
-
-func (r *reader) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-	if r.subscribe != nil {
-		return r.subscribe(ctx, req)
-	}
-	return r.Backend.Subscribe(ctx, req)
-}
-
-func (r *reader) Checkpoints() eventstore.Checkpoints {
-	if r.checkpoints != nil {
-		return r.checkpoints
-	}
-	return r.Backend.Checkpoints()
-}
-
-func (r *reader) Snapshots() eventstore.Snapshots {
-	if r.snapshots != nil {
-		return r.snapshots
-	}
-	return r.Backend.Snapshots()
+	overwritten map[string]eventstore.Checkpoint
 }
 
 // poll follows with this handle's own ReadAll, as a backend without hints does.
 func (r *reader) poll(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-	return eventstore.Follow(ctx, req, eventstore.FollowSource{Page: r.ReadAll, Poll: time.Millisecond})
+	return adapter.Follow(ctx, req, adapter.FollowSource{Page: r.ReadAll, Info: r.Info, Poll: time.Millisecond})
 }
 
 // setHidden hides the events of a stream from ReadAll, or shows them again.
@@ -102,10 +68,10 @@ func readerHarness(name string, wrap func(*reader)) conformance.Harness {
 	return conformance.Harness{
 		Name: name,
 		Open: func(ctx context.Context) (*conformance.Fixture, error) {
-			shared, handle := &data{log: memory.NewLog(), hidden: make(map[string]bool)}, 0
-			open := func(opts *memory.Options) func(context.Context) (eventstore.Backend, error) {
+			shared, handle := &data{log: memory.NewLog(), hidden: make(map[string]bool), overwritten: make(map[string]eventstore.Checkpoint)}, 0
+			open := func(handleOn func() eventstore.Backend) func(context.Context) (eventstore.Backend, error) {
 				return func(context.Context) (eventstore.Backend, error) {
-					r := &reader{Backend: shared.log.Open(opts), data: shared, handle: handle}
+					r := &reader{Hooked: hooked.Hooked{Backend: handleOn()}, data: shared, handle: handle}
 					handle++
 					if wrap != nil {
 						wrap(r)
@@ -113,12 +79,12 @@ func readerHarness(name string, wrap func(*reader)) conformance.Harness {
 					return r, nil
 				}
 			}
-			fast := &memory.Options{Poll: 250 * time.Millisecond}
+			fast := func() eventstore.Backend { return shared.log.Open(&memory.Options{Poll: 250 * time.Millisecond}) }
 			first, err := open(fast)(ctx)
 			return &conformance.Fixture{
-				Backend:   first,
-				OpenAgain: open(fast),
-				OpenDeaf:  open(&memory.Options{NoHints: true, Poll: 20 * time.Millisecond}),
+				Backend:     first,
+				OpenAgain:   open(fast),
+				OpenPolling: open(func() eventstore.Backend { return memorytest.Polling(shared.log, memorytest.PollInterval) }),
 				// The events are in the log and have their positions; ReadAll of a
 				// backend that reads hidden streams does not show them before release.
 				HoldWriter: func(ctx context.Context, part eventstore.StreamAppend) (func() (eventstore.AppendResult, error), error) {
@@ -126,7 +92,7 @@ func readerHarness(name string, wrap func(*reader)) conformance.Harness {
 					results, err := shared.log.Open(nil).Append(ctx, eventstore.AppendRequest{Parts: []eventstore.StreamAppend{part}})
 					return func() (eventstore.AppendResult, error) {
 						shared.setHidden(part.Stream, false)
-						return results[0], nil
+						return toResult(part.Stream, part.Events, results[0]), nil
 					}, err
 				},
 			}, err
@@ -134,36 +100,46 @@ func readerHarness(name string, wrap func(*reader)) conformance.Harness {
 	}
 }
 
+// toResult is a Store's answer made of a backend's.
+func toResult(stream string, events []eventstore.Event, answer eventstore.PartResult) eventstore.AppendResult {
+	result := eventstore.AppendResult{Duplicate: answer.Duplicate}
+	for i, at := range answer.Recorded {
+		result.Version, result.Position = at.Version, at.Position
+		result.Events = append(result.Events, eventstore.RecordedEvent{Event: events[i], Stream: stream, Version: at.Version, Position: at.Position, RecordedAt: at.RecordedAt})
+	}
+	return result
+}
+
 // withoutHidden is a ReadAll that passes over what is not yet visible: the
 // field's most repeated bug.
 func withoutHidden(r *reader) {
-	r.readAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	r.OnReadAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
 		page, err := r.Backend.ReadAll(ctx, req)
 		page.Events = slices.DeleteFunc(page.Events, r.data.isHidden)
 		return page, err
 	}
-	r.subscribe = r.poll
+	r.OnSubscribe = r.poll
 }
 
 // upToHidden is a ReadAll that stops before what is not yet visible.
 func upToHidden(r *reader) {
-	r.readAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	r.OnReadAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
 		page, err := r.Backend.ReadAll(ctx, req)
 		if i := slices.IndexFunc(page.Events, r.data.isHidden); i >= 0 {
 			page.Events, page.End, page.Next = page.Events[:i], true, req.After
 			if i > 0 {
-				page.Next = page.Events[i-1].Position
+				page.Next = page.Events[i-1].Place()
 			}
 		}
 		return page, err
 	}
-	r.subscribe = r.poll
+	r.OnSubscribe = r.poll
 }
 
 // rewrite makes a subscription whose messages are changed by a function that
 // calls yield as often as it likes.
 func (r *reader) rewrite(change func(m eventstore.Message, yield func(eventstore.Message) bool) bool) {
-	r.subscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+	r.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
 		return func(yield func(eventstore.Message, error) bool) {
 			for m, err := range r.Backend.Subscribe(ctx, req) {
 				if err != nil {
@@ -180,21 +156,21 @@ func (r *reader) rewrite(change func(m eventstore.Message, yield func(eventstore
 
 // resubscribe ends a subscription at CaughtUp and begins another one at the
 // position that from returns.
-func (r *reader) resubscribe(beforeSignal bool, from func(last eventstore.Position) eventstore.Position) {
-	r.subscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+func (r *reader) resubscribe(beforeSignal bool, from func(last eventstore.Place) eventstore.Place) {
+	r.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
 		return func(yield func(eventstore.Message, error) bool) {
-			var live eventstore.Position
+			var live eventstore.Place
 			for m, err := range r.Backend.Subscribe(ctx, req) {
 				caughtUp := err == nil && m.Kind == eventstore.MessageCaughtUp
 				if caughtUp && beforeSignal {
-					live = from(m.Position)
+					live = from(m.Place)
 				}
 				if !yield(m, err) || err != nil {
 					return
 				}
 				if caughtUp {
 					if !beforeSignal {
-						live = from(m.Position)
+						live = from(m.Place)
 					}
 					break
 				}
@@ -212,24 +188,33 @@ func (r *reader) resubscribe(beforeSignal bool, from func(last eventstore.Positi
 	}
 }
 
-// head reads the last position behind the mutant's back.
-func (r *reader) head(eventstore.Position) eventstore.Position {
-	page, err := r.Backend.ReadAll(context.Background(), eventstore.ReadAllRequest{Backward: true, PageSize: eventstore.PageSize{MaxEvents: 1, MaxBytes: 1}})
-	if err != nil || len(page.Events) == 0 {
-		return eventstore.Position{}
+// head reads the last place behind the mutant's back.
+func (r *reader) head(eventstore.Place) eventstore.Place {
+	info, err := r.Backend.Info(context.Background())
+	if err != nil {
+		return eventstore.Place{}
 	}
-	return page.Events[0].Position
+	return info.Head
 }
 
 // filtering is a ReadAll whose filter is another one than the contract's.
 func (r *reader) filtering(match func(f eventstore.Filter, stream, eventType string) bool) {
-	r.readAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	r.OnReadAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
 		filter := req.Filter
 		req.Filter = eventstore.Filter{}
 		page, err := r.Backend.ReadAll(ctx, req)
 		page.Events = slices.DeleteFunc(page.Events, func(e eventstore.RecordedEvent) bool { return !match(filter, e.Stream, e.Type) })
 		return page, err
 	}
+}
+
+// filteringCategories is a ReadAll that compares categories in another way.
+func (r *reader) filteringCategories(matches func(category, stream string) bool) {
+	r.filtering(func(f eventstore.Filter, stream, eventType string) bool {
+		categories := f.Categories
+		f.Categories = nil
+		return f.Match(stream, eventType) && (len(categories) == 0 || slices.ContainsFunc(categories, func(c string) bool { return matches(c, stream) }))
+	})
 }
 
 // like is SQL's LIKE.
@@ -248,27 +233,55 @@ type savedCheckpoints struct {
 	save func(context.Context, eventstore.Checkpoint) error
 }
 
-func (c savedCheckpoints) Save(ctx context.Context, checkpoint eventstore.Checkpoint) error {
-	return c.save(ctx, checkpoint)
+func (c savedCheckpoints) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
+	return c.save(ctx, req.Checkpoint)
+}
+
+// overwritten are checkpoints where the last save wins, whatever was there.
+type overwritten struct {
+	eventstore.Checkpoints
+	data   *data
+	before func(stored, saved eventstore.Checkpoint) bool // whether a save is refused, asked without the lock; nil refuses none
+}
+
+func (o overwritten) Load(_ context.Context, req eventstore.LoadCheckpointRequest) (eventstore.LoadCheckpointResult, error) {
+	o.data.mu.Lock()
+	defer o.data.mu.Unlock()
+	checkpoint, found := o.data.overwritten[req.Name]
+	return eventstore.LoadCheckpointResult{Checkpoint: checkpoint, Found: found}, nil
+}
+
+func (o overwritten) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
+	if o.before != nil {
+		stored, _ := o.Load(ctx, eventstore.LoadCheckpointRequest{Name: req.Checkpoint.Name})
+		if stored.Found && o.before(stored.Checkpoint, req.Checkpoint) {
+			return nil
+		}
+		roundTrip()
+	}
+	o.data.mu.Lock()
+	defer o.data.mu.Unlock()
+	o.data.overwritten[req.Checkpoint.Name] = req.Checkpoint
+	return nil
 }
 
 // savedSnapshots replaces how snapshots are saved and found.
 type savedSnapshots struct {
 	eventstore.Snapshots
-	save func(context.Context, eventstore.Snapshot) error
-	load func(ctx context.Context, stream, snapshotType string) (eventstore.Snapshot, bool, error)
+	save func(context.Context, eventstore.SaveSnapshotRequest) error
+	load func(context.Context, eventstore.LoadSnapshotRequest) (eventstore.LoadSnapshotResult, error)
 }
 
-func (s savedSnapshots) Save(ctx context.Context, snapshot eventstore.Snapshot) error {
+func (s savedSnapshots) Save(ctx context.Context, req eventstore.SaveSnapshotRequest) error {
 	if s.save == nil {
-		return s.Snapshots.Save(ctx, snapshot)
+		return s.Snapshots.Save(ctx, req)
 	}
-	return s.save(ctx, snapshot)
+	return s.save(ctx, req)
 }
 
-func (s savedSnapshots) Load(ctx context.Context, stream, snapshotType string) (eventstore.Snapshot, bool, error) {
+func (s savedSnapshots) Load(ctx context.Context, req eventstore.LoadSnapshotRequest) (eventstore.LoadSnapshotResult, error) {
 	if s.load == nil {
-		return s.Snapshots.Load(ctx, stream, snapshotType)
+		return s.Snapshots.Load(ctx, req)
 	}
-	return s.load(ctx, stream, snapshotType)
+	return s.load(ctx, req)
 }

@@ -10,7 +10,7 @@ import (
 type Check struct {
 	// Name is stable, such as "append/one-winner".
 	Name string
-	// Promise is the number of the contract's promise, 1 to 22.
+	// Promise is the number of the contract's promise, 1 to 24.
 	Promise int
 	// Sentence is what the contract says; a failing check prints it.
 	Sentence string
@@ -19,8 +19,20 @@ type Check struct {
 	Core bool
 	// Alone checks measure the process, so that nothing else may run in it.
 	Alone bool
+	// Long checks take seconds. Where several checks may run at once they begin
+	// first.
+	Long bool
+	// Rests is set where a long check mostly waits: where several checks may run at
+	// once, all of those run beside the others.
+	Rests bool
 	// Needs names the hook without which the check skips; empty needs none.
 	Needs Hook
+	// Disk checks hold what is acknowledged against a disk. A double that has none
+	// passes them for nothing: see [Harness].Double.
+	Disk bool
+	// plain checks see the backend as it is; all others are given what it declares
+	// that it cannot hold. See supplement.
+	plain bool
 	// Requires picks the capability that Run relies on; nil relies on none.
 	// Where it is declared absent Refused runs instead.
 	Requires func(eventstore.Capabilities) eventstore.Capability
@@ -36,10 +48,10 @@ type Hook string
 
 // The hooks that checks may need.
 const (
-	NeedsOpenAgain  Hook = "OpenAgain"
-	NeedsOpenDeaf   Hook = "OpenDeaf"
-	NeedsRestart    Hook = "Restart"
-	NeedsHoldWriter Hook = "HoldWriter"
+	NeedsOpenAgain   Hook = "OpenAgain"
+	NeedsOpenPolling Hook = "OpenPolling"
+	NeedsRestart     Hook = "Restart"
+	NeedsHoldWriter  Hook = "HoldWriter"
 )
 
 // Checks returns the suite's checks in their fixed order.
@@ -54,12 +66,28 @@ func Checks() []Check {
 		concurrencyChecks(),
 		readChecks(),
 		orderChecks(),
+		placeChecks(),
 		subscriptionChecks(),
 		durableChecks(),
 		progressChecks(),
-		mannersChecks(),
+		leaseChecks(),
+		sealChecks(),
+		callChecks(),
 		inputChecks(),
 		capabilityChecks(),
+		longChecks(),
+		longLogChecks(),
+		batchChecks(),
+		behindChecks(),
+		filterAfterChecks(),
+		refusedChecks(),
+		repeatChecks(),
+		crashChecks(),
+		heldChecks(),
+		namesChecks(),
+		contentsChecks(),
+		boundsChecks(),
+		declaredChecks(),
 	} {
 		all = append(all, group...)
 	}

@@ -67,7 +67,7 @@ func closedStore(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	if got := store.Capabilities(); got != env.Caps {
+	if got := store.Capabilities(); !sameCapabilities(got, env.Caps) {
 		return unexpected("capabilities after Close", env.Caps, got)
 	}
 	return nil
@@ -89,7 +89,7 @@ func closedBackend(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	if got := backend.Capabilities(); got != env.Caps {
+	if got := backend.Capabilities(); !sameCapabilities(got, env.Caps) {
 		return unexpected("capabilities after Close", env.Caps, got)
 	}
 	return nil

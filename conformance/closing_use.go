@@ -176,7 +176,7 @@ func closeLeaksNothing(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	patient, cancel := context.WithTimeout(ctx, promptly)
+	patient, cancel := within(ctx, promptly)
 	defer cancel()
 	var left []string
 	err = eventually(patient, "the goroutines of closed handles to end", func() (bool, error) {

@@ -179,10 +179,10 @@ func allWin(ctx context.Context, env *Env, racers int) error {
 	}
 	// Appends that travel together must each get their own answer.
 	for n, result := range results {
-		if err := expectResult(fmt.Sprintf("append %d", n), result, result.FirstVersion, result.FirstVersion+size-1); err != nil {
+		if err := expectResult(fmt.Sprintf("append %d", n), result, firstVersion(result), firstVersion(result)+size-1); err != nil {
 			return err
 		}
-		if result.FirstVersion < 1 || result.Version > uint64(len(stored)) {
+		if firstVersion(result) < 1 || result.Version > uint64(len(stored)) {
 			return unexpected(fmt.Sprintf("append %d", n), fmt.Sprintf("versions within 1 to %d", len(stored)), result)
 		}
 		last := stored[result.Version-1]

@@ -17,7 +17,7 @@ func consumerChecks() []Check {
 			Run:      slowConsumer,
 		},
 		{
-			Name: "subscription/bounded-memory", Alone: true, Promise: 19, Requires: globalOrder,
+			Name: "subscription/bounded-memory", Alone: true, plain: true, Promise: 19, Requires: globalOrder,
 			Sentence: "A subscriber that does not go on costs a page of memory, however much is waiting for it.",
 			Run:      boundedMemory,
 		},

@@ -174,7 +174,7 @@ type side struct {
 	handles []*eventstore.Store
 	single  bool // only the first handle is used
 
-	marks []eventstore.Position       // of every append that was stored, in order
+	marks []eventstore.Place          // of every append that was stored, in order
 	index map[eventstore.Position]int // into marks
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"sync"
 
 	"github.com/google/uuid"
@@ -23,11 +24,15 @@ type Env struct {
 	Fixture *Fixture
 	// Caps is what the backend declares.
 	Caps eventstore.Capabilities
+	// Scale is the harness's, with its defaults filled in.
+	Scale Scale
 	// Seed makes Rand, and is printed with a failure.
 	Seed uint64
 	// Rand is the check's only source of chance. It belongs to the goroutine
 	// that the check was started in.
 	Rand *rand.Rand
+
+	streamID func(category string, number int) string // the harness's
 
 	mu      sync.Mutex
 	ids     *rand.Rand
@@ -55,9 +60,9 @@ func (e *Env) close() error {
 	return errors.Join(errs...)
 }
 
-// Over returns a Store over any backend, such as a wrapper around the fixture's,
+// NewStore returns a Store over any backend, such as a wrapper around the fixture's,
 // with retries off unless the options ask for them. Closing it closes the backend.
-func (e *Env) Over(backend eventstore.Backend, opts eventstore.Options) (*eventstore.Store, error) {
+func (e *Env) NewStore(backend eventstore.Backend, opts eventstore.Options) (*eventstore.Store, error) {
 	if opts.RetryFor == 0 {
 		opts.RetryFor = -1
 	}
@@ -74,9 +79,9 @@ func (e *Env) Again(ctx context.Context) (*eventstore.Store, error) {
 	return e.open(ctx, NeedsOpenAgain, e.Fixture.OpenAgain)
 }
 
-// Deaf is Again without wake-ups: its subscriptions have only polling.
-func (e *Env) Deaf(ctx context.Context) (*eventstore.Store, error) {
-	return e.open(ctx, NeedsOpenDeaf, e.Fixture.OpenDeaf)
+// Polling is Again without notifications: others' events are found by polling.
+func (e *Env) Polling(ctx context.Context) (*eventstore.Store, error) {
+	return e.open(ctx, NeedsOpenPolling, e.Fixture.OpenPolling)
 }
 
 func (e *Env) open(ctx context.Context, hook Hook, open func(context.Context) (eventstore.Backend, error)) (*eventstore.Store, error) {
@@ -87,7 +92,7 @@ func (e *Env) open(ctx context.Context, hook Hook, open func(context.Context) (e
 	if err != nil {
 		return nil, fmt.Errorf("the fixture's %s: %w", hook, err)
 	}
-	return e.Over(backend, eventstore.Options{})
+	return e.NewStore(backend, eventstore.Options{})
 }
 
 // Reopen closes every handle and opens the same data anew; Store is then the new
@@ -125,12 +130,54 @@ func (e *Env) Restart(ctx context.Context) error {
 	return nil
 }
 
-// Stream returns a stream ID that the check has not used: category-1, category-2 …
+// Stream returns a stream ID that Stream has not returned before: category-1,
+// category-2 …, or what the harness makes of these.
 func (e *Env) Stream(category string) string {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.streams++
-	return fmt.Sprintf("%s-%d", category, e.streams)
+	number := e.streams
+	e.mu.Unlock()
+	return e.StreamID(category, number)
+}
+
+// StreamID returns the ID of the stream with this category and number: always the
+// same one. Checks that need a name of their own take a number above 900, which
+// Stream does not reach.
+func (e *Env) StreamID(category string, number int) string {
+	if e.streamID != nil {
+		return e.streamID(category, number)
+	}
+	return fmt.Sprintf("%s-%d", category, number)
+}
+
+// takes tells whether a name matches one of the patterns that a backend declares;
+// check capability/names holds it to them.
+func takes(pattern, name string) bool {
+	matched, err := regexp.MatchString(`\A(?:`+pattern+`)\z`, name)
+	return err == nil && matched || pattern == ""
+}
+
+// odd returns names for streams that are hard to keep apart. In the place of those
+// that the backend does not take there are plain ones.
+func (e *Env) odd(names ...string) []string {
+	all := make([]string, len(names))
+	for i, name := range names {
+		if all[i] = name; !takes(e.Caps.Limits.StreamPattern, name) {
+			all[i] = e.StreamID("Odd", 2000+i)
+		}
+	}
+	return all
+}
+
+// oddTypes is odd for event types.
+func (e *Env) oddTypes(names ...string) []string {
+	all := make([]string, len(names))
+	for i, name := range names {
+		if all[i] = name; !takes(e.Caps.Limits.TypePattern, name) {
+			all[i] = fmt.Sprintf("Odd%d", i)
+		}
+	}
+	return all
 }
 
 // ID returns a new event ID, the same in each run with the same seed.
@@ -153,10 +200,26 @@ func (e *Env) Event(eventType string) eventstore.Event {
 	return eventstore.Event{
 		ID:          id,
 		Type:        eventType,
-		Data:        fmt.Appendf(nil, `{"of":%q}`, id),
+		Data:        e.data(id),
 		ContentType: eventstore.JSONContentType,
-		Metadata:    map[string]string{"made-by": "conformance"},
+		Metadata:    e.metadata(),
 	}
+}
+
+// data is JSON that comes back byte for byte also where bytes are not kept.
+func (e *Env) data(id uuid.UUID) []byte {
+	if !e.Caps.ExactData.Supported() {
+		return fmt.Appendf(nil, "%q", id)
+	}
+	return fmt.Appendf(nil, `{"of":%q}`, id)
+}
+
+// metadata is what the suite's events have, where the backend can hold it.
+func (e *Env) metadata() map[string]string {
+	if !e.Caps.Metadata.Supported() {
+		return nil
+	}
+	return map[string]string{"made-by": "conformance"}
 }
 
 // Events returns n new events of the type "Happened".

@@ -40,7 +40,7 @@ func expectError(what string, err, sentinel error) error {
 	if !errors.Is(err, sentinel) {
 		return unexpected(what, fmt.Sprintf("the error %q", sentinel), fmt.Sprintf("%q", err.Error()))
 	}
-	verdicts := []error{eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrEventIDReused, eventstore.ErrUnsupported}
+	verdicts := []error{eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrEventIDReused, eventstore.ErrSealed, eventstore.ErrUnsupported}
 	if !slices.Contains(verdicts, sentinel) {
 		return nil
 	}

@@ -181,9 +181,8 @@ func expectNoSpurious(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	prefix := env.Stream("order")
-	return race(writers, func(i int) error {
-		stream := fmt.Sprintf("%s-%d", prefix, i)
+	return race(writers, func(int) error {
+		stream := env.Stream("order")
 		for version := range uint64(appends) {
 			result, err := stores[version%2].Append(ctx, stream, eventstore.Exactly(version), env.Event("Happened"))
 			if err != nil {

@@ -26,10 +26,10 @@ func filterChecks() []Check {
 	}
 }
 
-func categoryFilters() []eventstore.Filter {
+func categoryFilters(*Env) []eventstore.Filter {
 	var filters []eventstore.Filter
 	for _, category := range append(categories(), "Absent", "order", "Orde", "Ord%", "%", "_", "O____", "*", "Order'") {
-		filters = append(filters, eventstore.Filter{Category: category})
+		filters = append(filters, eventstore.Filter{Categories: []string{category}})
 	}
 	return filters
 }
@@ -45,21 +45,21 @@ func categories() []string {
 	return all
 }
 
-func prefixFilters() []eventstore.Filter {
+func prefixFilters(*Env) []eventstore.Filter {
 	var filters []eventstore.Filter
 	for _, stream := range hostileStreams() {
 		for _, prefix := range prefixes(stream) {
-			filters = append(filters, eventstore.Filter{StreamPrefix: prefix})
+			filters = append(filters, eventstore.Filter{StreamPrefixes: []string{prefix}})
 		}
 	}
 	for _, prefix := range []string{"%", "_", "%1", "Ord%", "O%", "*", "O*", "^O", "ORDER", "Order-1%", "order_1", "Cafe", "\U0010ffff"} {
-		filters = append(filters, eventstore.Filter{StreamPrefix: prefix})
+		filters = append(filters, eventstore.Filter{StreamPrefixes: []string{prefix}})
 	}
 	return filters
 }
 
-func typeFilters() []eventstore.Filter {
-	types := hostileTypes()
+func typeFilters(env *Env) []eventstore.Filter {
+	types := env.oddTypes(hostileTypes()...)
 	var filters []eventstore.Filter
 	for i, eventType := range types {
 		filters = append(filters,
@@ -75,12 +75,12 @@ func typeFilters() []eventstore.Filter {
 		eventstore.Filter{Types: []string{"Pla"}})
 }
 
-func combinedFilters() []eventstore.Filter {
+func combinedFilters(*Env) []eventstore.Filter {
 	var filters []eventstore.Filter
-	for _, category := range []string{"", "Order", "Ord%r", "Café"} {
-		for _, prefix := range []string{"", "Order-1", "Ord", "Order-1 ", "Ord%", "Cafe"} {
+	for _, categories := range [][]string{nil, {"Order"}, {"Ord%r"}, {"Café", "Order"}, {"Absent", "Cart"}} {
+		for _, prefixes := range [][]string{nil, {"Order-1"}, {"Cart", "Ord"}, {"Order-1 "}, {"Ord%"}, {"Cafe", "Order-1", "Order"}} {
 			for _, types := range [][]string{nil, {"Placed"}, {"Pla_ed", "%"}, {"Absent"}} {
-				filters = append(filters, eventstore.Filter{Category: category, StreamPrefix: prefix, Types: types})
+				filters = append(filters, eventstore.Filter{Categories: categories, StreamPrefixes: prefixes, Types: types})
 			}
 		}
 	}
@@ -90,7 +90,7 @@ func combinedFilters() []eventstore.Filter {
 // filtersEqual makes a check that each filter selects what [eventstore.Filter]'s
 // Match selects from an unfiltered read: forward, backward, in small and in
 // large pages.
-func filtersEqual(filters func() []eventstore.Filter) func(context.Context, *Env) error {
+func filtersEqual(filters func(*Env) []eventstore.Filter) func(context.Context, *Env) error {
 	return func(ctx context.Context, env *Env) error {
 		all, err := writeHostile(ctx, env)
 		if err != nil {
@@ -100,7 +100,7 @@ func filtersEqual(filters func() []eventstore.Filter) func(context.Context, *Env
 		if err != nil {
 			return err
 		}
-		for i, filter := range filters() {
+		for i, filter := range filters(env) {
 			store := []*eventstore.Store{env.Store, small}[i%2]
 			for _, backward := range []bool{false, true} {
 				if err := expectFiltered(ctx, store, all, eventstore.ReadAllOptions{Filter: filter, Backward: backward}); err != nil {
@@ -134,7 +134,7 @@ func filterWithBounds(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	for _, filter := range []eventstore.Filter{{Category: "Order"}, {StreamPrefix: "Order-3", Types: []string{"Placed", "Shipped"}}, {Types: []string{"Cancelled"}}} {
+	for _, filter := range []eventstore.Filter{{Categories: []string{"Order"}}, {StreamPrefixes: []string{"Order-3"}, Types: []string{"Placed", "Shipped"}}, {Types: []string{"Cancelled"}}} {
 		for i := range all {
 			for _, limit := range []int{0, 1, 3} {
 				for _, backward := range []bool{false, true} {
@@ -155,10 +155,10 @@ func filterWithBounds(ctx context.Context, env *Env) error {
 
 func rareMatch(ctx context.Context, env *Env) error {
 	for i := range 4 {
-		if _, err := env.Store.Append(ctx, "Rare-1", eventstore.Any(), env.Event("Happened")); err != nil {
+		if _, err := env.Store.Append(ctx, env.StreamID("Rare", 1), eventstore.Any(), env.Event("Happened")); err != nil {
 			return err
 		}
-		if _, err := env.Fill(ctx, "Common-1", 60*i, 60); err != nil {
+		if _, err := env.Fill(ctx, env.StreamID("Common", 1), 60*i, 60); err != nil {
 			return err
 		}
 	}
@@ -176,7 +176,7 @@ func rareMatch(ctx context.Context, env *Env) error {
 		}
 		for _, backward := range []bool{false, true} {
 			for _, limit := range []int{0, 1, 3} {
-				opts := eventstore.ReadAllOptions{Filter: eventstore.Filter{Category: "Rare"}, Backward: backward, Limit: limit}
+				opts := eventstore.ReadAllOptions{Filter: ofCategory(eventstore.Category(env.StreamID("Rare", 1))), Backward: backward, Limit: limit}
 				if err := expectFiltered(ctx, store, all, opts); err != nil {
 					return fmt.Errorf("in pages of %d: %w", size, err)
 				}
@@ -192,14 +192,14 @@ func filterSubscriptions(ctx context.Context, env *Env) error {
 		return err
 	}
 	filters := []eventstore.Filter{
-		{Category: "Order"},
-		{Category: "Ord_r"},
-		{StreamPrefix: "Order-1"},
-		{StreamPrefix: "Ord%"},
-		{StreamPrefix: "Z\U0010ffff"},
+		{Categories: []string{"Order"}},
+		{Categories: []string{"Ord_r"}},
+		{StreamPrefixes: []string{"Order-1"}},
+		{StreamPrefixes: []string{"Ord%"}},
+		{StreamPrefixes: []string{"Z\U0010ffff"}},
 		{Types: []string{"Pla_ed", "Placed"}},
-		{Category: "Café", Types: []string{"Placed"}},
-		{StreamPrefix: "Absent"},
+		{Categories: []string{"Café"}, Types: []string{"Placed"}},
+		{StreamPrefixes: []string{"Absent"}},
 	}
 	listeners := make([]*listener, len(filters))
 	for i, filter := range filters {
@@ -208,8 +208,8 @@ func filterSubscriptions(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	for i, stream := range hostileStreams() {
-		if _, err := env.Store.Append(ctx, stream, eventstore.Any(), env.Event(hostileTypes()[i%len(hostileTypes())])); err != nil {
+	for i, stream := range env.odd(hostileStreams()...) {
+		if _, err := env.Store.Append(ctx, stream, eventstore.Any(), env.Event(env.oddTypes(hostileTypes()...)[i%len(hostileTypes())])); err != nil {
 			return err
 		}
 	}

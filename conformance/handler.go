@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -102,9 +101,9 @@ func handlerStops(ctx context.Context, env *Env) error {
 }
 
 // parkingSubscription fails for good on one event.
-func parkingSubscription(handled *recorder, bad eventstore.RecordedEvent) eventstore.Subscription {
+func parkingSubscription(env *Env, handled *recorder, bad eventstore.RecordedEvent) eventstore.Subscription {
 	return eventstore.Subscription{
-		Name: "patient", ParkStream: "Parked-patient", Retry: eventstore.HandlerRetry{Attempts: 2},
+		Name: "patient", ParkStream: env.StreamID("Parked", 901), Retry: eventstore.HandlerRetry{Attempts: 2},
 		Handler: func(ctx context.Context, event eventstore.RecordedEvent) error {
 			if event.Position == bad.Position {
 				return errHandler
@@ -115,8 +114,8 @@ func parkingSubscription(handled *recorder, bad eventstore.RecordedEvent) events
 }
 
 // expectParked returns an error unless the park stream holds one link, to bad.
-func expectParked(ctx context.Context, store *eventstore.Store, bad eventstore.RecordedEvent) error {
-	links, err := collect(store.ReadStream(ctx, "Parked-patient", eventstore.ReadOptions{}))
+func expectParked(ctx context.Context, env *Env, store *eventstore.Store, bad eventstore.RecordedEvent) error {
+	links, err := collect(store.ReadStream(ctx, env.StreamID("Parked", 901), eventstore.ReadOptions{}))
 	if err != nil {
 		return err
 	}
@@ -142,12 +141,12 @@ func handlerParks(ctx context.Context, env *Env) error {
 	at := len(all) / 2
 	bad := all[at]
 	var handled recorder
-	run := startRun(ctx, env, env.Store, parkingSubscription(&handled, bad))
+	run := startRun(ctx, env, env.Store, parkingSubscription(env, &handled, bad))
 	if err := handled.waitEvents(ctx, run, len(all)-1); err != nil {
 		return err
 	}
 	// An event behind the link shows that the link itself was passed over.
-	last, err := env.Store.Append(ctx, "Order-last", eventstore.NoStream(), env.Event("Happened"))
+	last, err := env.Store.Append(ctx, env.StreamID("Order", 902), eventstore.NoStream(), env.Event("Happened"))
 	if err != nil {
 		return err
 	}
@@ -171,7 +170,7 @@ func handlerParks(ctx context.Context, env *Env) error {
 	if checkpoint != last.Position {
 		return unexpected("checkpoint after parking", last.Position, checkpoint)
 	}
-	return expectParked(ctx, env.Store, bad)
+	return expectParked(ctx, env, env.Store, bad)
 }
 
 func parkIdempotent(ctx context.Context, env *Env) error {
@@ -186,8 +185,8 @@ func parkIdempotent(ctx context.Context, env *Env) error {
 	bad := all[0]
 	for session := range 3 {
 		var handled recorder
-		sub := parkingSubscription(&handled, bad)
-		sub.Checkpoints = lostCheckpoints{} // the process is killed before it saves
+		sub := parkingSubscription(env, &handled, bad)
+		sub.Checkpoints = lostCheckpoints{env.Fixture.Backend.Records().Checkpoints} // the process is killed before it saves
 		run := startRun(ctx, env, stores[session%2], sub)
 		if err := handled.waitEvents(ctx, run, len(all)-1); err != nil {
 			return err
@@ -195,7 +194,7 @@ func parkIdempotent(ctx context.Context, env *Env) error {
 		if err := run.stop(); err != nil {
 			return err
 		}
-		if err := expectParked(ctx, env.Store, bad); err != nil {
+		if err := expectParked(ctx, env, env.Store, bad); err != nil {
 			return fmt.Errorf("after %d sessions: %w", session+1, err)
 		}
 	}
@@ -203,13 +202,12 @@ func parkIdempotent(ctx context.Context, env *Env) error {
 }
 
 // lostCheckpoints are those of a process that never lives to save one.
-type lostCheckpoints struct{}
+type lostCheckpoints struct{ eventstore.Checkpoints }
 
-func (lostCheckpoints) Load(context.Context, string) (eventstore.Checkpoint, bool, error) {
-	return eventstore.Checkpoint{}, false, nil
+func (lostCheckpoints) Load(context.Context, eventstore.LoadCheckpointRequest) (eventstore.LoadCheckpointResult, error) {
+	return eventstore.LoadCheckpointResult{}, nil
 }
-func (lostCheckpoints) Save(context.Context, eventstore.Checkpoint) error { return nil }
-func (lostCheckpoints) Delete(context.Context, string) error              { return nil }
+func (lostCheckpoints) Save(context.Context, eventstore.SaveCheckpointRequest) error { return nil }
 
 func handlerPanics(ctx context.Context, env *Env) error {
 	all, err := writeLog(ctx, env, 3, env.Store)
@@ -266,19 +264,13 @@ func handlerIsolation(ctx context.Context, env *Env) error {
 	if err := expectSame("what was handled beside handlers that block, fail and panic", all, handled.events()); err != nil {
 		return err
 	}
-	start := time.Now()
 	for _, run := range []*running{blocks, fails, panics, good} {
 		if err := run.alive(); err != nil {
 			return err
 		}
 	}
-	for _, run := range []*running{blocks, fails, panics, good} {
-		if err := run.stop(); err != nil {
-			return err
-		}
-	}
-	if took := time.Since(start); took > promptly {
-		return unexpected("end of four subscriptions after their contexts", "within "+promptly.String(), took)
-	}
-	return nil
+	err, late := returnsPromptly("four subscriptions after their contexts", func() error {
+		return errors.Join(blocks.stop(), fails.stop(), panics.stop(), good.stop())
+	})
+	return errors.Join(late, err)
 }

@@ -51,17 +51,17 @@ func handOverForced(ctx context.Context, env *Env) error {
 			if m.Kind == eventstore.MessageEvent {
 				got = append(got, m.Event)
 			}
-			if m.Kind != eventstore.MessageCaughtUp && m.Position != head {
+			if m.Kind != eventstore.MessageCaughtUp && m.Place.Position != head {
 				return false, nil
 			}
 			if moments == 3 && caughtUp {
-				return m.Position == head, nil
+				return m.Place.Position == head, nil
 			}
 			moments++
 			// The reader's own handle comes last, so that a backend whose handles
 			// hear only of their own appends need not poll each time.
 			for _, writer := range []*eventstore.Store{other, reader} {
-				result, err := writer.Append(ctx, "Order-forced", eventstore.Any(), env.Event("Happened"))
+				result, err := writer.Append(ctx, env.StreamID("Order", 904), eventstore.Any(), env.Event("Happened"))
 				if err != nil {
 					return false, err
 				}
@@ -109,7 +109,7 @@ func handOverUnderLoad(ctx context.Context, env *Env) error {
 	var sessions []session
 	err = race(subscribers, func(racer int) error {
 		reader, writer := stores[racer%2], stores[(racer+racer/2)%2]
-		stream := fmt.Sprintf("Load-%d", racer)
+		stream := env.StreamID("Load", racer)
 		after := stored[len(stored)-1-racer].Position
 		for round := range handOvers / subscribers {
 			s := session{after: after}
@@ -130,7 +130,7 @@ func handOverUnderLoad(ctx context.Context, env *Env) error {
 					own = result.Position
 				}
 				messages++
-				return caughtUp && !m.Position.Before(own), nil
+				return caughtUp && !m.Place.Position.Before(own), nil
 			})
 			cancel()
 			if err != nil {

@@ -160,7 +160,7 @@ func badStreamIDs(ctx context.Context, env *Env) error {
 		}
 		if env.Caps.MultiStreamAppend.Supported() {
 			rows = append(rows, bad{name.what, "AppendStreams, second part,", "stream", name.reason, func(ctx context.Context, s *eventstore.Store) error {
-				_, err := s.AppendStreams(ctx, part("Order-1", eventstore.Any(), env.Events(1)...), part(name.text, eventstore.Any(), env.Events(1)...))
+				_, err := s.AppendStreams(ctx, part(env.StreamID("Order", 1), eventstore.Any(), env.Events(1)...), part(name.text, eventstore.Any(), env.Events(1)...))
 				return err
 			}})
 		}
@@ -174,14 +174,14 @@ func badTypes(ctx context.Context, env *Env) error {
 		rows = append(rows, inSecondEvent(env, name.what, "type", name.reason, func(e *eventstore.Event) { e.Type = name.text })...)
 		for _, call := range []storeCall{
 			{"LoadSnapshot", func(ctx context.Context, s *eventstore.Store) error {
-				_, _, err := s.LoadSnapshot(ctx, "Order-1", name.text)
+				_, _, err := s.LoadSnapshot(ctx, env.StreamID("Order", 1), name.text)
 				return err
 			}},
 			{"SaveSnapshot", func(ctx context.Context, s *eventstore.Store) error {
-				return s.SaveSnapshot(ctx, eventstore.Snapshot{Stream: "Order-1", Type: name.text, Version: 1})
+				return s.SaveSnapshot(ctx, eventstore.Snapshot{Stream: env.StreamID("Order", 1), Type: name.text, Version: 1})
 			}},
 			{"DeleteSnapshot", func(ctx context.Context, s *eventstore.Store) error {
-				return s.DeleteSnapshot(ctx, "Order-1", name.text)
+				return s.DeleteSnapshot(ctx, env.StreamID("Order", 1), name.text)
 			}},
 		} {
 			rows = append(rows, bad{name.what, call.name, "snapshot type", name.reason, call.run})
@@ -200,11 +200,11 @@ func inSecondEvent(env *Env, what, field, reason string, spoil func(*eventstore.
 	field = "events[1]." + field
 	return []bad{
 		{what, "Append", field, reason, func(ctx context.Context, s *eventstore.Store) error {
-			_, err := s.Append(ctx, "Order-1", eventstore.Any(), events()...)
+			_, err := s.Append(ctx, env.StreamID("Order", 1), eventstore.Any(), events()...)
 			return err
 		}},
 		{what, "AppendStreams", field, reason, func(ctx context.Context, s *eventstore.Store) error {
-			_, err := s.AppendStreams(ctx, part("Order-1", eventstore.Any(), events()...))
+			_, err := s.AppendStreams(ctx, part(env.StreamID("Order", 1), eventstore.Any(), events()...))
 			return err
 		}},
 	}
@@ -257,12 +257,12 @@ func badAppends(ctx context.Context, env *Env) error {
 		what, field, reason string
 		part                eventstore.StreamAppend
 	}{
-		{"no events", "events", "none", part("Order-1", eventstore.Any())},
-		{"one event too many", "events", fmt.Sprintf("limit %d", limits.MaxAppendEvents), part("Order-1", eventstore.Any(), env.Events(limits.MaxAppendEvents+1)...)},
-		{"one byte too many in all", "events", fmt.Sprintf("limit %d", limits.MaxAppendBytes), part("Order-1", eventstore.Any(), spread...)},
-		{"no expectation", "expected version", "Any()", part("Order-1", eventstore.ExpectedVersion{}, env.Events(1)...)},
-		{"a version beyond the highest one", "expected version", fmt.Sprint(math.MaxInt64), part("Order-1", eventstore.Exactly(math.MaxInt64+1), env.Events(1)...)},
-		{"the highest number as a version", "expected version", fmt.Sprint(math.MaxInt64), part("Order-1", eventstore.Exactly(math.MaxUint64), env.Events(1)...)},
+		{"no events", "events", "none", part(env.StreamID("Order", 1), eventstore.Any())},
+		{"one event too many", "events", fmt.Sprintf("limit %d", limits.MaxAppendEvents), part(env.StreamID("Order", 1), eventstore.Any(), env.Events(limits.MaxAppendEvents+1)...)},
+		{"one byte too many in all", "events", fmt.Sprintf("limit %d", limits.MaxAppendBytes), part(env.StreamID("Order", 1), eventstore.Any(), spread...)},
+		{"no expectation", "expected version", "Any()", part(env.StreamID("Order", 1), eventstore.ExpectedVersion{}, env.Events(1)...)},
+		{"a version beyond the highest one", "expected version", fmt.Sprint(math.MaxInt64), part(env.StreamID("Order", 1), eventstore.Exactly(math.MaxInt64+1), env.Events(1)...)},
+		{"the highest number as a version", "expected version", fmt.Sprint(math.MaxInt64), part(env.StreamID("Order", 1), eventstore.Exactly(math.MaxUint64), env.Events(1)...)},
 	} {
 		rows = append(
 			rows,
@@ -283,7 +283,7 @@ func badAppends(ctx context.Context, env *Env) error {
 	if env.Caps.MultiStreamAppend.Supported() {
 		half := limits.MaxAppendEvents/2 + 1
 		rows = append(rows, bad{"too many events in all its parts", "AppendStreams", "events", fmt.Sprintf("limit %d", limits.MaxAppendEvents), func(ctx context.Context, s *eventstore.Store) error {
-			_, err := s.AppendStreams(ctx, part("Order-1", eventstore.Any(), env.Events(half)...), part("Order-2", eventstore.Any(), env.Events(half)...))
+			_, err := s.AppendStreams(ctx, part(env.StreamID("Order", 1), eventstore.Any(), env.Events(half)...), part(env.StreamID("Order", 2), eventstore.Any(), env.Events(half)...))
 			return err
 		}})
 	}
@@ -301,17 +301,17 @@ func idTwice(ctx context.Context, env *Env) error {
 	same := []eventstore.Event{events[0], events[1], events[0]} // not even with the same content
 	calls := []storeCall{
 		{"other content", func(ctx context.Context, s *eventstore.Store) error {
-			_, err := s.Append(ctx, "Order-1", eventstore.Any(), events...)
+			_, err := s.Append(ctx, env.StreamID("Order", 1), eventstore.Any(), events...)
 			return err
 		}},
 		{"the same content", func(ctx context.Context, s *eventstore.Store) error {
-			_, err := s.Append(ctx, "Order-1", eventstore.Any(), same...)
+			_, err := s.Append(ctx, env.StreamID("Order", 1), eventstore.Any(), same...)
 			return err
 		}},
 	}
 	if env.Caps.MultiStreamAppend.Supported() {
 		calls = append(calls, storeCall{"another part for the same stream", func(ctx context.Context, s *eventstore.Store) error {
-			_, err := s.AppendStreams(ctx, part("Order-1", eventstore.Any(), events[0]), part("Order-1", eventstore.Any(), events[2]))
+			_, err := s.AppendStreams(ctx, part(env.StreamID("Order", 1), eventstore.Any(), events[0]), part(env.StreamID("Order", 1), eventstore.Any(), events[2]))
 			return err
 		}})
 	}
@@ -322,7 +322,7 @@ func idTwice(ctx context.Context, env *Env) error {
 			return err
 		}
 		var reused *eventstore.EventIDReusedError
-		if !errors.As(err, &reused) || reused.ID != events[0].ID || reused.Stream != "Order-1" {
+		if !errors.As(err, &reused) || reused.ID != events[0].ID || reused.Stream != env.StreamID("Order", 1) {
 			return unexpected(what, fmt.Sprintf("an *EventIDReusedError that names %s", events[0].ID), fmt.Sprintf("%q", err))
 		}
 	}
@@ -345,7 +345,7 @@ func badRanges(ctx context.Context, env *Env) error {
 		} {
 			row.opts.Backward = backward
 			rows = append(rows, bad{row.what, fmt.Sprintf("ReadStream, backward %t,", backward), row.field, row.reason, func(ctx context.Context, s *eventstore.Store) error {
-				_, err := collect(s.ReadStream(ctx, "Order-1", row.opts))
+				_, err := collect(s.ReadStream(ctx, env.StreamID("Order", 1), row.opts))
 				return err
 			}})
 		}
@@ -394,12 +394,12 @@ func badFilters(ctx context.Context, env *Env) error {
 	}
 	for _, text := range badTexts(limits.MaxStreamBytes) {
 		if text.text != "" {
-			add("a category with "+text.what, "category", text.reason, eventstore.Filter{Category: text.text})
-			add("a prefix with "+text.what, "stream prefix", text.reason, eventstore.Filter{StreamPrefix: text.text})
+			add("a category with "+text.what, "categories[0]", text.reason, eventstore.Filter{Categories: []string{text.text}})
+			add("a prefix with "+text.what, "stream prefixes[0]", text.reason, eventstore.Filter{StreamPrefixes: []string{text.text}})
 		}
 	}
 	for _, category := range []string{"Order-1", "Order-", "-"} {
-		add("a category that contains '-'", "category", "'-'", eventstore.Filter{Category: category})
+		add("a category that contains '-'", "categories[0]", "'-'", eventstore.Filter{Categories: []string{category}})
 	}
 	for _, text := range badTexts(limits.MaxTypeBytes) {
 		add("a type with "+text.what, "types[1]", text.reason, eventstore.Filter{Types: []string{"Happened", text.text}})
@@ -453,7 +453,7 @@ func badSubscriptions(ctx context.Context, env *Env) error {
 func badSnapshots(ctx context.Context, env *Env) error {
 	var rows []bad
 	add := func(what, field, reason string, snapshot eventstore.Snapshot) {
-		snapshot.Stream, snapshot.Type = "Order-1", "State"
+		snapshot.Stream, snapshot.Type = env.StreamID("Order", 1), "State"
 		rows = append(rows, bad{what, "SaveSnapshot", field, reason, func(ctx context.Context, s *eventstore.Store) error {
 			return s.SaveSnapshot(ctx, snapshot)
 		}})
@@ -466,17 +466,18 @@ func badSnapshots(ctx context.Context, env *Env) error {
 }
 
 func reservedNames(ctx context.Context, env *Env) error {
-	store, err := env.Over(env.Fixture.Backend, eventstore.Options{AllowReserved: true})
+	store, err := env.NewStore(env.Fixture.Backend, eventstore.Options{AllowReserved: true})
 	if err != nil {
 		return err
 	}
 	names := []string{"$", "$all", "$ce-Order", "$$Order-1", "$1"}
-	for _, name := range names {
-		event := env.Event(name)
-		if _, err := store.Append(ctx, name, eventstore.NoStream(), event); err != nil {
+	types := env.oddTypes(names...)
+	for i, stream := range env.odd(names...) {
+		event := env.Event(types[i])
+		if _, err := store.Append(ctx, stream, eventstore.NoStream(), event); err != nil {
 			return fmt.Errorf("append a reserved name that was opted into: %w", err)
 		}
-		if err := expectEvents(ctx, store, name, event); err != nil {
+		if err := expectEvents(ctx, store, stream, event); err != nil {
 			return err
 		}
 	}

@@ -104,7 +104,7 @@ func lazyRead(ctx context.Context, env *Env) error {
 		return err
 	}
 	counter := &pageCounter{Backend: env.Fixture.Backend}
-	store, err := env.Over(counter, eventstore.Options{PageSize: 2})
+	store, err := env.NewStore(counter, eventstore.Options{PageSize: 2})
 	if err != nil {
 		return err
 	}

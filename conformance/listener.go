@@ -123,7 +123,7 @@ func (l *listener) waitPast(ctx context.Context, position eventstore.Position) e
 	err := eventually(ctx, "a subscription's progress", func() (bool, error) {
 		messages, err := l.seen()
 		if len(messages) > 0 {
-			at = messages[len(messages)-1].Position
+			at = messages[len(messages)-1].Place.Position
 		}
 		return !at.Before(position), err
 	})
@@ -160,11 +160,6 @@ func follow(ctx context.Context, store *eventstore.Store, opts eventstore.Subscr
 		}
 	}
 	return fmt.Errorf("expected an error as the last pair of a subscription that ends by itself, got none")
-}
-
-// within is a context for what must happen in so long.
-func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, d)
 }
 
 // expectContiguous returns an error unless got is what all holds after a

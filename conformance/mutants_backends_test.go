@@ -12,19 +12,20 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/switchyard-dev/switchyard/conformance/internal/hooked"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
 // The broken backends that take more than a line.
 
 // withoutCancel lets a done context pass.
-func withoutCancel(_ *testing.T, inner eventstore.Backend) *altered {
-	return &altered{
+func withoutCancel(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+	return &hooked.Hooked{
 		Backend: inner,
-		append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+		OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 			return inner.Append(context.WithoutCancel(ctx), req)
 		},
-		read: func(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
+		OnReadStream: func(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
 			return inner.ReadStream(context.WithoutCancel(ctx), req)
 		},
 	}
@@ -71,7 +72,7 @@ func (d *slowDisk) close() error {
 
 // driverErrors does not translate what its driver says of a done context and a
 // closed connection.
-func driverErrors(_ *testing.T, inner eventstore.Backend) *altered {
+func driverErrors(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
 	raw := func(err error) error {
 		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, eventstore.ErrClosed) {
 			return errors.New("driver: bad connection")
@@ -79,16 +80,16 @@ func driverErrors(_ *testing.T, inner eventstore.Backend) *altered {
 		return err
 	}
 	disk := newSlowDisk(inner)
-	return &altered{
+	return &hooked.Hooked{
 		Backend: inner,
-		close:   disk.close,
-		append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+		OnClose: disk.close,
+		OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 			pause(ctx, diskTime)
 			disk.write(ctx, req)
 			results, err := inner.Append(ctx, req)
 			return results, raw(err)
 		},
-		subscribe: func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+		OnSubscribe: func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
 			return func(yield func(eventstore.Message, error) bool) {
 				for message, err := range inner.Subscribe(ctx, req) {
 					if !yield(message, raw(err)) {
@@ -101,8 +102,8 @@ func driverErrors(_ *testing.T, inner eventstore.Backend) *altered {
 }
 
 // silentEnd ends subscriptions as if all had been read.
-func silentEnd(_ *testing.T, inner eventstore.Backend) *altered {
-	return &altered{Backend: inner, subscribe: func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+func silentEnd(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+	return &hooked.Hooked{Backend: inner, OnSubscribe: func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
 		return func(yield func(eventstore.Message, error) bool) {
 			for message, err := range inner.Subscribe(ctx, req) {
 				if err != nil || !yield(message, nil) {
@@ -114,8 +115,8 @@ func silentEnd(_ *testing.T, inner eventstore.Backend) *altered {
 }
 
 // cancelledAfterStoring looks at the context once the commit is done.
-func cancelledAfterStoring(_ *testing.T, inner eventstore.Backend) *altered {
-	return &altered{Backend: inner, append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func cancelledAfterStoring(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+	return &hooked.Hooked{Backend: inner, OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 		results, err := inner.Append(ctx, req)
 		pause(ctx, diskTime)
 		return results, errors.Join(err, ctx.Err())
@@ -124,13 +125,13 @@ func cancelledAfterStoring(_ *testing.T, inner eventstore.Backend) *altered {
 
 // storesLater leaves the commit to a goroutine when the caller gives up, and
 // tells the caller that nothing was written.
-func storesLater(_ *testing.T, inner eventstore.Backend) *altered {
+func storesLater(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
 	var commits sync.WaitGroup
-	return &altered{
+	return &hooked.Hooked{
 		Backend: inner,
-		append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+		OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 			type verdict struct {
-				results []eventstore.AppendResult
+				results []eventstore.PartResult
 				err     error
 			}
 			done := make(chan verdict, 1)
@@ -147,7 +148,7 @@ func storesLater(_ *testing.T, inner eventstore.Backend) *altered {
 				return nil, ctx.Err()
 			}
 		},
-		close: func() error {
+		OnClose: func() error {
 			commits.Wait()
 			return inner.Close()
 		},
@@ -155,9 +156,9 @@ func storesLater(_ *testing.T, inner eventstore.Backend) *altered {
 }
 
 // tornByCancellation writes event by event until the context ends.
-func tornByCancellation(_ *testing.T, inner eventstore.Backend) *altered {
-	return &altered{Backend: inner, append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
-		result := eventstore.AppendResult{}
+func tornByCancellation(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+	return &hooked.Hooked{Backend: inner, OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+		result := eventstore.PartResult{}
 		for i, event := range req.Parts[0].Events {
 			expected := req.Parts[0].Expected
 			if i > 0 {
@@ -167,15 +168,14 @@ func tornByCancellation(_ *testing.T, inner eventstore.Backend) *altered {
 			if err != nil {
 				return nil, err
 			}
-			first := cmp.Or(result.FirstVersion, results[0].FirstVersion)
-			result = results[0]
-			result.FirstVersion = first
+			result.Recorded = append(result.Recorded, results[0].Recorded...)
+			result.Duplicate = results[0].Duplicate
 			pause(ctx, diskTime/3)
 			if ctx.Err() != nil {
 				return nil, errors.Join(eventstore.ErrUnknownOutcome, ctx.Err())
 			}
 		}
-		return []eventstore.AppendResult{result}, nil
+		return []eventstore.PartResult{result}, nil
 	}}
 }
 
@@ -183,11 +183,11 @@ func tornByCancellation(_ *testing.T, inner eventstore.Backend) *altered {
 func closesAll() alter {
 	var mu sync.Mutex
 	var handles []eventstore.Backend
-	return func(_ *testing.T, inner eventstore.Backend) *altered {
+	return func(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
 		mu.Lock()
 		defer mu.Unlock()
 		handles = append(handles, inner)
-		return &altered{Backend: inner, close: func() error {
+		return &hooked.Hooked{Backend: inner, OnClose: func() error {
 			mu.Lock()
 			defer mu.Unlock()
 			var err error
@@ -200,12 +200,12 @@ func closesAll() alter {
 }
 
 // closedAfterStoring finds itself closed once the commit is done.
-func closedAfterStoring(_ *testing.T, inner eventstore.Backend) *altered {
+func closedAfterStoring(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
 	disk := newSlowDisk(inner)
-	return &altered{
+	return &hooked.Hooked{
 		Backend: inner,
-		close:   disk.close,
-		append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+		OnClose: disk.close,
+		OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 			results, err := inner.Append(ctx, req)
 			disk.write(ctx, req)
 			select {
@@ -219,7 +219,7 @@ func closedAfterStoring(_ *testing.T, inner eventstore.Backend) *altered {
 }
 
 // sharesReturned caches events and returns the cached memory.
-func sharesReturned(t *testing.T, inner eventstore.Backend) *altered {
+func sharesReturned(t *testing.T, inner eventstore.Backend) *hooked.Hooked {
 	var mu sync.Mutex
 	cache := make(map[eventstore.Position]eventstore.Event)
 	return alteredReads(func(e *eventstore.RecordedEvent) {
@@ -233,7 +233,7 @@ func sharesReturned(t *testing.T, inner eventstore.Backend) *altered {
 }
 
 // oneBuffer reads all rows into the same memory.
-func oneBuffer(t *testing.T, inner eventstore.Backend) *altered {
+func oneBuffer(t *testing.T, inner eventstore.Backend) *hooked.Hooked {
 	var mu sync.Mutex
 	buffers := make(map[uint64][]byte)
 	return alteredReads(func(e *eventstore.RecordedEvent) {
@@ -252,30 +252,30 @@ type sharedSnapshots struct {
 	kept map[string]eventstore.Snapshot
 }
 
-func sharesSnapshots(_ *testing.T, inner eventstore.Backend) *altered {
-	s := &sharedSnapshots{Snapshots: inner.Snapshots(), kept: make(map[string]eventstore.Snapshot)}
-	return &altered{Backend: inner, snapshots: func() eventstore.Snapshots { return s }}
+func sharesSnapshots(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+	s := &sharedSnapshots{Snapshots: inner.Records().Snapshots, kept: make(map[string]eventstore.Snapshot)}
+	return &hooked.Hooked{Backend: inner, OnSnapshots: func() eventstore.Snapshots { return s }}
 }
 
-func (s *sharedSnapshots) Save(_ context.Context, snapshot eventstore.Snapshot) error {
+func (s *sharedSnapshots) Save(_ context.Context, req eventstore.SaveSnapshotRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kept[snapshot.Stream] = snapshot
+	s.kept[req.Snapshot.Stream] = req.Snapshot
 	return nil
 }
 
-func (s *sharedSnapshots) Load(_ context.Context, stream, _ string) (eventstore.Snapshot, bool, error) {
+func (s *sharedSnapshots) Load(_ context.Context, req eventstore.LoadSnapshotRequest) (eventstore.LoadSnapshotResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	snapshot, ok := s.kept[stream]
-	return snapshot, ok, nil
+	snapshot, ok := s.kept[req.Stream]
+	return eventstore.LoadSnapshotResult{Snapshot: snapshot, Found: ok}, nil
 }
 
 // shortMemory does not recognise an ID a hundred events back, and stores it again.
-func shortMemory(_ *testing.T, inner eventstore.Backend) *altered {
+func shortMemory(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
 	var mu sync.Mutex
 	streams := make(map[string][]uuid.UUID)
-	return &altered{Backend: inner, append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+	return &hooked.Hooked{Backend: inner, OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		for i := range req.Parts {
@@ -293,9 +293,9 @@ func shortMemory(_ *testing.T, inner eventstore.Backend) *altered {
 }
 
 // oneByOne makes an append of its own of each part.
-func oneByOne(_ *testing.T, inner eventstore.Backend) *altered {
-	return &altered{Backend: inner, append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
-		var all []eventstore.AppendResult
+func oneByOne(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+	return &hooked.Hooked{Backend: inner, OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+		var all []eventstore.PartResult
 		for i := range req.Parts {
 			results, err := inner.Append(ctx, eventstore.AppendRequest{Parts: req.Parts[i : i+1]})
 			if err != nil {
@@ -309,31 +309,35 @@ func oneByOne(_ *testing.T, inner eventstore.Backend) *altered {
 }
 
 // firstPartOnly writes one stream, and answers as if it had written all.
-func firstPartOnly(_ *testing.T, inner eventstore.Backend) *altered {
-	return &altered{Backend: inner, append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func firstPartOnly(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+	return &hooked.Hooked{Backend: inner, OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 		results, err := inner.Append(ctx, eventstore.AppendRequest{Parts: req.Parts[:1]})
 		if err != nil {
 			return nil, err
 		}
 		for _, p := range req.Parts[1:] {
-			hi, lo := results[0].Position.Words()
-			results = append(results, eventstore.AppendResult{FirstVersion: 1, Version: uint64(len(p.Events)), Position: eventstore.NewPosition(hi+uint64(len(results)), lo)})
+			answer := eventstore.PartResult{}
+			hi, _ := results[0].Recorded[0].Position.Words()
+			for i := range p.Events {
+				answer.Recorded = append(answer.Recorded, eventstore.Recorded{Version: uint64(i) + 1, Position: eventstore.NewPosition(hi+uint64(len(results)+i), 0), RecordedAt: time.Now().UTC()})
+			}
+			results = append(results, answer)
 		}
 		return results, nil
 	}}
 }
 
 // sortsParts writes the parts in the order of their streams.
-func sortsParts(_ *testing.T, inner eventstore.Backend) *altered {
-	return &altered{Backend: inner, append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func sortsParts(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+	return &hooked.Hooked{Backend: inner, OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 		slices.SortStableFunc(req.Parts, func(a, b eventstore.StreamAppend) int { return cmp.Compare(a.Stream, b.Stream) })
 		return inner.Append(ctx, req)
 	}}
 }
 
 // judgesFirst holds every part against what was stored before the append.
-func judgesFirst(_ *testing.T, inner eventstore.Backend) *altered {
-	return &altered{Backend: inner, append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func judgesFirst(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+	return &hooked.Hooked{Backend: inner, OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 		for _, p := range req.Parts {
 			page, err := inner.ReadStream(ctx, eventstore.ReadStreamRequest{Stream: p.Stream, PageSize: eventstore.PageSize{MaxEvents: 1000, MaxBytes: 1 << 20}})
 			if err != nil {
@@ -348,8 +352,8 @@ func judgesFirst(_ *testing.T, inner eventstore.Backend) *altered {
 }
 
 // refusesDuplicateParts takes a repeated part among new ones for reuse.
-func refusesDuplicateParts(_ *testing.T, inner eventstore.Backend) *altered {
-	return &altered{Backend: inner, append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func refusesDuplicateParts(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+	return &hooked.Hooked{Backend: inner, OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 		results, err := inner.Append(ctx, req)
 		if err != nil {
 			return nil, err
@@ -364,8 +368,8 @@ func refusesDuplicateParts(_ *testing.T, inner eventstore.Backend) *altered {
 }
 
 // refusesSharedIDs has one index of IDs for all streams.
-func refusesSharedIDs(_ *testing.T, inner eventstore.Backend) *altered {
-	return &altered{Backend: inner, append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func refusesSharedIDs(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
+	return &hooked.Hooked{Backend: inner, OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 		seen := make(map[uuid.UUID]bool)
 		for _, p := range req.Parts {
 			for _, event := range p.Events {
@@ -383,7 +387,7 @@ func refusesSharedIDs(_ *testing.T, inner eventstore.Backend) *altered {
 func locksInOrder() alter {
 	var mu sync.Mutex
 	locked := make(map[string]bool)
-	return func(_ *testing.T, inner eventstore.Backend) *altered {
+	return func(_ *testing.T, inner eventstore.Backend) *hooked.Hooked {
 		lock := func(stream string) bool {
 			mu.Lock()
 			defer mu.Unlock()
@@ -393,7 +397,7 @@ func locksInOrder() alter {
 			locked[stream] = true
 			return true
 		}
-		return &altered{Backend: inner, append: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+		return &hooked.Hooked{Backend: inner, OnAppend: func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 			var mine []string
 			defer func() {
 				mu.Lock()

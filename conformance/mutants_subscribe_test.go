@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 func subscriptionMutants() []readMutant {
@@ -20,9 +21,9 @@ func subscriptionMutants() []readMutant {
 			r.resubscribe(false, r.head)
 		}},
 		{"delivers the last stored event again when it goes live", []string{"subscription/hand-over-forced", "subscription/caught-up"}, func(r *reader) {
-			r.resubscribe(false, func(last eventstore.Position) eventstore.Position {
-				hi, lo := last.Words()
-				return eventstore.NewPosition(max(hi, 1)-1, lo)
+			r.resubscribe(false, func(last eventstore.Place) eventstore.Place {
+				hi, lo := last.Position.Words()
+				return eventstore.Place{Position: eventstore.NewPosition(max(hi, 1)-1, lo)}
 			})
 		}},
 		{"delivers an event twice", []string{"subscription/from-the-start"}, func(r *reader) {
@@ -34,9 +35,9 @@ func subscriptionMutants() []readMutant {
 			})
 		}},
 		{"tears a batch when it resumes", []string{"subscription/from-any-position", "subscription/resume"}, func(r *reader) {
-			r.subscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-				if hi, lo := req.After.Words(); hi%3 == 2 { // as if positions were those of batches
-					req.After = eventstore.NewPosition(hi+1, lo)
+			r.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+				if hi, lo := req.After.Position.Words(); hi%3 == 2 { // as if positions were those of batches
+					req.After = eventstore.Place{Position: eventstore.NewPosition(hi+1, lo)}
 				}
 				return r.Backend.Subscribe(ctx, req)
 			}
@@ -52,9 +53,9 @@ func subscriptionMutants() []readMutant {
 			})
 		}},
 		{"says too early that it has caught up", []string{"subscription/caught-up"}, func(r *reader) {
-			r.subscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+			r.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
 				return func(yield func(eventstore.Message, error) bool) {
-					if !yield(eventstore.Message{Kind: eventstore.MessageCaughtUp, Position: req.After}, nil) {
+					if !yield(eventstore.Message{Kind: eventstore.MessageCaughtUp, Place: req.After}, nil) {
 						return
 					}
 					for m, err := range r.Backend.Subscribe(ctx, req) {
@@ -69,31 +70,31 @@ func subscriptionMutants() []readMutant {
 			if r.Capabilities().LivePush.Supported() {
 				return
 			}
-			r.subscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-				return eventstore.Follow(ctx, req, eventstore.FollowSource{Page: r.Backend.ReadAll, Poll: time.Hour})
+			r.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+				return adapter.Follow(ctx, req, adapter.FollowSource{Page: r.Backend.ReadAll, Info: r.Backend.Info, Poll: time.Hour})
 			}
 		}},
 		{"hears only of its own handle's appends", []string{"subscription/sees-other-handles"}, func(r *reader) {
-			var own eventstore.Hint
-			r.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			var own adapter.Hint
+			r.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				defer own.Notify()
 				return r.Backend.Append(ctx, req)
 			}
-			r.subscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-				return eventstore.Follow(ctx, req, eventstore.FollowSource{Page: r.Backend.ReadAll, Hint: &own, Poll: time.Hour})
+			r.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+				return adapter.Follow(ctx, req, adapter.FollowSource{Page: r.Backend.ReadAll, Info: r.Backend.Info, Hint: &own, Poll: time.Hour})
 			}
 		}},
 		{"declares a push and polls", []string{"subscription/live-push"}, func(r *reader) {
-			r.subscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-				return eventstore.Follow(ctx, req, eventstore.FollowSource{Page: r.Backend.ReadAll, Poll: 240 * time.Millisecond})
+			r.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+				return adapter.Follow(ctx, req, adapter.FollowSource{Page: r.Backend.ReadAll, Info: r.Backend.Info, Poll: 240 * time.Millisecond})
 			}
 		}},
 		{"does not hear of a cancelled context while it waits", []string{"subscription/cancelled"}, func(r *reader) {
-			r.subscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+			r.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
 				return func(yield func(eventstore.Message, error) bool) {
 					for m, err := range r.Backend.Subscribe(ctx, req) {
 						if err != nil {
-							<-time.After(2300 * time.Millisecond)
+							<-time.After(8 * time.Second)
 						}
 						if !yield(m, err) {
 							return
@@ -103,7 +104,7 @@ func subscriptionMutants() []readMutant {
 			}
 		}},
 		{"reads ahead without bound", []string{"subscription/bounded-memory"}, func(r *reader) {
-			r.subscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+			r.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
 				return func(yield func(eventstore.Message, error) bool) {
 					req.MaxEvents, req.MaxBytes = 1<<30, 1<<40
 					queue := make([]eventstore.Message, 0)
@@ -124,7 +125,7 @@ func subscriptionMutants() []readMutant {
 			}
 		}},
 		{"lets a slow subscriber hold up its writers", []string{"subscription/slow-consumer"}, func(r *reader) {
-			r.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			r.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				r.data.lock.Lock()
 				defer r.data.lock.Unlock()
 				return r.Backend.Append(ctx, req)
@@ -141,95 +142,76 @@ func subscriptionMutants() []readMutant {
 func progressMutants() []readMutant {
 	return []readMutant{
 		{"moves a checkpoint back", []string{"checkpoint/forward-only", "checkpoint/survives-reopening"}, func(r *reader) {
-			inner := r.Backend.Checkpoints()
-			r.checkpoints = savedCheckpoints{inner, func(ctx context.Context, c eventstore.Checkpoint) error {
-				r.data.mu.Lock() // it is atomic, and wrong
-				defer r.data.mu.Unlock()
-				if err := inner.Delete(ctx, c.Name); err != nil {
-					return err
-				}
-				return inner.Save(ctx, c)
-			}}
+			r.keeps(overwritten{Checkpoints: r.Backend.Records().Checkpoints, data: r.data})
 		}},
 		{"compares a checkpoint before it takes the lock", []string{"checkpoint/concurrent-saves"}, func(r *reader) {
-			inner := r.Backend.Checkpoints()
-			r.checkpoints = savedCheckpoints{inner, func(ctx context.Context, c eventstore.Checkpoint) error {
-				stored, ok, err := inner.Load(ctx, c.Name)
-				if err != nil || ok && !stored.Position.Before(c.Position) {
-					return err
-				}
-				roundTrip()
-				r.data.mu.Lock()
-				defer r.data.mu.Unlock()
-				if err := inner.Delete(ctx, c.Name); err != nil {
-					return err
-				}
-				return inner.Save(ctx, c)
-			}}
+			r.keeps(overwritten{Checkpoints: r.Backend.Records().Checkpoints, data: r.data, before: func(stored, saved eventstore.Checkpoint) bool {
+				return !stored.Place.Position.Before(saved.Place.Position)
+			}})
 		}},
 		{"saves the head as the checkpoint, before the handler", []string{"durable/checkpoint-after-handler", "durable/crash", "checkpoint/round-trip"}, func(r *reader) {
-			inner := r.Backend.Checkpoints()
-			r.checkpoints = savedCheckpoints{inner, func(ctx context.Context, c eventstore.Checkpoint) error {
-				c.Position = r.head(c.Position)
-				return inner.Save(ctx, c)
-			}}
+			inner := r.Backend.Records().Checkpoints
+			r.keeps(savedCheckpoints{inner, func(ctx context.Context, c eventstore.Checkpoint) error {
+				c.Place = r.head(c.Place)
+				return inner.Save(ctx, eventstore.SaveCheckpointRequest{Checkpoint: c})
+			}})
 		}},
 		{"does not save checkpoints", []string{"durable/at-least-once", "durable/checkpoint-after-handler", "checkpoint/round-trip"}, func(r *reader) {
-			r.checkpoints = savedCheckpoints{r.Backend.Checkpoints(), func(context.Context, eventstore.Checkpoint) error { return nil }}
+			r.keeps(savedCheckpoints{r.Backend.Records().Checkpoints, func(context.Context, eventstore.Checkpoint) error { return nil }})
 		}},
 		{"claims every checkpoint for its own store", []string{"durable/foreign-checkpoint"}, func(r *reader) {
-			inner := r.Backend.Checkpoints()
-			r.checkpoints = savedCheckpoints{inner, func(ctx context.Context, c eventstore.Checkpoint) error {
-				page, err := r.Backend.ReadAll(ctx, eventstore.ReadAllRequest{PageSize: eventstore.PageSize{MaxEvents: 1, MaxBytes: 1}})
+			inner := r.Backend.Records().Checkpoints
+			r.keeps(savedCheckpoints{inner, func(ctx context.Context, c eventstore.Checkpoint) error {
+				info, err := r.Backend.Info(ctx)
 				if err != nil {
 					return err
 				}
-				c.Store = page.Store
-				return inner.Save(ctx, c)
-			}}
+				c.Store = info.ID
+				return inner.Save(ctx, eventstore.SaveCheckpointRequest{Checkpoint: c})
+			}})
 		}},
 		{"lets an older snapshot overwrite a newer one", []string{"snapshot/latest-wins", "snapshot/survives-reopening"}, func(r *reader) {
-			inner := r.Backend.Snapshots()
-			r.snapshots = savedSnapshots{Snapshots: inner, save: func(ctx context.Context, s eventstore.Snapshot) error {
-				if err := inner.Delete(ctx, s.Stream, s.Type); err != nil {
+			inner := r.Backend.Records().Snapshots
+			r.keepsSnapshots(savedSnapshots{Snapshots: inner, save: func(ctx context.Context, req eventstore.SaveSnapshotRequest) error {
+				if err := inner.Delete(ctx, eventstore.DeleteSnapshotRequest{Stream: req.Snapshot.Stream, Type: req.Snapshot.Type}); err != nil {
 					return err
 				}
-				return inner.Save(ctx, s)
-			}}
+				return inner.Save(ctx, req)
+			}})
 		}},
 		{"keeps one snapshot a stream, of whatever type", []string{"snapshot/keys-apart", "snapshot/absent"}, func(r *reader) {
-			inner := r.Backend.Snapshots()
-			r.snapshots = savedSnapshots{
+			inner := r.Backend.Records().Snapshots
+			r.keepsSnapshots(savedSnapshots{
 				inner,
-				func(ctx context.Context, s eventstore.Snapshot) error {
-					s.Type = "one"
-					return inner.Save(ctx, s)
+				func(ctx context.Context, req eventstore.SaveSnapshotRequest) error {
+					req.Snapshot.Type = "one"
+					return inner.Save(ctx, req)
 				},
-				func(ctx context.Context, stream, kind string) (eventstore.Snapshot, bool, error) {
-					s, ok, err := inner.Load(ctx, stream, "one")
-					s.Type = kind
-					return s, ok, err
+				func(ctx context.Context, req eventstore.LoadSnapshotRequest) (eventstore.LoadSnapshotResult, error) {
+					found, err := inner.Load(ctx, eventstore.LoadSnapshotRequest{Stream: req.Stream, Type: "one"})
+					found.Snapshot.Type = req.Type
+					return found, err
 				},
-			}
+			})
 		}},
 		{"cuts a snapshot at its first NUL", []string{"snapshot/round-trip"}, func(r *reader) {
-			inner := r.Backend.Snapshots()
-			r.snapshots = savedSnapshots{Snapshots: inner, save: func(ctx context.Context, s eventstore.Snapshot) error {
-				s.Data, _, _ = bytes.Cut(s.Data, []byte{0})
-				return inner.Save(ctx, s)
-			}}
+			inner := r.Backend.Records().Snapshots
+			r.keepsSnapshots(savedSnapshots{Snapshots: inner, save: func(ctx context.Context, req eventstore.SaveSnapshotRequest) error {
+				req.Snapshot.Data, _, _ = bytes.Cut(req.Snapshot.Data, []byte{0})
+				return inner.Save(ctx, req)
+			}})
 		}},
 		{"stores snapshots as events", []string{"checkpoint/not-in-the-log"}, func(r *reader) {
-			inner := r.Backend.Snapshots()
-			r.snapshots = savedSnapshots{Snapshots: inner, save: func(ctx context.Context, s eventstore.Snapshot) error {
+			inner := r.Backend.Records().Snapshots
+			r.keepsSnapshots(savedSnapshots{Snapshots: inner, save: func(ctx context.Context, req eventstore.SaveSnapshotRequest) error {
 				_, err := r.Backend.Append(ctx, eventstore.AppendRequest{Parts: []eventstore.StreamAppend{{
-					Stream: "$snapshots", Expected: eventstore.Any(), Events: []eventstore.Event{{ID: uuid.New(), Type: s.Type}},
+					Stream: "$snapshots", Expected: eventstore.Any(), Events: []eventstore.Event{{ID: uuid.New(), Type: req.Snapshot.Type}},
 				}}})
 				if err != nil {
 					return err
 				}
-				return inner.Save(ctx, s)
-			}}
+				return inner.Save(ctx, req)
+			}})
 		}},
 	}
 }

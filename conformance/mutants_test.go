@@ -13,7 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/backends/memory/memorytest"
 	"github.com/switchyard-dev/switchyard/conformance"
+	"github.com/switchyard-dev/switchyard/conformance/internal/hooked"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -28,9 +30,8 @@ type mutant struct {
 
 // broken is a handle on a memory log whose methods a mutant replaces.
 type broken struct {
-	*memory.Backend
+	hooked.Hooked
 	shared *shared
-	append func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error)
 }
 
 // shared is what the handles of one fixture have in common.
@@ -39,8 +40,8 @@ type shared struct {
 	log       *memory.Log
 	handles   []*broken
 	calls     int
-	seen      map[uuid.UUID]eventstore.AppendResult
-	results   []eventstore.AppendResult
+	seen      map[uuid.UUID]eventstore.PartResult
+	results   []eventstore.PartResult
 	stored    []eventstore.AppendRequest
 	leader    context.Context //nolint:containedctx // a mutant confuses its callers' contexts
 	interrupt bool            // the run ends at the next append
@@ -55,30 +56,23 @@ func (b *broken) Capabilities() eventstore.Capabilities {
 	return caps
 }
 
-func (b *broken) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
-	if b.append != nil {
-		return b.append(ctx, req)
-	}
-	return b.Backend.Append(ctx, req)
-}
-
 // mutantHarness opens fixtures whose every handle is wrapped.
 func mutantHarness(name string, wrap func(*broken)) conformance.Harness {
 	return conformance.Harness{
 		Name: name,
 		Open: func(context.Context) (*conformance.Fixture, error) {
-			shared := &shared{log: memory.NewLog(), seen: make(map[uuid.UUID]eventstore.AppendResult)}
-			open := func(opts *memory.Options) *broken {
-				b := &broken{Backend: shared.log.Open(opts), shared: shared}
+			shared := &shared{log: memory.NewLog(), seen: make(map[uuid.UUID]eventstore.PartResult)}
+			open := func(handle eventstore.Backend) *broken {
+				b := &broken{Hooked: hooked.Hooked{Backend: handle}, shared: shared}
 				wrap(b)
 				shared.handles = append(shared.handles, b)
 				return b
 			}
 			return &conformance.Fixture{
-				Backend:   open(nil),
-				OpenAgain: func(context.Context) (eventstore.Backend, error) { return open(nil), nil },
-				OpenDeaf: func(context.Context) (eventstore.Backend, error) {
-					return open(&memory.Options{NoHints: true, Poll: 20 * time.Millisecond}), nil
+				Backend:   open(shared.log.Open(nil)),
+				OpenAgain: func(context.Context) (eventstore.Backend, error) { return open(shared.log.Open(nil)), nil },
+				OpenPolling: func(context.Context) (eventstore.Backend, error) {
+					return open(memorytest.Polling(shared.log, memorytest.PollInterval)), nil
 				},
 				Restart:          shared.restart,
 				HoldWriterReason: "one lock is held from taking a position until the event is visible",
@@ -131,8 +125,8 @@ func (n noop) Capabilities() eventstore.Capabilities {
 	return caps
 }
 
-func (noop) Append(_ context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
-	return make([]eventstore.AppendResult, len(req.Parts)), nil
+func (noop) Append(_ context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+	return make([]eventstore.PartResult, len(req.Parts)), nil
 }
 
 func (noop) ReadStream(context.Context, eventstore.ReadStreamRequest) (eventstore.Page, error) {
@@ -159,7 +153,7 @@ func TestABackendThatDoesNothingFailsEveryCoreCheck(t *testing.T) {
 		Name: "no-op",
 		Open: func(ctx context.Context) (*conformance.Fixture, error) {
 			backend, err := open(ctx)
-			return &conformance.Fixture{Backend: backend, OpenAgain: open, OpenDeaf: open}, err
+			return &conformance.Fixture{Backend: backend, OpenAgain: open, OpenPolling: open}, err
 		},
 	}
 	var core []string

@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -41,6 +42,17 @@ func (b *broken) version(ctx context.Context, stream string) uint64 {
 // the mutants that race have a window too small to be worth a check.
 func roundTrip() { <-time.After(time.Millisecond) }
 
+// made is an answer that no store gave.
+func made(first uint64, n int, duplicate bool) eventstore.PartResult {
+	result := eventstore.PartResult{Duplicate: duplicate}
+	for i := range uint64(n) {
+		result.Recorded = append(result.Recorded, eventstore.Recorded{Version: first + i, Position: eventstore.NewPosition(1, 0), RecordedAt: time.Now().UTC()})
+	}
+	return result
+}
+
+func lastVersion(r eventstore.PartResult) uint64 { return r.Recorded[len(r.Recorded)-1].Version }
+
 // withNewIDs gives every event an ID of its own, as a store would look that does
 // not know event IDs.
 func withNewIDs(req eventstore.AppendRequest) eventstore.AppendRequest {
@@ -54,12 +66,12 @@ func withNewIDs(req eventstore.AppendRequest) eventstore.AppendRequest {
 func writeMutants() []mutant {
 	return []mutant{
 		{"ignores the expected version", "expect/table", `expected the error "version conflict", got no error`, func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				return b.Backend.Append(ctx, expecting(req, eventstore.Any()))
 			}
 		}},
 		{"checks the expected version before it takes the lock", "race/one-winner-of-32-at-a-version", "of 32: ", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				part := req.Parts[0]
 				if current := b.version(ctx, part.Stream); !part.Expected.Allows(current) {
 					return b.Backend.Append(ctx, req) // a duplicate, or a conflict
@@ -70,7 +82,7 @@ func writeMutants() []mutant {
 		}},
 		{"checks the expected version in each process for itself", "expect/after-another-handles-write", `expected the error "version conflict", got no error`, func(b *broken) {
 			known := make(map[string]uint64)
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				b.shared.mu.Lock()
 				defer b.shared.mu.Unlock()
 				part := req.Parts[0]
@@ -83,13 +95,13 @@ func writeMutants() []mutant {
 				}
 				results, err := b.Backend.Append(ctx, req)
 				if err == nil {
-					known[part.Stream] = results[0].Version
+					known[part.Stream] = lastVersion(results[0])
 				}
 				return results, err
 			}
 		}},
 		{"takes StreamExists for Any", "expect/table", "expecting exists of a stream at version 0", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				if req.Parts[0].Expected == eventstore.StreamExists() {
 					req = expecting(req, eventstore.Any())
 				}
@@ -97,7 +109,7 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"names the expected version as the actual one", "expect/table", "but it is at 3", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				results, err := b.Backend.Append(ctx, req)
 				var conflict *eventstore.ConflictError
 				if errors.As(err, &conflict) {
@@ -109,20 +121,22 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"drops the last event of a batch", "append/returns-where-the-events-are", "expected 4 events, got 3", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				events := req.Parts[0].Events
 				if len(events) == 1 {
 					return b.Backend.Append(ctx, req)
 				}
 				results, err := b.Backend.Append(ctx, withEvents(req, events[:len(events)-1]))
 				if err == nil {
-					results[0].Version++
+					last := results[0].Recorded[len(results[0].Recorded)-1]
+					last.Version++
+					results[0].Recorded = append(results[0].Recorded, last)
 				}
 				return results, err
 			}
 		}},
 		{"tears a batch", "append/batch-is-never-seen-in-part", "multiples of 8", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				events := req.Parts[0].Events
 				first, err := b.Backend.Append(ctx, withEvents(req, events[:1]))
 				if err != nil || len(events) == 1 {
@@ -131,13 +145,13 @@ func writeMutants() []mutant {
 				roundTrip()
 				rest, err := b.Backend.Append(ctx, expecting(withEvents(req, events[1:]), eventstore.Any()))
 				if err == nil {
-					rest[0].FirstVersion = first[0].FirstVersion
+					rest[0].Recorded = append(first[0].Recorded, rest[0].Recorded...)
 				}
 				return rest, err
 			}
 		}},
 		{"stores the first half of a batch that fails", "append/nothing-of-a-failed-batch", "expected 3, but it is at 4", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				results, err := b.Backend.Append(ctx, req)
 				if errors.Is(err, eventstore.ErrEventIDReused) {
 					_, _ = b.Backend.Append(ctx, withEvents(req, req.Parts[0].Events[:1]))
@@ -146,19 +160,19 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"reverses a batch", "append/returns-where-the-events-are", "its ID", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				events := slices.Clone(req.Parts[0].Events)
 				slices.Reverse(events)
 				return b.Backend.Append(ctx, withEvents(req, events))
 			}
 		}},
-		{"duplicates on retry", "idempotency/at-once", "true}, got {4 4 4 false}", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+		{"duplicates on retry", "idempotency/at-once", "got versions 4 to 4, position 4, duplicate false", func(b *broken) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				return b.Backend.Append(ctx, withNewIDs(req))
 			}
 		}},
-		{"looks for duplicates only where the expectation fails", "idempotency/at-once", "true}, got {4 4 4 false}", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+		{"looks for duplicates only where the expectation fails", "idempotency/at-once", "got versions 4 to 4, position 4, duplicate false", func(b *broken) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				if part := req.Parts[0]; part.Expected.Allows(b.version(ctx, part.Stream)) && b.version(ctx, part.Stream) > 0 {
 					req = withNewIDs(req)
 				}
@@ -166,7 +180,7 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"looks for duplicates only where the expectation holds", "idempotency/at-once", "the same append again", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				part := req.Parts[0]
 				if current := b.version(ctx, part.Stream); !part.Expected.Allows(current) {
 					return nil, &eventstore.ConflictError{Stream: part.Stream, Expected: part.Expected, Actual: current}
@@ -175,25 +189,25 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"recognises only the last append", "idempotency/after-later-appends", "the same append again", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				results, err := b.Backend.Append(ctx, req)
-				if part := req.Parts[0]; err == nil && results[0].Duplicate && b.version(ctx, part.Stream) > results[0].Version+8 {
+				if part := req.Parts[0]; err == nil && results[0].Duplicate && b.version(ctx, part.Stream) > lastVersion(results[0])+8 {
 					return nil, &eventstore.ConflictError{Stream: part.Stream, Expected: part.Expected, Actual: b.version(ctx, part.Stream)}
 				}
 				return results, err
 			}
 		}},
-		{"returns the stream's end for a duplicate", "idempotency/after-later-appends", "expected {1 2 2 true}, got {1 38 2 true}", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+		{"returns the stream's end for a duplicate", "idempotency/after-later-appends", "got versions 1 to 38, position 2, duplicate true", func(b *broken) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				results, err := b.Backend.Append(ctx, req)
 				if err == nil && results[0].Duplicate {
-					results[0].Version = b.version(ctx, req.Parts[0].Stream)
+					results[0].Recorded[len(results[0].Recorded)-1].Version = b.version(ctx, req.Parts[0].Stream)
 				}
 				return results, err
 			}
 		}},
-		{"does not say that it is a duplicate", "idempotency/at-once", "true}, got {3 3 3 false}", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+		{"does not say that it is a duplicate", "idempotency/at-once", "got versions 3 to 3, position 3, duplicate false", func(b *broken) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				results, err := b.Backend.Append(ctx, req)
 				if err == nil {
 					results[0].Duplicate = false
@@ -202,7 +216,7 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"looks for duplicates before it takes the lock", "idempotency/concurrently-with-the-original-32", "appends that are not duplicates: expected 1", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				part := req.Parts[0]
 				if b.version(ctx, part.Stream) == 0 && part.Expected == eventstore.Any() {
 					roundTrip()
@@ -212,13 +226,13 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"dedupes by ID across streams", "idempotency/another-stream-is-another-event", "expected no duplicate", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				b.shared.mu.Lock()
 				defer b.shared.mu.Unlock()
 				id := req.Parts[0].Events[0].ID
 				if original, ok := b.shared.seen[id]; ok {
 					original.Duplicate = true
-					return []eventstore.AppendResult{original}, nil
+					return []eventstore.PartResult{original}, nil
 				}
 				results, err := b.Backend.Append(ctx, req)
 				if err == nil {
@@ -228,7 +242,7 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"accepts an ID with other content", "idempotency/reuse-is-refused", `expected the error "event ID reused", got no error`, func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				results, err := b.Backend.Append(ctx, req)
 				if errors.Is(err, eventstore.ErrEventIDReused) {
 					return b.Backend.Append(ctx, withNewIDs(req))
@@ -237,29 +251,38 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"takes a reused ID for a duplicate", "idempotency/reuse-is-refused", `expected the error "event ID reused", got no error`, func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				results, err := b.Backend.Append(ctx, req)
 				if errors.Is(err, eventstore.ErrEventIDReused) {
-					return []eventstore.AppendResult{{FirstVersion: 1, Version: 1, Position: eventstore.NewPosition(1, 0), Duplicate: true}}, nil
+					return []eventstore.PartResult{made(1, len(req.Parts[0].Events), true)}, nil
 				}
 				return results, err
 			}
 		}},
 		{"reports success without storing", "append/acknowledged-is-in-every-later-read", "after append 7 was acknowledged", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				b.shared.mu.Lock()
 				defer b.shared.mu.Unlock()
 				if b.shared.calls++; b.shared.calls%7 == 0 {
 					part := req.Parts[0]
 					current := b.version(ctx, part.Stream)
-					n := uint64(len(part.Events))
-					return []eventstore.AppendResult{{FirstVersion: current + 1, Version: current + n, Position: eventstore.NewPosition(1, 0)}}, nil
+					return []eventstore.PartResult{made(current+1, len(part.Events), false)}, nil
 				}
 				return b.Backend.Append(ctx, req)
 			}
 		}},
+		{"reads back what it wrote, and takes a failure of that for the append's", "append/impatient-callers-learn-the-truth", "unavailable", func(b *broken) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+				results, err := b.Backend.Append(ctx, req)
+				roundTrip()
+				if err == nil && ctx.Err() != nil {
+					return nil, fmt.Errorf("read back what was written: %w: %w", eventstore.ErrUnavailable, ctx.Err())
+				}
+				return results, err
+			}
+		}},
 		{"reports a definite error after storing", "append/impatient-callers-learn-the-truth", "context deadline exceeded", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}
@@ -272,16 +295,16 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"conflicts with its own retry", "expect/own-retry-never-conflicts", "the same append again", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				results, err := b.Backend.Append(ctx, req)
 				if err == nil && results[0].Duplicate {
-					return nil, &eventstore.ConflictError{Stream: req.Parts[0].Stream, Expected: req.Parts[0].Expected, Actual: results[0].Version}
+					return nil, &eventstore.ConflictError{Stream: req.Parts[0].Stream, Expected: req.Parts[0].Expected, Actual: lastVersion(results[0])}
 				}
 				return results, err
 			}
 		}},
 		{"conflicts now and then for no reason", "expect/no-spurious-conflict", "the only writer of its stream", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				b.shared.mu.Lock()
 				b.shared.calls++
 				spurious := b.shared.calls%50 == 0
@@ -294,7 +317,7 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"counts versions through the whole store", "expect/streams-are-apart", `version conflict on stream "one-for-all"`, func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				parts := slices.Clone(req.Parts)
 				for i := range parts {
 					parts[i].Stream = "one-for-all"
@@ -303,7 +326,7 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"keeps one place for an ID in the whole store", "idempotency/another-stream-is-another-event", "an ID that three streams have", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				b.shared.mu.Lock()
 				defer b.shared.mu.Unlock()
 				results, err := b.Backend.Append(ctx, req)
@@ -320,22 +343,22 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"remembers the IDs of what it refused", "append/failed-events-are-still-new", `expected the error "event ID reused", got no error`, func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				b.shared.mu.Lock()
 				defer b.shared.mu.Unlock()
 				id := req.Parts[0].Events[0].ID
-				if original, ok := b.shared.seen[id]; ok {
-					return []eventstore.AppendResult{original}, nil
+				if _, refused := b.shared.seen[id]; refused {
+					return []eventstore.PartResult{made(1, len(req.Parts[0].Events), true)}, nil
 				}
 				results, err := b.Backend.Append(ctx, req)
 				if err != nil {
-					b.shared.seen[id] = eventstore.AppendResult{FirstVersion: 1, Version: 1, Position: eventstore.NewPosition(1, 0), Duplicate: true}
+					b.shared.seen[id] = eventstore.PartResult{}
 				}
 				return results, err
 			}
 		}},
 		{"tells nil metadata from empty metadata", "idempotency/spellings-of-nothing", "nothing spelled in another way", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				events := slices.Clone(req.Parts[0].Events)
 				for i := range events {
 					if events[i].Metadata == nil {
@@ -346,7 +369,7 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"hands a caller the answer of the last append", "race/any-of-8-all-win", "expected its last event", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				results, err := b.Backend.Append(ctx, req)
 				if err != nil {
 					return nil, err
@@ -361,7 +384,7 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"gives up a group of appends with its first caller", "append/impatient-callers-learn-the-truth", "a patient caller beside impatient ones", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				b.shared.mu.Lock()
 				first := b.shared.leader == nil
 				if first {
@@ -382,8 +405,8 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"tears an append to several streams", "race/one-winner-of-8-on-two-streams", "winners among 8 racers: expected 1", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
-				var results []eventstore.AppendResult
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+				var results []eventstore.PartResult
 				for _, part := range req.Parts {
 					result, err := b.Backend.Append(ctx, eventstore.AppendRequest{Parts: []eventstore.StreamAppend{part}})
 					if err != nil {
@@ -398,7 +421,7 @@ func writeMutants() []mutant {
 		{"loses the last acknowledged appends in a crash", "append/acknowledged-survives-a-crash", "expected 20 events, got 14", losesInACrash},
 		{"loses acknowledged appends in a crash under load", "append/acknowledged-survives-a-crash-under-load", "events acknowledged", losesInACrash},
 		{"stores late what it reported as failed", "append/impatient-callers-learn-the-truth", "expected 0 events, got 3", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				roundTrip()
 				if ctx.Err() == nil {
 					return b.Backend.Append(ctx, req)
@@ -411,7 +434,7 @@ func writeMutants() []mutant {
 			}
 		}},
 		{"answers a conflict that is an outage too", "expect/table", "and no other", func(b *broken) {
-			b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				results, err := b.Backend.Append(ctx, req)
 				if errors.Is(err, eventstore.ErrConflict) {
 					err = errors.Join(err, eventstore.ErrUnavailable)
@@ -424,7 +447,7 @@ func writeMutants() []mutant {
 
 // losesInACrash brings the log back without what the last three appends wrote.
 func losesInACrash(b *broken) {
-	b.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+	b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 		b.shared.mu.Lock()
 		defer b.shared.mu.Unlock()
 		results, err := b.Backend.Append(ctx, req)

@@ -161,7 +161,7 @@ func (g *generator) append() operation {
 	stream := g.stream()
 	part := eventstore.StreamAppend{Stream: stream, Events: g.events(stream)}
 	if g.recordTime && g.IntN(4) == 0 {
-		part.RecordedAt = time.Unix(1_000_000_000+int64(g.IntN(1e9)), int64(g.IntN(1e9))).UTC().Truncate(g.precision)
+		part.RecordedAt = new(time.Unix(1_000_000_000+int64(g.IntN(1e9)), int64(g.IntN(1e9))).UTC().Truncate(g.precision))
 		for i, event := range part.Events {
 			part.Events[i] = event.WithMetadata(keptTime, "yes")
 		}

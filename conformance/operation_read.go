@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +24,10 @@ const manyEvents = 100_000
 // keptTime is the metadata key of events whose record time both sides preserve.
 const keptTime = "kept-time"
 
-// mark is the n-th position that an append of this side returned, or the zero one.
-func (s *side) mark(n int) eventstore.Position {
+// mark is the n-th place that an append of this side ended at, or the zero one.
+func (s *side) mark(n int) eventstore.Place {
 	if n == noMark || len(s.marks) == 0 {
-		return eventstore.Position{}
+		return eventstore.Place{}
 	}
 	return s.marks[n%len(s.marks)]
 }
@@ -47,9 +48,9 @@ func (s *side) describeResults(results []eventstore.AppendResult) string {
 	for _, r := range results {
 		if _, known := s.index[r.Position]; !known && !r.Duplicate {
 			s.index[r.Position] = len(s.marks)
-			s.marks = append(s.marks, r.Position)
+			s.marks = append(s.marks, r.Events[len(r.Events)-1].Place())
 		}
-		fmt.Fprintf(&b, "versions %d to %d, duplicate %t, %s; ", r.FirstVersion, r.Version, r.Duplicate, s.describeMark(r.Position))
+		fmt.Fprintf(&b, "versions %d to %d, duplicate %t, %s; ", firstVersion(r), r.Version, r.Duplicate, s.describeMark(r.Position))
 	}
 	return b.String()
 }
@@ -138,12 +139,12 @@ func (g *generator) position() int {
 
 func (g *generator) filter() eventstore.Filter {
 	var f eventstore.Filter
-	if g.IntN(4) == 0 {
-		f.Category = eventstore.Category(pick(g, g.streams))
+	for g.IntN(4) == 0 {
+		f.Categories = append(f.Categories, eventstore.Category(pick(g, g.streams)))
 	}
-	if g.IntN(4) == 0 {
+	for g.IntN(4) == 0 {
 		stream := pick(g, g.streams)
-		f.StreamPrefix = pick(g, []string{stream[:1+g.IntN(len(stream))], "%", "Cart-1%", "Order_", "O%r", "ORDER"})
+		f.StreamPrefixes = append(f.StreamPrefixes, pick(g, []string{stream[:1+g.IntN(len(stream))], "%", "Cart-1%", "Order_", "O%r", "ORDER"}))
 	}
 	for g.IntN(4) == 0 {
 		f.Types = append(f.Types, pick(g, g.types))
@@ -164,7 +165,7 @@ func readAllOperation(handle, after, before int, opts eventstore.ReadAllOptions)
 		handle, after, before, opts.Backward, opts.Limit, opts.Filter)
 	return operation{text, func(ctx context.Context, s *side) string {
 		opts := opts
-		opts.After, opts.Before = s.mark(after), s.mark(before)
+		opts.After, opts.Before = s.mark(after).Position, s.mark(before).Position
 		events, err := collectAtMost(manyEvents, s.handle(handle).ReadAll(ctx, opts))
 		if err != nil {
 			return describeError(err)
@@ -179,7 +180,7 @@ func (g *generator) subscribe() operation {
 	text := fmt.Sprintf("subscribe through handle %d after mark %d until caught up: filter %+v", handle, after, filter)
 	return operation{text, func(ctx context.Context, s *side) string {
 		var events []eventstore.RecordedEvent
-		for message, err := range s.handle(handle).Subscribe(ctx, eventstore.SubscribeOptions{After: s.mark(after), Filter: filter}) {
+		for message, err := range s.handle(handle).Subscribe(ctx, eventstore.SubscribeOptions{After: s.mark(after).Position, Filter: filter}) {
 			switch {
 			case err != nil:
 				return describeError(err)
@@ -244,12 +245,12 @@ func (g *generator) saveCheckpoint() operation {
 		if err != nil {
 			return describeError(err)
 		}
-		checkpoint := eventstore.Checkpoint{Name: name, Store: info.ID, Position: s.mark(at)}
+		checkpoint := eventstore.Checkpoint{Name: name, Store: info.ID, Place: s.mark(at)}
 		switch what {
 		case 0:
 			checkpoint.Store = foreign
 		case 1:
-			checkpoint.Position = beyond(info.Head)
+			checkpoint.Place = placeBeyond(info.Head)
 		}
 		saved := describeError(s.handle(handle).SaveCheckpoint(ctx, checkpoint))
 		return saved + "; then " + s.describeCheckpoint(ctx, handle, name)
@@ -265,7 +266,7 @@ func (s *side) describeCheckpoint(ctx context.Context, handle int, name string) 
 	if err != nil {
 		return describeError(err)
 	}
-	return fmt.Sprintf("%q of this store: %t, at %s", checkpoint.Name, checkpoint.Store == info.ID && info.ID != uuid.Nil, s.describeMark(checkpoint.Position))
+	return fmt.Sprintf("%q of this store: %t, at %s", checkpoint.Name, checkpoint.Store == info.ID && info.ID != uuid.Nil, s.describeMark(checkpoint.Place.Position))
 }
 
 func (g *generator) loadCheckpoint() operation {
@@ -282,6 +283,13 @@ func (g *generator) deleteCheckpoint() operation {
 	return operation{text, func(ctx context.Context, s *side) string {
 		return describeError(s.handle(handle).DeleteCheckpoint(ctx, name))
 	}}
+}
+
+// placeBeyond returns a place that no store with this head has reached.
+func placeBeyond(head eventstore.Place) eventstore.Place {
+	head.Stream = cmp.Or(head.Stream, "Order-beyond")
+	head.Position, head.Version = beyond(head.Position), head.Version+1<<40
+	return head
 }
 
 // beyond returns a position that no store with this head has reached.

@@ -2,7 +2,7 @@ package conformance
 
 // Promise is one of the contract's promises.
 type Promise struct {
-	// Number is the contract's, 1 to 22.
+	// Number is the contract's, 1 to 24.
 	Number int
 	// Title is short enough for a table.
 	Title string
@@ -33,6 +33,8 @@ func Promises() []Promise {
 		"Cancellation and closing are prompt and leave nothing behind",
 		"What is missing is declared and refused",
 		"Bad input is refused alike, before any I/O",
+		"A sealed store takes no more appends, exactly",
+		"One owner at a time handles a subscription's events",
 	}
 	promises := make([]Promise, len(titles))
 	for i, title := range titles {

@@ -20,12 +20,12 @@ type Status string
 const (
 	Passed Status = "passed"
 	Failed Status = "failed"
-	// Skipped: a hook is missing, or the server cannot be brought into the state
-	// that the check needs. The reason is in the result.
+	// Skipped: a hook is missing, or the store cannot be brought into the state that
+	// the check needs; also where its author says that this state cannot exist. The
+	// reason is in the result.
 	Skipped Status = "skipped"
-	// Unsupported: the backend declares that it cannot do this, or that the state
-	// which the check brings about cannot exist, and says why; and it refuses the
-	// call where there is one.
+	// Unsupported: the backend declares that it cannot do this and says why, and it
+	// refuses the call where there is one; or a double passed what rests on a disk.
 	Unsupported Status = "unsupported"
 	// Waived: the check failed, and the harness names the issue that says why.
 	Waived Status = "waived"
@@ -41,7 +41,8 @@ type Result struct {
 	Sentence string `json:"sentence"`
 	Core     bool   `json:"core"`
 	Status   Status `json:"status"`
-	// Reason says why a check was skipped, unsupported or waived.
+	// Reason says why a check was skipped, unsupported or waived, and what a
+	// smaller [Scale] left out of a long check that passed.
 	Reason string `json:"reason,omitempty"`
 	// Failure says what was expected and what came instead; set where Status is
 	// Failed or Waived.
@@ -65,8 +66,10 @@ type Report struct {
 	// Capabilities is what the backend declares; zero where no store could be opened.
 	Capabilities eventstore.Capabilities `json:"-"`
 	Seed         uint64                  `json:"seed"`
-	Started      time.Time               `json:"started"`
-	Duration     time.Duration           `json:"durationNanoseconds"`
+	// Scale says at what smaller scale the long checks were run; empty for the usual one.
+	Scale    string        `json:"scale,omitempty"`
+	Started  time.Time     `json:"started"`
+	Duration time.Duration `json:"durationNanoseconds"`
 	// Results are in the order of the checks.
 	Results []Result `json:"results"`
 }
@@ -92,6 +95,9 @@ func (r Report) Summary() string {
 		if n := r.Count(status); n > 0 || status == Passed || status == Failed || status == Skipped {
 			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}
+	}
+	if r.Scale != "" {
+		parts = append(parts, printable(r.Scale))
 	}
 	return fmt.Sprintf("%s: %d checks: %s, in %s", printable(r.Backend), len(r.Results), strings.Join(parts, ", "), r.Duration.Round(time.Millisecond))
 }

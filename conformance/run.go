@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +26,8 @@ type Options struct {
 	// then is given up after a few seconds more, and fails.
 	Timeout time.Duration
 	// Parallel is how many checks may run at once, each on a store of its own;
-	// 0 means 1. Those that measure the process run alone.
+	// 0 means 1. Where it is more, checks that only wait run beside them. Those that
+	// measure the process run alone.
 	Parallel int
 	// Progress, where not nil, is called after each check, for one at a time.
 	Progress func(Result)
@@ -52,7 +54,7 @@ func RunAll(ctx context.Context, h Harness, opts Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	report := Report{Backend: h.Name, Seed: opts.Seed, Started: time.Now().UTC()}
+	report := Report{Backend: h.Name, Seed: opts.Seed, Started: time.Now().UTC(), Scale: h.Scale.note()}
 	results, caps := make([]Result, len(checks)), make([]eventstore.Capabilities, len(checks))
 	var done sync.Mutex
 	run := func(i int) {
@@ -70,7 +72,11 @@ func RunAll(ctx context.Context, h Harness, opts Options) (Report, error) {
 			opts.Progress(result)
 		}
 	}
-	together(len(checks), opts.Parallel, func(i int) bool { return checks[i].Alone }, run)
+	all := make([]int, len(checks))
+	for i := range all {
+		all[i] = i
+	}
+	together(checks, all, opts.Parallel, run)
 	for i, result := range results {
 		if result.Check == "" {
 			continue
@@ -87,29 +93,42 @@ func RunAll(ctx context.Context, h Harness, opts Options) (Report, error) {
 	return report, nil
 }
 
-// together calls run with 0 to n-1, up to parallel at once, and then one by one
-// with those that are to run alone.
-func together(n, parallel int, alone func(int) bool, run func(int)) {
-	var workers sync.WaitGroup
+// together runs the checks with these indices, up to parallel at once: the long
+// ones first, so that the others run beside them. Where several may run, those that
+// only wait run from the start and take no turn from the others. The ones that are
+// to run alone come last.
+func together(checks []Check, indices []int, parallel int, run func(i int)) {
+	var long, short, alone []int
+	var running sync.WaitGroup
+	for _, i := range indices {
+		switch check := checks[i]; {
+		case check.Alone:
+			alone = append(alone, i)
+		case parallel <= 1:
+			short = append(short, i) // in their order
+		case check.Rests:
+			running.Go(func() { run(i) })
+		case check.Long:
+			long = append(long, i)
+		default:
+			short = append(short, i)
+		}
+	}
 	next := make(chan int)
 	for range max(1, parallel) {
-		workers.Go(func() {
+		running.Go(func() {
 			for i := range next {
 				run(i)
 			}
 		})
 	}
-	for i := range n {
-		if !alone(i) {
-			next <- i
-		}
+	for _, i := range slices.Concat(long, short) {
+		next <- i
 	}
 	close(next)
-	workers.Wait()
-	for i := range n {
-		if alone(i) {
-			run(i)
-		}
+	running.Wait()
+	for _, i := range alone {
+		run(i)
 	}
 }
 
@@ -167,6 +186,10 @@ func (h Harness) run(ctx context.Context, check Check, opts Options) (Result, ev
 		result.Status, result.Failure = Failed, fmt.Sprintf("the check passes but is waived for %q; remove the waiver", issue)
 	case o.unsupported != "":
 		result.Status, result.Reason = Unsupported, o.unsupported
+	case check.Disk && h.Double != "":
+		result.Status, result.Reason = Unsupported, "passed by the double, which proves nothing of a disk: "+h.Double
+	case check.Long:
+		result.Reason = h.Scale.note()
 	}
 	return result, o.caps
 }
@@ -221,32 +244,33 @@ func (h Harness) runOn(ctx context.Context, check Check, seed uint64) (o outcome
 			}
 		}()
 	}
-	env := newEnv(fixture, check.Name, seed)
-	o.caps = env.Caps
+	o.caps = fixture.Backend.Capabilities()
+	run := check.Run
+	if check.Requires != nil {
+		if capability := check.Requires(o.caps); !capability.Supported() {
+			o.unsupported, run = capability.Reason(), check.Refused
+		}
+	}
+	seen := fixture
+	if !check.plain && o.unsupported == "" {
+		seen = supplement(fixture, o.caps)
+	}
+	env := newEnv(seen, check.Name, seed)
+	env.Scale, env.streamID = h.Scale.withDefaults(), h.StreamID
 	defer func() {
 		if err := env.close(); err != nil {
 			o.err = errors.Join(o.err, fmt.Errorf("close the handles: %w", err))
 		}
 	}()
-	if env.Store, err = env.Over(fixture.Backend, eventstore.Options{}); err != nil {
+	if env.Store, err = env.NewStore(seen.Backend, eventstore.Options{}); err != nil {
 		o.err = err
 		return o
-	}
-	run := check.Run
-	if check.Requires != nil {
-		if capability := check.Requires(env.Caps); !capability.Supported() {
-			o.unsupported, run = capability.Reason(), check.Refused
-		}
 	}
 	if run == nil {
 		return o
 	}
 	if reason, ok := fixture.has(check.Needs); !ok && o.unsupported == "" {
-		if check.Needs == NeedsHoldWriter && fixture.HoldWriterReason != "" {
-			o.unsupported = reason // there is no such state to bring about
-		} else {
-			o.skipped = reason
-		}
+		o.skipped = reason
 		return o
 	}
 	err = contain(func() error { return run(ctx, env) })

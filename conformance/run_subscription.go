@@ -46,8 +46,8 @@ func startRun(ctx context.Context, env *Env, store *eventstore.Store, sub events
 func (r *running) stop() error {
 	r.cancel()
 	<-r.ended
-	if !errors.Is(r.err, context.Canceled) {
-		return unexpected("end of a durable subscription whose context was cancelled", context.Canceled, r.err)
+	if r.err != nil {
+		return unexpected("end of a durable subscription whose context was cancelled", "no error", r.err)
 	}
 	return nil
 }
@@ -133,7 +133,8 @@ type checkpointSpy struct {
 	wrong error
 }
 
-func (s *checkpointSpy) Save(ctx context.Context, c eventstore.Checkpoint) error {
+func (s *checkpointSpy) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
+	c := req.Checkpoint
 	handled := s.handled() // before the save, so that what is handled meanwhile excuses nothing
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,21 +142,21 @@ func (s *checkpointSpy) Save(ctx context.Context, c eventstore.Checkpoint) error
 		return nil
 	}
 	switch {
-	case handled.Before(c.Position):
-		s.note(unexpected("saved checkpoint", "at most "+handled.String()+", up to where events were handled", c.Position))
-	case len(s.saved) > 0 && !s.saved[len(s.saved)-1].Before(c.Position):
-		s.note(unexpected("saved checkpoint", "one after the saved "+s.saved[len(s.saved)-1].String(), c.Position))
+	case handled.Before(c.Place.Position):
+		s.note(unexpected("saved checkpoint", "at most "+handled.String()+", up to where events were handled", c.Place.Position))
+	case len(s.saved) > 0 && c.Place.Position.Before(s.saved[len(s.saved)-1]): // one that was cut short is saved again
+		s.note(unexpected("saved checkpoint", "none before the saved "+s.saved[len(s.saved)-1].String(), c.Place.Position))
 	}
-	s.saved = append(s.saved, c.Position)
-	if err := s.Checkpoints.Save(ctx, c); err != nil {
+	s.saved = append(s.saved, c.Place.Position)
+	if err := s.Checkpoints.Save(ctx, req); err != nil {
 		return err
 	}
-	stored, ok, err := s.Load(ctx, c.Name)
+	stored, err := s.Load(ctx, eventstore.LoadCheckpointRequest{Name: c.Name})
 	if err != nil {
 		return err
 	}
-	if !ok || stored != c {
-		s.note(unexpected("checkpoint that is stored after a save", fmt.Sprintf("%+v", c), fmt.Sprintf("%+v, found %t", stored, ok)))
+	if !stored.Found || stored.Checkpoint != c {
+		s.note(unexpected("checkpoint that is stored after a save", fmt.Sprintf("%+v", c), fmt.Sprintf("%+v", stored)))
 	}
 	return nil
 }
@@ -186,7 +187,7 @@ func (s *checkpointSpy) verdict() error {
 // stored reads a subscription's checkpoint; the zero position where there is none.
 func stored(ctx context.Context, store *eventstore.Store, name string) (eventstore.Position, error) {
 	checkpoint, _, err := store.LoadCheckpoint(ctx, name)
-	return checkpoint.Position, err
+	return checkpoint.Place.Position, err
 }
 
 // handlerError returns the *HandlerError that a subscription ended with, which

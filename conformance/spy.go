@@ -21,7 +21,7 @@ type spy struct {
 // spied returns a Store whose calls on the fixture's first handle are noted.
 func spied(env *Env, opts eventstore.Options) (*eventstore.Store, *spy, error) {
 	s := &spy{Backend: env.Fixture.Backend}
-	store, err := env.Over(s, opts)
+	store, err := env.NewStore(s, opts)
 	return store, s, err
 }
 
@@ -55,7 +55,7 @@ func (s *spy) count(call string) int {
 	return len(s.calls) - len(slices.DeleteFunc(slices.Clone(s.calls), func(c string) bool { return c == call }))
 }
 
-func (s *spy) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (s *spy) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 	s.note("Append")
 	return s.Backend.Append(ctx, req)
 }
@@ -75,30 +75,55 @@ func (s *spy) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) it
 	return s.Backend.Subscribe(ctx, req)
 }
 
-func (s *spy) Checkpoints() eventstore.Checkpoints {
-	return spiedCheckpoints{s, s.Backend.Checkpoints()}
+func (s *spy) Info(ctx context.Context) (eventstore.Info, error) {
+	s.note("Info")
+	return s.Backend.Info(ctx)
 }
 
-func (s *spy) Snapshots() eventstore.Snapshots { return spiedSnapshots{s, s.Backend.Snapshots()} }
+func (s *spy) Seal(ctx context.Context, req eventstore.SealRequest) (eventstore.Info, error) {
+	s.note("Seal")
+	return s.Backend.Seal(ctx, req)
+}
+
+func (s *spy) Records() eventstore.Records {
+	records := s.Backend.Records()
+	if records.Checkpoints != nil {
+		records.Checkpoints = spiedCheckpoints{s, records.Checkpoints}
+	}
+	if records.Snapshots != nil {
+		records.Snapshots = spiedSnapshots{s, records.Snapshots}
+	}
+	return records
+}
 
 type spiedCheckpoints struct {
 	spy *spy
 	eventstore.Checkpoints
 }
 
-func (c spiedCheckpoints) Load(ctx context.Context, name string) (eventstore.Checkpoint, bool, error) {
+func (c spiedCheckpoints) Load(ctx context.Context, req eventstore.LoadCheckpointRequest) (eventstore.LoadCheckpointResult, error) {
 	c.spy.note("Checkpoints.Load")
-	return c.Checkpoints.Load(ctx, name)
+	return c.Checkpoints.Load(ctx, req)
 }
 
-func (c spiedCheckpoints) Save(ctx context.Context, checkpoint eventstore.Checkpoint) error {
+func (c spiedCheckpoints) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
 	c.spy.note("Checkpoints.Save")
-	return c.Checkpoints.Save(ctx, checkpoint)
+	return c.Checkpoints.Save(ctx, req)
 }
 
-func (c spiedCheckpoints) Delete(ctx context.Context, name string) error {
+func (c spiedCheckpoints) Delete(ctx context.Context, req eventstore.DeleteCheckpointRequest) error {
 	c.spy.note("Checkpoints.Delete")
-	return c.Checkpoints.Delete(ctx, name)
+	return c.Checkpoints.Delete(ctx, req)
+}
+
+func (c spiedCheckpoints) List(ctx context.Context, req eventstore.ListCheckpointsRequest) (eventstore.ListCheckpointsResult, error) {
+	c.spy.note("Checkpoints.List")
+	return c.Checkpoints.List(ctx, req)
+}
+
+func (c spiedCheckpoints) SwapLease(ctx context.Context, req eventstore.SwapLeaseRequest) (eventstore.SwapLeaseResult, error) {
+	c.spy.note("Checkpoints.SwapLease")
+	return c.Checkpoints.SwapLease(ctx, req)
 }
 
 type spiedSnapshots struct {
@@ -106,17 +131,17 @@ type spiedSnapshots struct {
 	eventstore.Snapshots
 }
 
-func (s spiedSnapshots) Load(ctx context.Context, stream, snapshotType string) (eventstore.Snapshot, bool, error) {
+func (s spiedSnapshots) Load(ctx context.Context, req eventstore.LoadSnapshotRequest) (eventstore.LoadSnapshotResult, error) {
 	s.spy.note("Snapshots.Load")
-	return s.Snapshots.Load(ctx, stream, snapshotType)
+	return s.Snapshots.Load(ctx, req)
 }
 
-func (s spiedSnapshots) Save(ctx context.Context, snapshot eventstore.Snapshot) error {
+func (s spiedSnapshots) Save(ctx context.Context, req eventstore.SaveSnapshotRequest) error {
 	s.spy.note("Snapshots.Save")
-	return s.Snapshots.Save(ctx, snapshot)
+	return s.Snapshots.Save(ctx, req)
 }
 
-func (s spiedSnapshots) Delete(ctx context.Context, stream, snapshotType string) error {
+func (s spiedSnapshots) Delete(ctx context.Context, req eventstore.DeleteSnapshotRequest) error {
 	s.spy.note("Snapshots.Delete")
-	return s.Snapshots.Delete(ctx, stream, snapshotType)
+	return s.Snapshots.Delete(ctx, req)
 }

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,10 +20,11 @@ func subscriptionChecks() []Check {
 		core(check("from-any-position", 16, "From any position: every later event, in order; batches are not torn by resuming inside them.", fromAnyPosition)),
 		needs(NeedsOpenAgain, core(check("resume", 16, "Leaving after any message and subscribing after its position goes on without loss or repetition.", resumeAnywhere))),
 		check("caught-up", 16, "CaughtUp comes once, when everything stored at the start has been delivered, also in an empty store.", caughtUp),
+		needs(NeedsOpenAgain, check("caught-up-under-writers", 16, "CaughtUp comes while writers outrun the subscription: it waits for what was stored at the start and for nothing else.", caughtUpUnderWriters)),
 		needs(NeedsOpenAgain, check("progress", 16, "A filter that matches nothing still yields the position that was considered, while others write, and it can be resumed from.", progressWithoutMatch)),
 		needs(NeedsOpenAgain, core(check("sees-other-handles", 16, "A live subscription delivers what another handle appends, within the declared poll interval.", seesOtherHandles))),
 		needs(NeedsOpenAgain, check("live-push", 17, "A backend that declares LivePush delivers an event of any handle before the next poll.", livePush)),
-		needs(NeedsOpenDeaf, check("without-hints", 17, "With every notification lost, delivery still completes within the poll interval.", withoutHints)),
+		needs(NeedsOpenPolling, check("without-hints", 17, "With every notification lost, delivery still completes within the poll interval.", withoutHints)),
 		check("cancelled", 20, "A cancelled context ends a subscription promptly with the context's error, while it waits and while it catches up.", cancelSubscription),
 		needs(NeedsOpenAgain, check("closed", 20, "Closing the store ends its subscriptions promptly with ErrClosed.", closeSubscription)),
 	}, handOverChecks(), consumerChecks())
@@ -49,14 +51,44 @@ func fromTheStart(ctx context.Context, env *Env) error {
 	return nil
 }
 
+func caughtUpUnderWriters(ctx context.Context, env *Env) error {
+	stores, err := twoHandles(ctx, env)
+	if err != nil {
+		return err
+	}
+	all, err := writeLog(ctx, env, 10, stores[:]...)
+	if err != nil {
+		return err
+	}
+	store, err := pagedStore(env, 2)
+	if err != nil {
+		return err
+	}
+	stream, delivered, most := env.Stream("Order"), 0, 10*len(all)
+	err = follow(ctx, store, eventstore.SubscribeOptions{}, func(m eventstore.Message) (bool, error) {
+		if m.Kind != eventstore.MessageEvent {
+			return m.Kind == eventstore.MessageCaughtUp, nil
+		}
+		if delivered++; delivered > most {
+			return false, unexpected("events before CaughtUp, two of which were appended for each", fmt.Sprintf("at most %d, ten times what was stored", most), delivered)
+		}
+		_, err := stores[1].Append(ctx, stream, eventstore.Any(), env.Events(2)...)
+		return false, err
+	})
+	if err == nil && delivered < len(all) {
+		err = unexpected("events before CaughtUp", fmt.Sprintf("the %d that were stored", len(all)), delivered)
+	}
+	return err
+}
+
 // untilCaughtUp returns the events that a subscription delivers before CaughtUp.
 func untilCaughtUp(ctx context.Context, store *eventstore.Store, opts eventstore.SubscribeOptions) ([]eventstore.RecordedEvent, error) {
 	var events []eventstore.RecordedEvent
 	err := follow(ctx, store, opts, func(m eventstore.Message) (bool, error) {
 		if m.Kind == eventstore.MessageEvent {
 			events = append(events, m.Event)
-			if m.Position != m.Event.Position {
-				return false, unexpected("position of a message with an event", m.Event.Position, m.Position)
+			if m.Place.Position != m.Event.Position {
+				return false, unexpected("position of a message with an event", m.Event.Position, m.Place.Position)
 			}
 		}
 		return m.Kind == eventstore.MessageCaughtUp, nil
@@ -102,7 +134,7 @@ func resumeAnywhere(ctx context.Context, env *Env) error {
 				if m.Kind == eventstore.MessageEvent {
 					got = append(got, m.Event)
 				}
-				after = m.Position
+				after = m.Place.Position
 				left--
 				return left == 0 || len(got) == len(all), nil
 			})
@@ -167,7 +199,7 @@ func progressWithoutMatch(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	filter := eventstore.Filter{Category: "Rare"}
+	filter := ofCategory(eventstore.Category(env.StreamID("Rare", 1)))
 	l := listen(ctx, env, env.Store, eventstore.SubscribeOptions{Filter: filter})
 	if err := l.waitCaughtUp(ctx); err != nil {
 		return err
@@ -186,7 +218,7 @@ func progressWithoutMatch(ctx context.Context, env *Env) error {
 		return unexpected("events of a subscription whose filter matches nothing", 0, n)
 	}
 	// Each place that it named is one to resume from: what comes later is found from there.
-	if _, err := env.Store.Append(ctx, "Rare-1", eventstore.NoStream(), env.Event("Happened")); err != nil {
+	if _, err := env.Store.Append(ctx, env.StreamID("Rare", 1), eventstore.NoStream(), env.Event("Happened")); err != nil {
 		return err
 	}
 	messages, err := l.seen()
@@ -197,12 +229,12 @@ func progressWithoutMatch(ctx context.Context, env *Env) error {
 		if message.Kind == eventstore.MessageEvent {
 			continue // it matched already
 		}
-		got, err := untilCaughtUp(ctx, env.Store, eventstore.SubscribeOptions{After: message.Position, Filter: filter})
+		got, err := untilCaughtUp(ctx, env.Store, eventstore.SubscribeOptions{After: message.Place.Position, Filter: filter})
 		if err != nil {
 			return err
 		}
 		if len(got) != 1 {
-			return unexpected(fmt.Sprintf("subscription resumed after position %s, before the only match", message.Position), "1 event", len(got))
+			return unexpected(fmt.Sprintf("subscription resumed after position %s, before the only match", message.Place.Position), "1 event", len(got))
 		}
 	}
 	return nil
@@ -270,7 +302,7 @@ func livePush(ctx context.Context, env *Env) error {
 	}
 	for i := range n {
 		start := time.Now()
-		if _, err := stores[1].Append(ctx, "Order-1", eventstore.Any(), env.Event("Happened")); err != nil {
+		if _, err := stores[1].Append(ctx, env.StreamID("Order", 1), eventstore.Any(), env.Event("Happened")); err != nil {
 			return err
 		}
 		if err := l.waitEvents(ctx, i+1); err != nil {
@@ -287,13 +319,13 @@ func livePush(ctx context.Context, env *Env) error {
 }
 
 func withoutHints(ctx context.Context, env *Env) error {
-	deaf, err := env.Deaf(ctx)
+	polling, err := env.Polling(ctx)
 	if err != nil {
 		return err
 	}
-	limit := deaf.Capabilities().PollInterval + slack
-	for name, writer := range map[string]*eventstore.Store{"its own handle": deaf, "another handle": env.Store} {
-		if err := deliversWithin(ctx, env, deaf, writer, limit, 3); err != nil {
+	limit := polling.Capabilities().PollInterval + slack
+	for name, writer := range map[string]*eventstore.Store{"its own handle": polling, "another handle": env.Store} {
+		if err := deliversWithin(ctx, env, polling, writer, limit, 3); err != nil {
 			return fmt.Errorf("without notifications, append through %s: %w", name, err)
 		}
 	}
@@ -308,26 +340,27 @@ func cancelSubscription(ctx context.Context, env *Env) error {
 	if err := waiting.waitCaughtUp(ctx); err != nil {
 		return err
 	}
-	start := time.Now()
-	err := waiting.stop()
-	if took := time.Since(start); took > promptly {
-		return unexpected("end of a waiting subscription after its context", "within "+promptly.String(), took)
+	err, late := returnsPromptly("a waiting subscription whose context was cancelled", waiting.stop)
+	if late != nil {
+		return late
 	}
 	if err := expectError("a waiting subscription whose context was cancelled", err, context.Canceled); err != nil {
 		return err
 	}
 	catching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	start = time.Now()
 	var failures []error
-	for _, err := range env.Store.Subscribe(catching, eventstore.SubscribeOptions{}) {
-		if err != nil {
-			failures = append(failures, err)
+	_, late = returnsPromptly("a subscription that was cancelled while it caught up", func() error {
+		for _, err := range env.Store.Subscribe(catching, eventstore.SubscribeOptions{}) {
+			if err != nil {
+				failures = append(failures, err)
+			}
+			cancel()
 		}
-		cancel()
-	}
-	if took := time.Since(start); took > promptly {
-		return unexpected("end of a subscription that catches up, after its context", "within "+promptly.String(), took)
+		return nil
+	})
+	if late != nil {
+		return late
 	}
 	if len(failures) != 1 {
 		return unexpected("errors of a subscription that was cancelled while it caught up", 1, len(failures))
@@ -346,16 +379,13 @@ func closeSubscription(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	start := time.Now()
-	if err := again.Close(); err != nil {
+	err, late := returnsPromptly("a subscription whose store was closed", func() error {
+		err := again.Close()
+		<-closing.ended
 		return err
-	}
-	select {
-	case <-closing.ended:
-	case <-time.After(promptly):
-	}
-	if took := time.Since(start); took > promptly {
-		return unexpected("end of a subscription after its store was closed", "within "+promptly.String(), "not ended after "+took.String())
+	})
+	if err := errors.Join(late, err); err != nil {
+		return err
 	}
 	if err := expectError("a subscription whose store was closed", closing.stop(), eventstore.ErrClosed); err != nil {
 		return err

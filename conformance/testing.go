@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 )
@@ -21,7 +22,8 @@ const ReportsVariable = "SWITCHYARD_REPORTS"
 const SeedVariable = "SWITCHYARD_SEED"
 
 // Run runs the suite as subtests, one for each check, and logs the summary. Use
-// go test's own -run to select checks.
+// go test's own -run to select checks. Checks that measure the process or restart
+// the server run one at a time and before all others, which run several at once.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
 	var opts Options
@@ -40,12 +42,22 @@ func Run(t *testing.T, h Harness) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report := Report{Backend: h.Name, Seed: opts.Seed}
-	for _, check := range checks {
+	results := make([]Result, len(checks))
+	// Most checks end when this function has returned.
+	t.Cleanup(func() { summarise(t, Report{Backend: h.Name, Seed: opts.Seed, Scale: h.Scale.note()}, results) })
+	queue := checkQueue{checks: checks, runs: make(map[int]func())}
+	for i, check := range checks {
 		t.Run(check.Name, func(t *testing.T) {
-			result, _ := h.run(t.Context(), check, opts)
-			report.Results = append(report.Results, result)
-			report.Duration += result.Duration
+			run := func() { results[i], _ = h.run(t.Context(), check, opts) }
+			if check.Alone || check.Needs == NeedsRestart {
+				run()
+			} else {
+				ended := queue.add(i, run)
+				t.Parallel()
+				queue.begin()
+				<-ended
+			}
+			result := results[i]
 			switch result.Status {
 			case Passed:
 			case Failed:
@@ -59,8 +71,52 @@ func Run(t *testing.T, h Harness) {
 			}
 		})
 	}
+}
+
+// testsAtOnce is how many checks [Run] runs at once. They wait for the disk and for
+// poll intervals more than they compute, while go test runs only so many parallel
+// tests as there are processors.
+const testsAtOnce = 4
+
+// checkQueue holds the checks that go test selected until all of them are known, and
+// then runs them side by side.
+type checkQueue struct {
+	checks  []Check
+	indices []int
+	runs    map[int]func()
+	once    sync.Once
+}
+
+// add registers a check and returns a channel that is closed when it has ended.
+// Every check is added before the first one begins.
+func (q *checkQueue) add(i int, run func()) <-chan struct{} {
+	ended := make(chan struct{})
+	q.indices = append(q.indices, i)
+	q.runs[i] = func() {
+		defer close(ended)
+		run()
+	}
+	return ended
+}
+
+func (q *checkQueue) begin() {
+	q.once.Do(func() {
+		go together(q.checks, q.indices, testsAtOnce, func(i int) { q.runs[i]() })
+	})
+}
+
+// summarise logs what became of the checks that were run, and writes the report
+// where all of them were.
+func summarise(t *testing.T, report Report, results []Result) {
+	t.Helper()
+	for _, result := range results {
+		if result.Check != "" {
+			report.Results = append(report.Results, result)
+			report.Duration += result.Duration
+		}
+	}
 	t.Log(report.Summary())
-	if dir := os.Getenv(ReportsVariable); dir != "" && len(report.Results) == len(checks) {
+	if dir := os.Getenv(ReportsVariable); dir != "" && len(report.Results) == len(results) {
 		if err := report.writeFile(dir); err != nil {
 			t.Error(err)
 		}

@@ -22,7 +22,7 @@ func visibilityChecks() []Check {
 			Run:      noLateArrival,
 		},
 		{
-			Name: "order/no-late-arrival-forced", Promise: 13, Requires: globalOrder, Needs: NeedsHoldWriter,
+			Name: "order/no-late-arrival-forced", Promise: 13, Requires: exactOrder, Needs: NeedsHoldWriter,
 			Sentence: "A writer that has taken its place in the order, and is held before its events are visible, makes no reader miss them.",
 			Run:      noLateArrivalForced,
 		},
@@ -134,7 +134,7 @@ func noLateArrivalForced(ctx context.Context, env *Env) error {
 		return err
 	}
 	held := env.Events(2)
-	release, err := env.Fixture.HoldWriter(ctx, eventstore.StreamAppend{Stream: "Held-1", Expected: eventstore.NoStream(), Events: held})
+	release, err := env.Fixture.HoldWriter(ctx, eventstore.StreamAppend{Stream: env.StreamID("Held", 1), Expected: eventstore.NoStream(), Events: held})
 	if err != nil {
 		return fmt.Errorf("the fixture's %s: %w", NeedsHoldWriter, err)
 	}
@@ -143,7 +143,7 @@ func noLateArrivalForced(ctx context.Context, env *Env) error {
 	finished := make(chan error, others)
 	for i := range others {
 		go func() {
-			_, err := stores[i%2].Append(ctx, fmt.Sprintf("Free-%d", i), eventstore.NoStream(), env.Events(2)...)
+			_, err := stores[i%2].Append(ctx, env.StreamID("Free", i), eventstore.NoStream(), env.Events(2)...)
 			finished <- err
 		}()
 	}
@@ -166,7 +166,7 @@ func noLateArrivalForced(ctx context.Context, env *Env) error {
 		}
 	}
 	for _, t := range tails {
-		if slices.ContainsFunc(t.events, func(e eventstore.RecordedEvent) bool { return e.Stream == "Held-1" }) {
+		if slices.ContainsFunc(t.events, func(e eventstore.RecordedEvent) bool { return e.Stream == env.StreamID("Held", 1) }) {
 			return unexpected("what can be read of the held append", "nothing", "its events: the fixture's HoldWriter does not hold it")
 		}
 	}
@@ -179,7 +179,7 @@ func noLateArrivalForced(ctx context.Context, env *Env) error {
 			return fmt.Errorf("append beside a writer that was held: %w", err)
 		}
 	}
-	if err := expectEvents(ctx, stores[0], "Held-1", held...); err != nil {
+	if err := expectEvents(ctx, stores[0], env.StreamID("Held", 1), held...); err != nil {
 		return err
 	}
 	for i, t := range tails {
@@ -201,7 +201,7 @@ func readYourWrites(ctx context.Context, env *Env) error {
 	}
 	return eachRacers(ctx, func(ctx context.Context, racers int) error {
 		return race(racers, func(i int) error {
-			stream := env.Stream("Order") + "-mine" // no other stream begins with it
+			stream := env.StreamID("Mine", 10_000*racers+i) // no other stream begins with it
 			var mine []eventstore.Event
 			for j := range appendsFor(racers) {
 				writer, reader := stores[(i+j)%2], stores[(i+j+1)%2]
@@ -235,7 +235,7 @@ func expectWritten(ctx context.Context, reader *eventstore.Store, stream string,
 	if !reader.Capabilities().GlobalOrder.Supported() {
 		return nil
 	}
-	all, err := collect(reader.ReadAll(ctx, eventstore.ReadAllOptions{Filter: eventstore.Filter{StreamPrefix: stream}, Backward: true, Limit: 1}))
+	all, err := collect(reader.ReadAll(ctx, eventstore.ReadAllOptions{Filter: eventstore.Filter{StreamPrefixes: []string{stream}}, Backward: true, Limit: 1}))
 	if err != nil {
 		return err
 	}
@@ -276,10 +276,10 @@ func monotonicReads(ctx context.Context, env *Env) error {
 					if err != nil {
 						return err
 					}
-					if info.Head.Before(head) {
+					if info.Head.Position.Before(head) {
 						return unexpected(fmt.Sprintf("head through handle %d, after the other handle's answer", i%2+1), "at least "+head.String(), info.Head)
 					}
-					head = info.Head
+					head = info.Head.Position
 				}
 				return nil
 			})

@@ -9,6 +9,7 @@ type readAhead struct {
 	cancel   context.CancelFunc
 	page     Page
 	err      error
+	panicked any
 }
 
 // start begins to fetch a page.
@@ -18,6 +19,8 @@ func (a *readAhead) start(ctx context.Context, fetch func(context.Context) (Page
 	a.fetching = fetching
 	go func() {
 		defer close(fetching)
+		// In this goroutine nobody could recover it: take panics in the caller's.
+		defer func() { a.panicked = recover() }()
 		a.page, a.err = fetch(ctx)
 	}()
 }
@@ -31,9 +34,12 @@ func (a *readAhead) take() (Page, bool) {
 	}
 	<-a.fetching
 	a.cancel()
-	page, ok := a.page, a.err == nil
+	done := *a
 	*a = readAhead{}
-	return page, ok
+	if done.panicked != nil {
+		panic(done.panicked)
+	}
+	return done.page, done.err == nil
 }
 
 // stop ends a fetch under way and waits for it.

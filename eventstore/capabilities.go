@@ -7,8 +7,8 @@ import (
 )
 
 // Capability is a backend's answer on an optional guarantee: [Yes], or [No]
-// with the reason. The zero value is "undeclared", which the conformance suite
-// refuses.
+// with the reason. The zero value is "undeclared": a Store takes it as No, and the
+// conformance suite fails it.
 type Capability struct {
 	declared  bool
 	supported bool
@@ -66,16 +66,27 @@ func (d Durability) String() string {
 	return "undeclared"
 }
 
-// Capabilities is a backend's declaration: constant for an open backend, and
-// read without I/O. Every field is declared; [Capabilities.Validate] says which
-// are not.
+// Capabilities is a backend's declaration: constant for an open backend, and read
+// without I/O. What depends on the store is found when it is opened. A Store takes
+// a capability that is not declared as [No]: the backend was written before it
+// existed. The conformance suite asks for all; [Capabilities.Validate] says which
+// are missing.
 type Capabilities struct {
 	// Backend is the backend's name, such as "sqlite".
 	Backend string
-	// MultiStreamAppend: one append may write to several streams atomically.
+	// MultiStreamAppend: one append may write to several streams atomically, and
+	// hold others to an expectation.
 	MultiStreamAppend Capability
+	// ContiguousAppends: the events of an append have neighbouring places in the
+	// global order. Without it other programs' events may lie between them, and
+	// still nobody sees a part of an append before the rest can be seen.
+	ContiguousAppends Capability
 	// GlobalOrder: all events have one total order that every reader agrees on.
 	GlobalOrder Capability
+	// WholeStreams: every stream begins at version 1, and its events stay as they
+	// were written. Without it a stream may begin later and its owner may replace
+	// an event's data; there is still no hole.
+	WholeStreams Capability
 	// LivePush: a subscription hears of a new event from any process at once
 	// rather than at the next poll.
 	LivePush Capability
@@ -84,13 +95,39 @@ type Capabilities struct {
 	PollInterval time.Duration
 	// PreservedRecordTime: an import may set RecordedAt.
 	PreservedRecordTime Capability
+	// ExactData: an event's data comes back byte for byte. Without it JSON comes
+	// back equal as JSON.
+	ExactData Capability
+	// BinaryData: an event may have another content type than JSON.
+	BinaryData Capability
+	// Metadata: an event may have metadata.
+	Metadata Capability
+	// StreamScopedIDs: an event ID may be used again in another stream, for
+	// another event. Without it the append is refused.
+	StreamScopedIDs Capability
+	// Checkpoints: the backend keeps checkpoints and leases. Without it a durable
+	// subscription brings its own.
+	Checkpoints Capability
+	// Snapshots: the backend keeps snapshots.
+	Snapshots Capability
+	// Seal: the store can be closed for appends, and opened again.
+	Seal Capability
 	// IdempotencyWindow is how far back from a stream's end an event ID is
 	// recognised, in events; 0 means without limit.
 	IdempotencyWindow uint64
+	// IdempotencyTime is how long an event ID is recognised where IDs are
+	// forgotten by time; 0 means for ever.
+	IdempotencyTime time.Duration
+	// WriterGrace is the time after which a reader passes a place in the order
+	// that another program reserved without a trace; 0 means that no such place
+	// exists and none is ever passed. See [LateArrivalError].
+	WriterGrace time.Duration
 	// Durability is what an acknowledged append survives.
 	Durability Durability
 	// TimePrecision is the resolution of RecordedAt.
 	TimePrecision time.Duration
+	// Earliest and Latest bound RecordedAt; nil is no bound.
+	Earliest, Latest *time.Time
 	// Limits are the backend's own.
 	Limits Limits
 }
@@ -111,7 +148,7 @@ func (c Capabilities) Validate() error {
 	}
 	limits := reflect.ValueOf(c.Limits)
 	for i := range limits.NumField() {
-		if limits.Field(i).Int() <= 0 {
+		if limits.Field(i).Kind() == reflect.Int && limits.Field(i).Int() <= 0 {
 			return fmt.Errorf("limit %s is undeclared; give a number above zero", limits.Type().Field(i).Name)
 		}
 	}
@@ -125,5 +162,19 @@ func (c Capabilities) Validate() error {
 	case c.PollInterval <= 0 && !c.LivePush.supported:
 		return fmt.Errorf("capability PollInterval is undeclared; a backend without LivePush polls")
 	}
-	return nil
+	_, err := c.Limits.names()
+	return err
+}
+
+// orAbsent returns c with every capability declared.
+func (c Capabilities) orAbsent() Capabilities {
+	v := reflect.ValueOf(&c).Elem()
+	absent := reflect.ValueOf(No("this backend was written before the capability existed"))
+	for i := range v.NumField() {
+		if capability, ok := v.Field(i).Interface().(Capability); ok && !capability.declared {
+			v.Field(i).Set(absent)
+		}
+	}
+	c.Limits = c.Limits.orPortable()
+	return c
 }

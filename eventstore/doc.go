@@ -19,11 +19,16 @@
 // or cursor is held open while the loop's body works. Resume points are
 // exclusive everywhere, so a saved version or position is passed back as it is.
 //
+// A durable subscription ([Store.Run]) has a checkpoint and a lease: one process at
+// a time handles its events, at least once each, in order. A [Store.Seal] ends a
+// store's growth for good or for a while, so that it can be moved without losing
+// what is written meanwhile.
+//
 // # For adapters
 //
 // A [Backend] is the small interface that an adapter implements. The Store does
 // once what every backend needs (validation, limits, identifiers, defensive
-// copies, retries, durable subscriptions); [Decide] and [Follow] hold the logic
-// that adapters share. Each sentence of the Backend's comments is checked by
-// the conformance suite in the package conformance.
+// copies, retries, durable subscriptions); the package eventstore/adapter holds
+// the logic that adapters share, and the package conformance holds a backend to
+// the contract.
 package eventstore

@@ -16,7 +16,8 @@ func sentinels() []error {
 	return []error{
 		eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrEventIDReused, eventstore.ErrUnknownOutcome,
 		eventstore.ErrUnsupported, eventstore.ErrClosed, eventstore.ErrUnavailable,
-		eventstore.ErrForeignCheckpoint, eventstore.ErrCheckpointAhead,
+		eventstore.ErrForeignCheckpoint, eventstore.ErrCheckpointAhead, eventstore.ErrSealed,
+		eventstore.ErrLeaseLost, eventstore.ErrLateArrival, eventstore.ErrAlreadyRunning,
 	}
 }
 
@@ -28,6 +29,10 @@ func TestEachErrorMatchesItsOwnSentinelAndNoOther(t *testing.T) {
 		&eventstore.UnsupportedError{}:            eventstore.ErrUnsupported,
 		&eventstore.ForeignCheckpointError{}:      eventstore.ErrForeignCheckpoint,
 		&eventstore.CheckpointAheadError{}:        eventstore.ErrCheckpointAhead,
+		&eventstore.SealedError{}:                 eventstore.ErrSealed,
+		&eventstore.LeaseLostError{}:              eventstore.ErrLeaseLost,
+		&eventstore.LateArrivalError{}:            eventstore.ErrLateArrival,
+		&eventstore.UnknownOutcomeError{Err: fmt.Errorf("%w: %w: %w", eventstore.ErrUnavailable, eventstore.ErrConflict, context.Canceled)}: eventstore.ErrUnknownOutcome,
 	}
 	for _, sentinel := range sentinels() {
 		typed[sentinel] = sentinel
@@ -50,6 +55,24 @@ func TestAHandlerErrorMatchesOnlyWhatTheHandlerReturned(t *testing.T) {
 	for _, sentinel := range sentinels() {
 		require.NotErrorIs(t, err, sentinel)
 	}
+}
+
+type driverError struct{ code string }
+
+func (e *driverError) Error() string { return "driver: " + e.code }
+
+func TestTheDriversErrorIsReachableInAnUnknownOutcome(t *testing.T) {
+	err := error(&eventstore.UnknownOutcomeError{Err: fmt.Errorf("commit: %w", &driverError{"57P01"})})
+	var driver *driverError
+	require.ErrorAs(t, err, &driver)
+	require.Equal(t, "57P01", driver.code)
+}
+
+func TestAHandlersOwnContextErrorIsNoCleanStop(t *testing.T) {
+	err := error(&eventstore.HandlerError{Subscription: "mail", Err: fmt.Errorf("send: %w: %w", context.Canceled, &driverError{"x"})})
+	require.NotErrorIs(t, err, context.Canceled)
+	var driver *driverError
+	require.ErrorAs(t, err, &driver)
 }
 
 func TestErrorsSayWhatHappenedAndWhatToDo(t *testing.T) {
@@ -76,7 +99,7 @@ func TestErrorsSayWhatHappenedAndWhatToDo(t *testing.T) {
 		},
 		{
 			&eventstore.PanicError{Value: "index out of range"},
-			"handler panicked: index out of range",
+			"panicked: index out of range",
 		},
 	} {
 		require.EqualError(t, test.err, test.want)

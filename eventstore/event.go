@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"mime"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -108,14 +110,57 @@ func (e Event) SchemaVersion() int {
 	return n
 }
 
-// Size is what an event counts against [Limits], in bytes: type, data, content
-// type, and metadata keys and values.
+// Size is what an event counts against [Limits], in bytes: type, content type,
+// data, and metadata as encoding/json writes it, with every escape, and 6 bytes a
+// pair for its punctuation. It is what the largest known form of an event takes,
+// so a limit means the same on every backend.
 func (e Event) Size() int {
 	n := len(e.Type) + len(e.Data) + len(e.ContentType)
 	for k, v := range e.Metadata {
-		n += len(k) + len(v)
+		n += jsonLen(k) + jsonLen(v) + 6
 	}
 	return n
+}
+
+// jsonLen is the length of s between the quotes that encoding/json puts around it.
+func jsonLen(s string) int {
+	n := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			n += asciiLen(c)
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if (r == utf8.RuneError && size == 1) || r == '\u2028' || r == '\u2029' {
+			n += len(`\u2028`)
+		} else {
+			n += size
+		}
+		i += size
+	}
+	return n
+}
+
+func asciiLen(c byte) int {
+	switch {
+	case c == '"' || c == '\\' || c == '\b' || c == '\f' || c == '\n' || c == '\r' || c == '\t':
+		return len(`\n`)
+	case c < ' ' || c == '<' || c == '>' || c == '&':
+		return len(`\u003c`)
+	}
+	return 1
+}
+
+// IsJSON tells whether e's content type is JSON: application/json, or any that
+// ends in +json (RFC 6839). An empty one stands for application/json.
+func (e Event) IsJSON() bool {
+	if e.ContentType == "" || e.ContentType == JSONContentType {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(e.ContentType)
+	return err == nil && (media == JSONContentType || strings.HasSuffix(media, "+json"))
 }
 
 // SameContent tells whether two events agree in everything but their ID: type,

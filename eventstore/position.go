@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Position is a place in a store's global order. It is opaque: positions may be
@@ -75,10 +76,15 @@ func (p *Position) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// clip shortens untrusted text for an error message.
+// clip shortens untrusted text for an error message, between two characters.
 func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "…"
+	const most = 64
+	if len(s) <= most {
+		return s
 	}
-	return s
+	end := most
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
 }

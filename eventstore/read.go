@@ -45,28 +45,38 @@ func (s *Store) readStream(ctx context.Context, stream string, opts ReadOptions,
 	if err := s.checkRead(stream, opts); err != nil {
 		return err
 	}
-	req := ReadStreamRequest{Stream: stream, After: opts.After, Before: opts.Before, Backward: opts.Backward}
-	return s.pages(ctx, opts.Limit, opts.Backward, yield, func(ctx context.Context, size PageSize) (Page, error) {
-		req.PageSize = size
-		page, err := s.backend.ReadStream(ctx, req)
-		if err != nil || len(page.Events) == 0 {
-			page.End = true // a stream has no holes: an empty page is its end
-			return page, err
-		}
-		last := page.Events[len(page.Events)-1].Version
-		if req.Backward {
-			req.Before = last
-			page.End = page.End || last == 1
-		} else {
-			req.After = last
-		}
-		return page, nil
-	})
+	r := &streamReader{backend: s.backend, req: ReadStreamRequest{Stream: stream, After: opts.After, Before: opts.Before, Backward: opts.Backward}}
+	return s.read(ctx, stream, r.next, opts.Limit, opts.Backward, yield)
+}
+
+// streamReader reads a stream page by page.
+type streamReader struct {
+	backend Backend
+	req     ReadStreamRequest
+}
+
+func (r *streamReader) next(ctx context.Context, size PageSize) (Page, error) {
+	r.req.PageSize = size
+	page, err := r.backend.ReadStream(ctx, r.req)
+	if err != nil || len(page.Events) == 0 {
+		page.End = true // a stream has no holes: an empty page is its end
+		return page, err
+	}
+	last := page.Events[len(page.Events)-1].Version
+	if r.req.Backward {
+		r.req.Before = last
+		page.End = page.End || last == 1
+	} else {
+		r.req.After = last
+	}
+	return page, nil
 }
 
 // ReadAll yields the events of all streams in the global order. A forward read
 // ends at the store's head when the reader gets there; [Store.Subscribe] goes on.
-// A backend without GlobalOrder refuses it with ErrUnsupported.
+// A backend without GlobalOrder refuses it with ErrUnsupported. A long read whose
+// store is restored from a backup meanwhile ends with ErrForeignCheckpoint or
+// ErrCheckpointAhead.
 func (s *Store) ReadAll(ctx context.Context, opts ReadAllOptions) iter.Seq2[RecordedEvent, error] {
 	return single(func(yield func(RecordedEvent, error) bool) {
 		if err := s.readAll(ctx, opts, yield); err != nil {
@@ -82,30 +92,57 @@ func (s *Store) readAll(ctx context.Context, opts ReadAllOptions, yield func(Rec
 	if err := s.checkReadAll(opts); err != nil {
 		return err
 	}
-	req := ReadAllRequest{After: opts.After, Before: opts.Before, Backward: opts.Backward, Filter: opts.Filter}
-	return s.pages(ctx, opts.Limit, opts.Backward, yield, func(ctx context.Context, size PageSize) (Page, error) {
-		if !req.Before.IsZero() && !req.After.Before(req.Before) {
-			return Page{End: true}, nil // an earlier page has considered everything
-		}
-		req.PageSize = size
-		page, err := s.backend.ReadAll(ctx, req)
-		switch {
-		case err != nil:
-		case req.Backward:
-			req.Before = page.Next
-		default:
-			req.After = page.Next
-		}
-		return page, err
-	})
+	r := &allReader{backend: s.backend, req: ReadAllRequest{
+		After: Place{Position: opts.After}, Before: opts.Before, Backward: opts.Backward, Filter: opts.Filter.clone(),
+	}}
+	return s.read(ctx, "", r.next, opts.Limit, opts.Backward, yield)
 }
+
+// allReader reads the global order page by page.
+type allReader struct {
+	backend Backend
+	req     ReadAllRequest
+}
+
+func (r *allReader) next(ctx context.Context, size PageSize) (Page, error) {
+	if !r.req.Before.IsZero() && !r.req.After.Position.Before(r.req.Before) {
+		return Page{End: true}, nil // an earlier page has considered everything
+	}
+	r.req.PageSize = size
+	page, err := r.backend.ReadAll(ctx, r.req)
+	switch {
+	case err != nil:
+	case r.req.Backward:
+		r.req.Before = page.Next.Position
+	case r.req.After.Position.Before(page.Next.Position):
+		r.req.After = page.Next
+	}
+	return page, err
+}
+
+// read yields the pages of a reader and tells the tracer.
+func (s *Store) read(ctx context.Context, stream string, next pager, limit int, backward bool, yield func(RecordedEvent, error) bool) error {
+	ctx = s.traceStart(ctx, TraceStart{Operation: OperationRead, Stream: stream})
+	count := 0
+	var err error
+	defer func() { s.traceEnd(ctx, TraceEnd{Operation: OperationRead, Events: count, Err: err}) }()
+	err = s.pages(ctx, limit, backward, next, func(event RecordedEvent) bool {
+		count++
+		return yield(event, nil)
+	})
+	return err
+}
+
+// pager returns a reader's next page.
+type pager func(context.Context, PageSize) (Page, error)
 
 // pages yields the events of page after page, up to limit where that is not 0.
 //
 // From the second page on, when a read has shown to be a long one, the next page
 // is fetched while the caller works on this one: backend and caller work at the
-// same time, and two pages are in memory.
-func (s *Store) pages(ctx context.Context, limit int, backward bool, yield func(RecordedEvent, error) bool, next func(context.Context, PageSize) (Page, error)) error {
+// same time, and two pages are in memory. A reader is used by one goroutine at a
+// time: readAhead.take waits for the one that fetches.
+func (s *Store) pages(ctx context.Context, limit int, backward bool, next pager, yield func(RecordedEvent) bool) error {
 	size := s.pageSize()
 	if limit > 0 {
 		size.MaxEvents = min(size.MaxEvents, limit)
@@ -135,7 +172,7 @@ func (s *Store) pages(ctx context.Context, limit int, backward bool, yield func(
 			ahead.start(ctx, func(ctx context.Context) (Page, error) { return next(ctx, size) })
 		}
 		for _, event := range page.Events {
-			if !yield(event, nil) {
+			if !yield(event) {
 				return nil
 			}
 		}

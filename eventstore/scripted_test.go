@@ -16,9 +16,10 @@ import (
 type scripted struct {
 	*memory.Backend
 	calls     atomic.Int64
-	append    func(ctx context.Context, call int, req eventstore.AppendRequest) ([]eventstore.AppendResult, error)
+	append    func(ctx context.Context, call int, req eventstore.AppendRequest) ([]eventstore.PartResult, error)
 	readAll   func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error)
 	subscribe func(ctx context.Context, call int, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error]
+	info      func(ctx context.Context) (eventstore.Info, error)
 	caps      func(eventstore.Capabilities) eventstore.Capabilities
 }
 
@@ -32,7 +33,7 @@ func (s *scripted) open(t *testing.T, opts *eventstore.Options) *eventstore.Stor
 	return store
 }
 
-func (s *scripted) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (s *scripted) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 	call := int(s.calls.Add(1))
 	if s.append != nil {
 		return s.append(ctx, call, req)
@@ -59,6 +60,13 @@ func (s *scripted) Subscribe(ctx context.Context, req eventstore.SubscribeReques
 		return s.subscribe(ctx, call, req)
 	}
 	return s.Backend.Subscribe(ctx, req)
+}
+
+func (s *scripted) Info(ctx context.Context) (eventstore.Info, error) {
+	if s.info != nil {
+		return s.info(ctx)
+	}
+	return s.Backend.Info(ctx)
 }
 
 func (s *scripted) Capabilities() eventstore.Capabilities {

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
-	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,20 +31,9 @@ type Options struct {
 	// Logger hears of retries, lost subscriptions and failed handlers; nil logs
 	// nothing.
 	Logger *slog.Logger
-	// Observe, where not nil, is called after each append with what it did. It
-	// runs in the caller's goroutine.
-	Observe func(context.Context, Observation)
-}
-
-// Observation is what [Options].Observe learns of an append.
-type Observation struct {
-	// Stream is the stream of the first part.
-	Stream string
-	// Events counts the events of all parts.
-	Events   int
-	Attempts int
-	Duration time.Duration
-	Err      error
+	// Tracer, where not nil, hears of every append, read, subscription and call of
+	// a handler, at its start and at its end.
+	Tracer Tracer
 }
 
 const (
@@ -57,44 +46,51 @@ const (
 // Store is an event store, whatever backend holds it. It is safe for concurrent use.
 type Store struct {
 	backend  Backend
+	records  Records
 	options  Options
 	limits   Limits
+	names    names
 	caps     Capabilities
 	logger   *slog.Logger
 	longPage int             // events a page, from the second of a read on
 	lifetime context.Context //nolint:containedctx // the store's own lifetime: Close ends what runs in it
 	end      context.CancelFunc
 	closed   atomic.Bool
+
+	mu      sync.Mutex
+	running map[string]struct{} // the names of durable subscriptions that run
+	idle    chan struct{}       // closed once the store is closed and none runs
 }
 
 // New returns a Store over a backend, which the Store then owns: closing the
-// Store closes it. New does no I/O. The error says which option is invalid or
-// which capability the backend did not declare.
+// Store closes it. New does no I/O. The error says which option is invalid. What
+// the backend does not declare is taken as absent.
 func New(backend Backend, opts *Options) (*Store, error) {
 	if backend == nil {
 		return nil, invalid("backend", "it is nil; open one, for example with memory.New")
 	}
-	s := &Store{backend: backend, caps: backend.Capabilities()}
+	s := &Store{backend: backend, caps: backend.Capabilities().orAbsent(), records: backend.Records(), running: make(map[string]struct{}), idle: make(chan struct{})}
 	if opts != nil {
 		s.options = *opts
-	}
-	if err := s.caps.Validate(); err != nil {
-		return nil, &InvalidError{Field: "backend", Reason: err.Error()}
 	}
 	if s.options.PageSize < 0 {
 		return nil, invalid("option PageSize", "%d is negative", s.options.PageSize)
 	}
+	if s.caps.Checkpoints.supported && s.records.Checkpoints == nil || s.caps.Snapshots.supported && s.records.Snapshots == nil {
+		return nil, invalid("backend", "it declares Checkpoints or Snapshots and its Records have none")
+	}
+	var err error
+	if s.names, err = s.caps.Limits.names(); err != nil {
+		return nil, &InvalidError{Field: "backend", Reason: err.Error()}
+	}
 	s.longPage = cmp.Or(s.options.PageSize, longPageSize)
-	if s.options.PageSize == 0 {
-		s.options.PageSize = defaultPageSize
-	}
-	if s.options.RetryFor == 0 {
-		s.options.RetryFor = defaultRetryFor
-	}
+	s.options.PageSize = cmp.Or(s.options.PageSize, defaultPageSize)
+	s.options.RetryFor = cmp.Or(s.options.RetryFor, defaultRetryFor)
 	s.limits = PortableLimits()
 	if s.options.BackendLimits {
 		s.limits = s.caps.Limits
 	}
+	s.limits.StreamPattern, s.limits.TypePattern = s.caps.Limits.StreamPattern, s.caps.Limits.TypePattern
 	s.logger = s.options.Logger
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
@@ -109,25 +105,47 @@ func (s *Store) Capabilities() Capabilities { return s.caps }
 // Limits returns the limits in force. It does no I/O.
 func (s *Store) Limits() Limits { return s.limits }
 
-// Close ends the store's subscriptions and closes the backend. Later calls on
-// the store return ErrClosed; a second Close returns nil.
+// Close ends the store's subscriptions, also while their handlers work, and
+// closes the backend. Durable subscriptions whose handlers heed their context save
+// their checkpoints and release their leases first; Close waits for that for 1 s
+// at most. Later calls on the store return ErrClosed; a second Close returns nil.
 func (s *Store) Close() error {
-	if s.closed.Swap(true) {
+	s.mu.Lock()
+	again := s.closed.Swap(true)
+	if !again && len(s.running) == 0 {
+		close(s.idle)
+	}
+	s.mu.Unlock()
+	if again {
 		return nil
 	}
 	s.end()
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	select {
+	case <-s.idle:
+	case <-timer.C:
+	}
 	return opError("close", "", s.backend.Close())
 }
+
+// closeGrace is how long Close waits for durable subscriptions: a handler that
+// does not heed its context, or that calls Close itself, must not hold it up.
+const closeGrace = time.Second
 
 // Info is what identifies a store and says how far it extends.
 type Info struct {
 	// ID is the store's identity, written when it was first initialised.
 	ID uuid.UUID
-	// Head is the position of the last event; zero in an empty store.
-	Head Position
+	// Head is the place of the last event; zero in an empty store, and without
+	// GlobalOrder.
+	Head Place
+	// Sealed is true where appends are refused, and SealReason says why.
+	Sealed     bool
+	SealReason string
 }
 
-// Info reads the store's identity and head.
+// Info reads the store's identity, its last event and whether it is sealed.
 func (s *Store) Info(ctx context.Context) (Info, error) {
 	info, err := s.info(ctx)
 	return info, opError("info", "", err)
@@ -137,14 +155,7 @@ func (s *Store) info(ctx context.Context) (Info, error) {
 	if err := s.ready(ctx); err != nil {
 		return Info{}, err
 	}
-	page, err := again(ctx, s, func() (Page, error) {
-		return s.backend.ReadAll(ctx, ReadAllRequest{Backward: true, PageSize: PageSize{MaxEvents: 1, MaxBytes: 1}})
-	})
-	info := Info{ID: page.Store}
-	if len(page.Events) > 0 {
-		info.Head = page.Events[0].Position
-	}
-	return info, err
+	return again(ctx, s, func() (Info, error) { return s.backend.Info(ctx) })
 }
 
 // ready refuses a call on a closed store or with a done context, before any I/O.
@@ -159,25 +170,27 @@ func (s *Store) pageSize() PageSize {
 	return PageSize{MaxEvents: s.options.PageSize, MaxBytes: maxPageBytes}
 }
 
-// again calls a read, and calls it again while the backend is unavailable.
-func again[T any](ctx context.Context, s *Store, call func() (T, error)) (T, error) {
-	result, err := call()
-	if err == nil || !errors.Is(err, ErrUnavailable) {
-		return result, err
-	}
-	for retry := s.newRetry(); ; {
-		if !retry.wait(ctx) {
-			return result, retry.giveUp(ctx, err)
-		}
-		if result, err = call(); err == nil || !errors.Is(err, ErrUnavailable) {
-			return result, err
-		}
+func (s *Store) unsupported(feature string, capability Capability) error {
+	return &UnsupportedError{Feature: feature, Reason: capability.reason}
+}
+
+// untilClosed returns a context that also ends, with the cause ErrClosed, when
+// the store is closed.
+func (s *Store) untilClosed(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.lifetime, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
 	}
 }
 
-// jitter spreads a pause over ±25 % so that many callers do not return at once.
-func jitter(d time.Duration) time.Duration {
-	return d*3/4 + rand.N(d/2+1) //nolint:gosec // not a secret: it only spreads callers out
+// ended returns why a context is done: ErrClosed where the store was closed.
+func ended(ctx context.Context) error {
+	if errors.Is(context.Cause(ctx), ErrClosed) {
+		return ErrClosed
+	}
+	return ctx.Err()
 }
 
 // single makes an iterator yield an error when it is ranged over a second time.

@@ -3,9 +3,7 @@ package eventstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"time"
 )
 
 // MessageKind tells what a [Message] carries.
@@ -14,12 +12,16 @@ type MessageKind uint8
 const (
 	// MessageEvent carries an event.
 	MessageEvent MessageKind = iota + 1
-	// MessageProgress says that everything up to its position was considered and
-	// did not match the filter; it is a place to resume from.
+	// MessageProgress says that everything up to its place was considered and did
+	// not match the filter; it is a place to resume from.
 	MessageProgress
-	// MessageCaughtUp says that everything stored when the subscription looked
-	// has been delivered. It comes once for each connection to the backend.
+	// MessageCaughtUp says that everything stored when the subscription began has
+	// been delivered. It comes once for each connection to the backend.
 	MessageCaughtUp
+	// MessageSealed says that the store is sealed and its last event was delivered.
+	// It comes once for each connection and seal; if the seal is lifted the
+	// subscription goes on.
+	MessageSealed
 )
 
 // Message is what a subscription yields: an event or a signal.
@@ -27,8 +29,9 @@ type Message struct {
 	Kind MessageKind
 	// Event is set where Kind is MessageEvent.
 	Event RecordedEvent
-	// Position is where to resume after this message.
-	Position Position
+	// Place is where to resume after this message: an event's place, or what the
+	// subscription was asked to begin after where nothing was considered yet.
+	Place Place
 }
 
 // SubscribeOptions says what to subscribe to. The zero value is everything,
@@ -44,12 +47,15 @@ type SubscribeOptions struct {
 // the pace; a slow one costs no memory and holds up no writer.
 //
 // A lost backend is resumed after the last message with growing pauses, for as
-// long as [Options].RetryFor allows without a message. The last pair holds the
-// reason why it ended: the context's error, ErrClosed, ErrInvalid or
-// ErrUnavailable.
+// long as [Options].RetryFor allows without a message, once it has shown that it
+// still holds what was delivered. The last pair holds the reason why it ended: the
+// context's error, ErrClosed, ErrInvalid, ErrUnsupported, ErrUnavailable;
+// ErrCheckpointAhead where After, or what was delivered, lies after the store's
+// last event; ErrForeignCheckpoint where the store holds another event in place of
+// the last one delivered, as after a restored backup.
 func (s *Store) Subscribe(ctx context.Context, opts SubscribeOptions) iter.Seq2[Message, error] {
 	return single(func(yield func(Message, error) bool) {
-		err := s.subscribe(ctx, opts, func(m Message) bool { return yield(m, nil) })
+		err := s.subscribe(ctx, Place{Position: opts.After}, opts.Filter, func(m Message) bool { return yield(m, nil) })
 		if err != nil {
 			yield(Message{}, opError("subscribe", "", err))
 		}
@@ -58,112 +64,73 @@ func (s *Store) Subscribe(ctx context.Context, opts SubscribeOptions) iter.Seq2[
 
 // subscribe calls yield for each message until it returns false (then the error
 // is nil) or the subscription ends.
-func (s *Store) subscribe(ctx context.Context, opts SubscribeOptions, yield func(Message) bool) error {
+func (s *Store) subscribe(ctx context.Context, after Place, filter Filter, yield func(Message) bool) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	if err := s.checkFilter(opts.Filter); err != nil {
+	if err := s.checkFilter(filter); err != nil {
 		return err
 	}
 	ctx, cancel := s.untilClosed(ctx)
 	defer cancel()
+	ctx = s.traceStart(ctx, TraceStart{Operation: OperationSubscribe})
+	count := 0
+	var err error
+	defer func() { s.traceEnd(ctx, TraceEnd{Operation: OperationSubscribe, Events: count, Err: err}) }()
+	err = s.connections(ctx, SubscribeRequest{After: after, Filter: filter.clone(), PageSize: s.pageSize()}, func(m Message) bool {
+		if m.Kind == MessageEvent {
+			count++
+		}
+		return yield(m)
+	})
+	return err
+}
+
+// connections subscribes, and subscribes again after the last message when the
+// backend was lost. Each time it first holds the place to resume from against the
+// store: what answers now need not be what answered before.
+func (s *Store) connections(ctx context.Context, req SubscribeRequest, yield func(Message) bool) error {
 	retry := s.newRetry()
-	req := SubscribeRequest{After: opts.After, Filter: opts.Filter, PageSize: s.pageSize()}
 	for {
-		var lost error
-		for message, err := range s.backend.Subscribe(ctx, req) {
-			if err != nil {
-				lost = err
-				break
-			}
-			retry = s.newRetry()
-			req.After = message.Position
-			if !yield(message) {
-				return nil
-			}
-			if ctx.Err() != nil {
-				return ended(ctx)
+		lost := s.resumable(ctx, req.After)
+		if lost == nil {
+			lost = errors.New("the backend ended the subscription without a reason")
+			for message, err := range s.backend.Subscribe(ctx, req) {
+				if err != nil {
+					lost = err
+					break
+				}
+				retry = s.newRetry()
+				req.After = message.Place
+				if !yield(message) {
+					return nil
+				}
+				if ctx.Err() != nil {
+					return ended(ctx)
+				}
 			}
 		}
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return ended(ctx)
-		case lost == nil:
-			lost = errors.New("the backend ended the subscription without a reason")
 		}
 		if !errors.Is(lost, ErrUnavailable) {
 			return lost
 		}
-		s.logger.WarnContext(ctx, "subscription lost its backend; resuming", "after", req.After, "error", lost)
+		s.logger.WarnContext(ctx, "subscription lost its backend; resuming", "after", req.After.Position, "error", lost)
 		if !retry.wait(ctx) {
 			return retry.giveUp(ctx, lost)
 		}
 	}
 }
 
-// untilClosed returns a context that also ends, with the cause ErrClosed, when
-// the store is closed.
-func (s *Store) untilClosed(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.lifetime, func() { cancel(ErrClosed) })
-	return ctx, func() {
-		stop()
-		cancel(nil)
+// resumable holds a place to resume from against the store as it is now.
+func (s *Store) resumable(ctx context.Context, after Place) error {
+	if after.IsZero() {
+		return nil
 	}
-}
-
-// ended returns why a context is done: ErrClosed where the store was closed.
-func ended(ctx context.Context) error {
-	if errors.Is(context.Cause(ctx), ErrClosed) {
-		return ErrClosed
+	info, err := s.backend.Info(ctx)
+	if err != nil {
+		return err
 	}
-	return ctx.Err()
-}
-
-// retry paces the attempts of one operation.
-type retry struct {
-	within time.Duration
-	until  time.Time // set by the first wait: most operations never fail
-	pause  time.Duration
-	closed <-chan struct{}
-}
-
-const firstPause, longestPause = 10 * time.Millisecond, time.Second
-
-func (s *Store) newRetry() retry {
-	return retry{within: s.options.RetryFor, pause: firstPause, closed: s.lifetime.Done()}
-}
-
-// wait pauses before the next attempt. It returns false where there is to be none.
-func (r *retry) wait(ctx context.Context) bool {
-	if r.until.IsZero() {
-		r.until = time.Now().Add(r.within)
-	}
-	if time.Now().Add(r.pause).After(r.until) {
-		return false
-	}
-	timer := time.NewTimer(jitter(r.pause))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-r.closed:
-		return false
-	case <-timer.C:
-	}
-	r.pause = min(2*r.pause, longestPause)
-	return true
-}
-
-// giveUp returns the error for an operation that is not tried again.
-func (r *retry) giveUp(ctx context.Context, last error) error {
-	select {
-	case <-r.closed:
-		return fmt.Errorf("%w: %w", ErrClosed, last)
-	default:
-	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", ended(ctx), last)
-	}
-	return last
+	return s.checkPlace(ctx, "", after, info)
 }

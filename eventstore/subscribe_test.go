@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/backends/memory/memorytest"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -99,12 +100,12 @@ func TestCancellingASubscriptionEndsItWithTheContextsError(t *testing.T) {
 func TestFollowDeliversWithinThePollIntervalWhenEveryHintIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memory.NewLog()
-		deaf, err := eventstore.New(log.Open(&memory.Options{NoHints: true, Poll: 3 * time.Second}), nil)
+		polling, err := eventstore.New(memorytest.Polling(log, 3*time.Second), nil)
 		require.NoError(t, err)
 		writer, err := eventstore.New(log.Open(nil), nil)
 		require.NoError(t, err)
 		var written time.Time
-		for m, err := range deaf.Subscribe(t.Context(), eventstore.SubscribeOptions{}) {
+		for m, err := range polling.Subscribe(t.Context(), eventstore.SubscribeOptions{}) {
 			require.NoError(t, err)
 			if m.Kind == eventstore.MessageEvent {
 				require.LessOrEqual(t, time.Since(written), 3*time.Second)

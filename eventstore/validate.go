@@ -3,8 +3,9 @@ package eventstore
 import (
 	"encoding/json"
 	"fmt"
-	"mime"
+	"regexp"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -17,11 +18,13 @@ import (
 const maxContentTypeBytes, maxMetadataKeyBytes, maxNameBytes = 255, 255, 255
 
 func (s *Store) checkAppend(parts []StreamAppend) error {
-	if len(parts) == 0 {
+	switch {
+	case len(parts) == 0:
 		return invalid("append", "it has no parts; give at least one")
-	}
-	if len(parts) > 1 && !s.caps.MultiStreamAppend.supported {
-		return &UnsupportedError{Feature: "an atomic append to several streams", Reason: s.caps.MultiStreamAppend.reason}
+	case len(parts) > s.limits.MaxAppendParts:
+		return invalid("append", "%d parts, limit %d; split the append", len(parts), s.limits.MaxAppendParts)
+	case len(parts) > 1 && !s.caps.MultiStreamAppend.supported:
+		return s.unsupported("an atomic append to several streams", s.caps.MultiStreamAppend)
 	}
 	events, bytes := 0, 0
 	for i := range parts {
@@ -41,7 +44,10 @@ func (s *Store) checkAppend(parts []StreamAppend) error {
 			bytes += size
 		}
 	}
-	if bytes > s.limits.MaxAppendBytes {
+	switch {
+	case events == 0:
+		return invalid("events", "there are none; give at least one")
+	case bytes > s.limits.MaxAppendBytes:
 		return invalid("events", "%d bytes in one append, limit %d; split the append or keep large content elsewhere", bytes, s.limits.MaxAppendBytes)
 	}
 	return checkIDs(parts)
@@ -51,19 +57,43 @@ func (s *Store) checkPart(part *StreamAppend) error {
 	if err := s.checkStream(part.Stream); err != nil {
 		return err
 	}
+	if err := s.checkStorable("stream", part.Stream, s.names.stream, s.limits.StreamPattern); err != nil {
+		return err
+	}
+	for _, prefix := range [...]string{"switchyard:", "switchyard-test-"} {
+		if strings.HasPrefix(part.Stream, prefix) {
+			return invalid("stream", "%q starts with %q, which is reserved for what stands beside the events; choose another name", clip(part.Stream), prefix)
+		}
+	}
 	if !part.Expected.Valid() {
 		return invalid("expected version", "the zero value; say Any(), NoStream(), StreamExists() or Exactly(n)")
 	}
 	if n, _ := part.Expected.Exact(); n > maxVersion {
 		return invalid("expected version", "%d is beyond the highest version, %d", n, uint64(maxVersion))
 	}
-	if len(part.Events) == 0 {
-		return invalid("events", "there are none; give at least one")
-	}
-	if !part.RecordedAt.IsZero() && !s.caps.PreservedRecordTime.supported {
-		return &UnsupportedError{Feature: "a preserved record time", Reason: s.caps.PreservedRecordTime.reason}
+	return s.checkRecordTime(part.RecordedAt)
+}
+
+func (s *Store) checkRecordTime(at *time.Time) error {
+	switch {
+	case at == nil:
+		return nil
+	case !s.caps.PreservedRecordTime.supported:
+		return s.unsupported("a preserved record time", s.caps.PreservedRecordTime)
+	case s.caps.Earliest != nil && at.Before(*s.caps.Earliest):
+		return invalid("record time", "%s is before %s, the earliest that this backend can hold", at.UTC().Format(time.RFC3339Nano), s.caps.Earliest.UTC().Format(time.RFC3339Nano))
+	case s.caps.Latest != nil && at.After(*s.caps.Latest):
+		return invalid("record time", "%s is after %s, the latest that this backend can hold", at.UTC().Format(time.RFC3339Nano), s.caps.Latest.UTC().Format(time.RFC3339Nano))
 	}
 	return nil
+}
+
+// checkStorable refuses a name that the store cannot hold, by its declared pattern.
+func (s *Store) checkStorable(field, name string, pattern *regexp.Regexp, text string) error {
+	if pattern == nil || pattern.MatchString(name) {
+		return nil
+	}
+	return invalid(field, "%q is not a name that this backend can store; it must match %s", clip(name), text)
 }
 
 // maxVersion is the highest version that every backend can hold: a signed 64-bit integer.
@@ -73,6 +103,9 @@ const maxVersion = 1<<63 - 1
 func (s *Store) checkEvent(i int, event *Event) (int, error) {
 	field := func(name string) string { return fmt.Sprintf("events[%d].%s", i, name) }
 	if err := s.checkName("type", event.Type, s.limits.MaxTypeBytes); err != nil {
+		return 0, within(err, i)
+	}
+	if err := s.checkStorable("type", event.Type, s.names.eventType, s.limits.TypePattern); err != nil {
 		return 0, within(err, i)
 	}
 	if len(event.ContentType) > maxContentTypeBytes {
@@ -95,10 +128,17 @@ func (s *Store) checkEvent(i int, event *Event) (int, error) {
 			return 0, invalid(field("metadata"), "key %q: %s", clip(k), badCharacter(k))
 		case !utf8.ValidString(v):
 			return 0, invalid(field("metadata"), "the value of %q is not valid UTF-8; encode bytes as text", clip(k))
+		case strings.IndexByte(v, 0) >= 0:
+			return 0, invalid(field("metadata"), "the value of %q holds a NUL character; remove it", clip(k))
 		}
 	}
-	if isJSON(event.ContentType) && (!json.Valid(event.Data) || !utf8.Valid(event.Data)) {
+	switch {
+	case event.IsJSON() && (!json.Valid(event.Data) || !utf8.Valid(event.Data)):
 		return 0, invalid(field("data"), "it is not valid JSON (%d bytes); send JSON, such as {}, or name another content type", len(event.Data))
+	case !event.IsJSON() && !s.caps.BinaryData.supported:
+		return 0, s.unsupported("BinaryData: a content type other than JSON", s.caps.BinaryData)
+	case len(event.Metadata) > 0 && !s.caps.Metadata.supported:
+		return 0, s.unsupported("Metadata: text about an event", s.caps.Metadata)
 	}
 	return size, nil
 }
@@ -185,16 +225,6 @@ func badCharacter(s string) string {
 	return ""
 }
 
-// isJSON tells whether a media type is JSON: application/json, or any that ends
-// in +json (RFC 6839). An empty one stands for application/json.
-func isJSON(contentType string) bool {
-	if contentType == "" || contentType == JSONContentType {
-		return true
-	}
-	media, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (media == JSONContentType || strings.HasSuffix(media, "+json"))
-}
-
 func (s *Store) checkRead(stream string, opts ReadOptions) error {
 	if err := s.checkStream(stream); err != nil {
 		return err
@@ -227,18 +257,19 @@ func checkLimit(limit int) error {
 
 func (s *Store) checkFilter(f Filter) error {
 	if !s.caps.GlobalOrder.supported {
-		return &UnsupportedError{Feature: "the global order", Reason: s.caps.GlobalOrder.reason}
+		return s.unsupported("the global order", s.caps.GlobalOrder)
 	}
-	if f.Category != "" {
-		if err := checkText("filter category", f.Category, s.limits.MaxStreamBytes); err != nil {
+	for i, category := range f.Categories {
+		field := fmt.Sprintf("filter categories[%d]", i)
+		if err := checkText(field, category, s.limits.MaxStreamBytes); err != nil {
 			return err
 		}
-		if strings.Contains(f.Category, "-") {
-			return invalid("filter category", "%q contains '-', which ends a category; use the stream prefix", clip(f.Category))
+		if strings.Contains(category, "-") {
+			return invalid(field, "%q contains '-', which ends a category; use a stream prefix", clip(category))
 		}
 	}
-	if f.StreamPrefix != "" {
-		if err := checkText("filter stream prefix", f.StreamPrefix, s.limits.MaxStreamBytes); err != nil {
+	for i, prefix := range f.StreamPrefixes {
+		if err := checkText(fmt.Sprintf("filter stream prefixes[%d]", i), prefix, s.limits.MaxStreamBytes); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -43,6 +44,9 @@ func TestBadInputIsRefusedByFieldBeforeTheBackendIsCalled(t *testing.T) {
 		{"an empty metadata key", "s", with(func(e *eventstore.Event) { e.Metadata = map[string]string{"": "x"} }), "invalid events[0].metadata: a key is empty"},
 		{"a metadata key with a control character", "s", with(func(e *eventstore.Event) { e.Metadata = map[string]string{"a\n": "x"} }), "invalid events[0].metadata: key \"a\\n\""},
 		{"a metadata value that is not UTF-8", "s", with(func(e *eventstore.Event) { e.Metadata = map[string]string{"a": "\xff"} }), "invalid events[0].metadata: the value of \"a\""},
+		{"a metadata value with a NUL", "s", with(func(e *eventstore.Event) { e.Metadata = map[string]string{"a": "x\x00"} }), "invalid events[0].metadata: the value of \"a\" holds a NUL"},
+		{"a stream of what stands beside the events", "switchyard:x", good, "invalid stream: \"switchyard:x\" starts with \"switchyard:\", which is reserved"},
+		{"a stream of the tests'", "switchyard-test-1", good, "which is reserved"},
 		{"a content type with a control character", "s", with(func(e *eventstore.Event) { e.ContentType = "text/plain\r\n" }), "invalid events[0].contentType"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -111,7 +115,7 @@ func TestWhatABackendDeclaresAbsentIsRefusedWithItsReason(t *testing.T) {
 	require.Zero(t, backend.calls.Load())
 }
 
-func TestAnUndeclaredCapabilityIsRefusedByNew(t *testing.T) {
+func TestWhatABackendDoesNotDeclareReadsAsAbsentAndIsFoundByValidate(t *testing.T) {
 	changes := map[string]func(*eventstore.Capabilities){
 		"MultiStreamAppend":   func(c *eventstore.Capabilities) { c.MultiStreamAppend = eventstore.Capability{} },
 		"PreservedRecordTime": func(c *eventstore.Capabilities) { c.PreservedRecordTime = eventstore.No("") },
@@ -129,14 +133,90 @@ func TestAnUndeclaredCapabilityIsRefusedByNew(t *testing.T) {
 			change(&c)
 			return c
 		}
-		_, err := eventstore.New(backend, nil)
-		require.ErrorIs(t, err, eventstore.ErrInvalid)
-		require.ErrorContains(t, err, field)
+		require.ErrorContains(t, backend.Capabilities().Validate(), field)
+		store := backend.open(t, &eventstore.Options{BackendLimits: true})
+		_, err := store.Append(t.Context(), "order-1", eventstore.NoStream(), event("A"))
+		require.NoError(t, err, "a backend that was written before %s existed goes on working", field)
 	}
-	_, err := eventstore.New(nil, nil)
+	old := newScripted()
+	old.caps = func(c eventstore.Capabilities) eventstore.Capabilities {
+		c.Seal = eventstore.Capability{}
+		return c
+	}
+	store := old.open(t, nil)
+	require.Equal(t, "no: this backend was written before the capability existed", store.Capabilities().Seal.String())
+	_, err := store.Seal(t.Context(), "moved")
+	require.ErrorIs(t, err, eventstore.ErrUnsupported)
+
+	_, err = eventstore.New(nil, nil)
 	require.ErrorIs(t, err, eventstore.ErrInvalid)
 	_, err = eventstore.New(newScripted(), &eventstore.Options{PageSize: -1})
 	require.ErrorContains(t, err, "PageSize")
+	broken := newScripted()
+	broken.caps = func(c eventstore.Capabilities) eventstore.Capabilities {
+		c.Limits.StreamPattern = "("
+		return c
+	}
+	_, err = eventstore.New(broken, nil)
+	require.ErrorContains(t, err, "does not compile")
+}
+
+func TestWhatAStoreCannotHoldIsRefusedBeforeTheBackendIsCalled(t *testing.T) {
+	earliest, latest := time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	backend := newScripted()
+	backend.caps = func(c eventstore.Capabilities) eventstore.Capabilities {
+		c.Limits.StreamPattern = `[a-z]+-[0-9]+`
+		c.Limits.TypePattern = `[A-Z][A-Za-z]*`
+		c.BinaryData = eventstore.No("its column is JSON")
+		c.Metadata = eventstore.No("it has no column for it")
+		c.Earliest, c.Latest = &earliest, &latest
+		return c
+	}
+	store := backend.open(t, &eventstore.Options{BackendLimits: true})
+	year1 := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	late := latest.Add(1)
+	for _, test := range []struct {
+		name, stream string
+		event        eventstore.Event
+		at           *time.Time
+		sentinel     error
+		want         string
+	}{
+		{"a stream that its pattern does not match", "order-1x", event("A"), nil, eventstore.ErrInvalid, `it must match [a-z]+-[0-9]+`},
+		{"a stream of which its pattern matches the end", "Xorder-1", event("A"), nil, eventstore.ErrInvalid, `it must match [a-z]+-[0-9]+`},
+		{"a type that its pattern does not match", "order-1", event("order placed"), nil, eventstore.ErrInvalid, "events[0].type"},
+		{"a content type other than JSON", "order-1", eventstore.Event{Type: "A", ContentType: "text/plain"}, nil, eventstore.ErrUnsupported, "BinaryData"},
+		{"metadata", "order-1", event("A").WithMetadata("k", "v"), nil, eventstore.ErrUnsupported, "Metadata"},
+		{"a time before the earliest", "order-1", event("A"), &year1, eventstore.ErrInvalid, "0001-01-01T00:00:00Z is before 1900"},
+		{"a time after the latest", "order-1", event("A"), &late, eventstore.ErrInvalid, "is after 2100"},
+		{"the stream of what stands beside the events", "switchyard:checkpoints", event("A"), nil, eventstore.ErrInvalid, "must match"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := store.AppendStreams(t.Context(), eventstore.StreamAppend{
+				Stream: test.stream, Expected: eventstore.Any(), Events: []eventstore.Event{test.event}, RecordedAt: test.at,
+			})
+			require.ErrorIs(t, err, test.sentinel)
+			require.ErrorContains(t, err, test.want)
+			require.Zero(t, backend.calls.Load())
+		})
+	}
+}
+
+func TestASizeIsWhatTheLargestFormOfAnEventTakes(t *testing.T) {
+	for _, text := range []string{"", "plain", "<&>", "\"quoted\"\\", "\n\t\x01\x7f", "\u2028\u2029é🛤", "a\xffb"} {
+		encoded, err := json.Marshal(map[string]string{"key": text})
+		require.NoError(t, err)
+		e := eventstore.Event{Type: "T", Metadata: map[string]string{"key": text}}
+		require.Equal(t, len("T")+len(encoded)-len("{}")+1, e.Size(), "%q: a pair counts a comma too", text)
+	}
+}
+
+func TestAnAppendWithoutAnyEventIsRefused(t *testing.T) {
+	store := newScripted().open(t, nil)
+	check := eventstore.StreamAppend{Stream: "a", Expected: eventstore.NoStream()}
+	_, err := store.AppendStreams(t.Context(), check, check)
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.ErrorContains(t, err, "give at least one")
 }
 
 // FuzzAppendInput: what is accepted is safe to store everywhere and comes back

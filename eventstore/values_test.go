@@ -104,11 +104,11 @@ func TestACategoryEndsBeforeTheFirstDash(t *testing.T) {
 }
 
 func TestAFilterSelectsWhatAllItsFieldsSelect(t *testing.T) {
-	f := eventstore.Filter{Category: "Order", StreamPrefix: "Order-4", Types: []string{"Placed", "Paid"}}
+	f := eventstore.Filter{Categories: []string{"Cart", "Order"}, StreamPrefixes: []string{"Order-7", "Order-4"}, Types: []string{"Placed", "Paid"}}
 	require.True(t, f.Match("Order-42", "Paid"))
 	require.False(t, f.Match("Order-42", "Shipped"))
 	require.False(t, f.Match("Order-52", "Paid"))
-	require.False(t, eventstore.Filter{Category: "Order"}.Match("Orders-1", "Paid"))
+	require.False(t, eventstore.Filter{Categories: []string{"Order"}}.Match("Orders-1", "Paid"))
 	require.True(t, eventstore.Filter{}.Match("anything", "at all"))
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // maxRounds bounds how often one append is judged anew because others wrote in
@@ -22,27 +24,29 @@ const maxRounds = 100
 // judged here, against the stream's tail, and written with the exact revision it
 // was judged at, whatever its expectation. What was judged too early the server
 // refuses; such a write was certainly not stored, and is judged again.
-func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 	if err := b.ready(ctx); err != nil {
 		return nil, err
 	}
-	if len(req.Parts) != 1 {
-		return nil, &eventstore.UnsupportedError{Feature: "an atomic append to several streams", Reason: b.Capabilities().MultiStreamAppend.Reason()}
-	}
-	part := req.Parts[0]
-	if !part.RecordedAt.IsZero() {
-		return nil, &eventstore.UnsupportedError{Feature: "a preserved record time", Reason: b.Capabilities().PreservedRecordTime.Reason()}
-	}
+	part := req.Parts[0] // the only one: several streams are declared absent
 	name, err := b.names.writable(part.Stream)
 	if err != nil {
 		return nil, err
 	}
+	for i := range part.Events {
+		if part.Events[i].Type == tombstoneType {
+			return nil, &eventstore.InvalidError{Field: "type", Reason: fmt.Sprintf("%q is the type of the record that ends a stream in EventStoreDB, and readers pass over it; choose another type", tombstoneType)}
+		}
+	}
 	results, err := b.tails.get(name).appends.Append(ctx, req)
+	if errors.Is(err, errTombstoned) {
+		err = fmt.Errorf("%w: %w", &eventstore.SealedError{Stream: part.Stream, Reason: "it was deleted for good (tombstoned); choose another ID"}, err)
+	}
 	return results, mapError(ctx, err)
 }
 
 // settle makes one append.
-func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamAppend) ([]eventstore.AppendResult, error) {
+func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamAppend) ([]eventstore.PartResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.conn.settings.writeTimeout)
 	defer cancel()
 	var refusal *wrongVersionError
@@ -52,15 +56,11 @@ func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamApp
 			return nil, err
 		}
 		if !decision.Write {
-			return []eventstore.AppendResult{decision.Result}, nil
+			return []eventstore.PartResult{{Recorded: decision.Recorded, Duplicate: true}}, nil
 		}
-		result, err := b.write(ctx, t.stream, at, part.Events)
-		if err == nil {
-			t.written(b.options.IdempotencyWindow, result, part.Events)
-			return []eventstore.AppendResult{result}, nil
-		}
+		recorded, err := b.write(ctx, t, at, part.Events)
 		if !errors.As(err, &refusal) {
-			return nil, err
+			return []eventstore.PartResult{{Recorded: recorded}}, err
 		}
 	}
 	return nil, fmt.Errorf("%w: other processes wrote to the stream %d times while this append was judged; nothing was written: %w", eventstore.ErrUnavailable, maxRounds, refusal)
@@ -68,15 +68,17 @@ func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamApp
 
 // judge decides on an append and says at which version a write is to be pinned.
 // refusal is the server's answer to the last attempt, nil at the first.
-func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppend, refusal *wrongVersionError) (at uint64, d eventstore.Decision, err error) {
+func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppend, refusal *wrongVersionError) (at uint64, d adapter.Decision, err error) {
 	exact, isExact := part.Expected.Exact()
 	if refusal == nil {
 		switch {
+		case t.fresh && !part.Expected.Allows(t.version) && !t.holds(part.Events):
+			return 0, d, &eventstore.ConflictError{Stream: part.Stream, Expected: part.Expected, Actual: t.version}
 		case t.known && part.Expected.Allows(t.version) && !t.holds(part.Events):
-			return t.version, eventstore.Decision{Write: true}, nil
+			return t.version, adapter.Decision{Write: true}, nil
 		case !t.known && isExact && exact == 0:
 			// Only an absent stream accepts it, and that holds no IDs.
-			return 0, eventstore.Decision{Write: true}, nil
+			return 0, adapter.Decision{Write: true}, nil
 		}
 	}
 	hidden, err := b.refresh(ctx, t)
@@ -91,11 +93,21 @@ func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppe
 	if err != nil {
 		return 0, d, err
 	}
-	d, err = eventstore.Decide(part, at, func(id uuid.UUID) (eventstore.RecordedEvent, bool, error) {
-		event, ok := stored[id]
-		return event, ok, nil
+	decisions, err := adapter.Judge([]eventstore.StreamAppend{part}, adapter.Streams{
+		Version: func(string) (uint64, error) { return at, nil },
+		Find: func(_ string, event eventstore.Event) (adapter.Met, error) {
+			found, ok := stored[event.ID]
+			return adapter.Met{Found: ok, Recorded: recordedAt(found), Same: ok && event.SameContent(found.Event)}, nil
+		},
 	})
-	return at, d, err
+	if err != nil {
+		return 0, d, err
+	}
+	return at, decisions[0], nil
+}
+
+func recordedAt(event eventstore.RecordedEvent) eventstore.Recorded {
+	return eventstore.Recorded{Version: event.Version, Position: event.Position, RecordedAt: event.RecordedAt}
 }
 
 // hiddenVersion is the version of a stream whose events can no longer be read,
@@ -111,29 +123,37 @@ func hiddenVersion(expected eventstore.ExpectedVersion, refusal *wrongVersionErr
 	return 1
 }
 
-// write appends at a version.
-func (b *Backend) write(ctx context.Context, name string, at uint64, events []eventstore.Event) (eventstore.AppendResult, error) {
-	data, err := encodeAll(events, b.options.MaxAppendSize)
+// write appends at a version, and says where and when the events were stored. The
+// server tells the last one's position alone: where there are others they are read
+// back.
+func (b *Backend) write(ctx context.Context, t *tail, at uint64, events []eventstore.Event) ([]eventstore.Recorded, error) {
+	now := time.Now().UTC().Truncate(timePrecision)
+	data, err := encodeAll(events, now, b.options.MaxAppendSize)
 	if err != nil {
-		return eventstore.AppendResult{}, err
+		return nil, err
 	}
-	version, position, err := b.conn.appendTo(ctx, name, at, data)
+	version, position, err := b.conn.appendTo(ctx, t.stream, at, data)
 	if err != nil {
-		return eventstore.AppendResult{}, err
+		return nil, err
 	}
-	return eventstore.AppendResult{FirstVersion: version - uint64(len(events)) + 1, Version: version, Position: position}, nil
+	t.written(b.options.IdempotencyWindow, version, events)
+	if len(events) == 1 && !position.IsZero() {
+		return []eventstore.Recorded{{Version: version, Position: position, RecordedAt: now}}, nil
+	}
+	return b.readBack(ctx, written{stream: t.stream, version: version, position: position, count: len(events)})
 }
 
 // written takes an append of this handle into the tail.
-func (t *tail) written(window int, result eventstore.AppendResult, events []eventstore.Event) {
-	if !t.known || t.version+1 != result.FirstVersion { // a first append, or a soft-deleted stream's next life
+func (t *tail) written(window int, version uint64, events []eventstore.Event) {
+	if !t.known || t.version+uint64(len(events)) != version { // a first append, or a soft-deleted stream's next life
 		t.recent = nil
 	}
 	ids := make([]uuid.UUID, len(events))
 	for i := range events {
 		ids[i] = events[i].ID
 	}
-	t.add(window, result.Version, ids...)
+	t.add(window, version, ids...)
+	t.fresh = true
 }
 
 // refresh brings a tail up to date. hidden tells that the stream has a version
@@ -149,6 +169,7 @@ func (b *Backend) refresh(ctx context.Context, t *tail) (hidden bool, err error)
 			for i := range news {
 				t.add(window, news[i].Version, news[i].ID)
 			}
+			t.fresh = true
 			return false, nil
 		}
 	}
@@ -158,7 +179,7 @@ func (b *Backend) refresh(ctx context.Context, t *tail) (hidden bool, err error)
 	case err != nil:
 		return false, err
 	case state == streamAbsent:
-		t.known = true
+		t.known, t.fresh = true, true
 		return false, nil
 	case len(last) == 0:
 		return true, nil
@@ -166,6 +187,7 @@ func (b *Backend) refresh(ctx context.Context, t *tail) (hidden bool, err error)
 	for i := len(last) - 1; i >= 0; i-- {
 		t.add(window, last[i].Version, last[i].ID)
 	}
+	t.fresh = true
 	return false, nil
 }
 

@@ -5,15 +5,13 @@ import (
 	"net/url"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/switchyard-dev/switchyard/backends/esdb"
+	"github.com/switchyard-dev/switchyard/backends/esdb/esdbharness"
 	"github.com/switchyard-dev/switchyard/backends/esdb/esdbtest"
+	"github.com/switchyard-dev/switchyard/backends/memory/memorytest"
 	"github.com/switchyard-dev/switchyard/conformance"
-	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/reference"
 )
 
 // serverURL names a real server to test against, instead of the double.
@@ -25,20 +23,21 @@ func TestConformance(t *testing.T) {
 
 func TestEventStoreDBAndMemoryGiveTheSameAnswers(t *testing.T) {
 	for seed := range uint64(4) {
-		require.NoError(t, conformance.Differential(t.Context(), reference.Memory(), harness(), &conformance.DifferentialOptions{Seed: seed + 1}))
+		require.NoError(t, conformance.Differential(t.Context(), memorytest.Harness(), harness(), &conformance.DifferentialOptions{Seed: seed + 1}))
 	}
 }
 
 // harness gives each check a namespace of its own: on the server that the
-// environment names, else on a double that the check has for itself.
+// environment names, else on a double that the check has for itself, and that others
+// used before: more than the server looks through between two checkpoints.
 func harness() conformance.Harness {
 	if server := os.Getenv(serverURL); server != "" {
 		return conformance.Harness{Name: "esdb", Open: func(ctx context.Context) (*conformance.Fixture, error) {
 			return fixture(ctx, server)
 		}}
 	}
-	return conformance.Harness{Name: "esdb (double)", Open: func(ctx context.Context) (*conformance.Fixture, error) {
-		srv, err := esdbtest.Start(nil)
+	return conformance.Harness{Name: "esdb (double)", Double: "everything in memory", Open: func(ctx context.Context) (*conformance.Fixture, error) {
+		srv, err := esdbtest.Start(&esdbtest.Options{History: 1200})
 		if err != nil {
 			return nil, err
 		}
@@ -56,41 +55,19 @@ func harness() conformance.Harness {
 	}}
 }
 
+// fixture has a store in a namespace of its own on a server. It polls often, so
+// that the suite's waits for progress are short.
 func fixture(ctx context.Context, server string) (*conformance.Fixture, error) {
 	u, err := url.Parse(server)
 	if err != nil {
 		return nil, err
 	}
-	fresh, remove, err := esdb.Beside(u)
+	values := u.Query()
+	values.Set("poll", "20ms")
+	u.RawQuery = values.Encode()
+	isolated, err := esdbharness.Isolate(ctx, u)
 	if err != nil {
 		return nil, err
 	}
-	open := func(parameters map[string]string) func(context.Context) (eventstore.Backend, error) {
-		v, values := *fresh, fresh.Query()
-		for name, value := range parameters {
-			values.Set(name, value)
-		}
-		v.RawQuery = values.Encode()
-		return func(ctx context.Context) (eventstore.Backend, error) {
-			backend, err := esdb.OpenURL(ctx, &v)
-			if err != nil {
-				return nil, err
-			}
-			return backend, nil
-		}
-	}
-	// Short, so that the suite's waits for progress are short.
-	poll := (20 * time.Millisecond).String()
-	again := open(map[string]string{"poll": poll})
-	first, err := again(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &conformance.Fixture{
-		Backend:          first,
-		OpenAgain:        again,
-		OpenDeaf:         open(map[string]string{"poll": poll, "push": "off"}),
-		HoldWriterReason: "the server has one writer, which takes positions and makes them visible in their order",
-		Remove:           remove,
-	}, nil
+	return isolated.Fixture(ctx)
 }

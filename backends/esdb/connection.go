@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -28,13 +29,42 @@ type connection struct {
 	search  *search            // nil: none is under way
 }
 
-// node is a gRPC connection to one server, and how many calls use it.
+// node is one server, with the connections to it and how many calls use them.
 type node struct {
 	address string
+	lanes   [kinds][]*lane
+	uses    int
+}
+
+// lane is a gRPC connection, for calls of one kind.
+type lane struct {
+	node    *node
+	kind    kind
 	conn    *grpc.ClientConn
 	streams streams.StreamsClient
 	uses    int
 }
+
+// kind is what a call does. A server serves 100 calls at once on a connection, and
+// one more waits until another ends: a connection full of subscriptions would hold
+// up appends for good. So each kind has connections of its own.
+type kind uint8
+
+const (
+	appending kind = iota
+	reading
+	subscribing
+	kinds
+)
+
+const (
+	// callsEach is how many calls one connection carries, somewhat below what
+	// servers allow.
+	callsEach = 90
+	// mostLanes bounds the connections for appends, and those for reads: their calls
+	// are short, and one more can wait. Subscriptions get as many as they need.
+	mostLanes = 4
+)
 
 // search is a discovery under way, for everyone who waits for it.
 type search struct {
@@ -49,12 +79,12 @@ func newConnection(s settings) *connection {
 	return &connection{settings: s, open: make(map[*node]struct{})}
 }
 
-// use returns a node, which release gives back.
-func (c *connection) use(ctx context.Context) (*node, error) {
+// use returns a connection for one call, which release gives back.
+func (c *connection) use(ctx context.Context, k kind) (*lane, error) {
 	for {
-		n, s, err := c.ready()
-		if n != nil || err != nil {
-			return n, err
+		l, s, err := c.ready(k)
+		if l != nil || err != nil {
+			return l, err
 		}
 		select {
 		case <-s.done:
@@ -68,21 +98,19 @@ func (c *connection) use(ctx context.Context) (*node, error) {
 	}
 }
 
-// ready returns the current node, or the search to wait for.
-func (c *connection) ready() (*node, *search, error) {
+// ready returns a connection to the current node, or the search to wait for.
+func (c *connection) ready(k kind) (*lane, *search, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return nil, nil, eventstore.ErrClosed
 	}
 	if c.current == nil && !c.settings.gossips {
-		if err := c.adopt(c.settings.seeds[0]); err != nil {
-			return nil, nil, err
-		}
+		c.adopt(c.settings.seeds[0])
 	}
 	if c.current != nil {
-		c.current.uses++
-		return c.current, nil, nil
+		l, err := c.lane(c.current, k)
+		return l, nil, err
 	}
 	if c.search == nil {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -100,7 +128,7 @@ func (c *connection) find(ctx context.Context, s *search) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil && !c.closed {
-		err = c.adopt(address)
+		c.adopt(address)
 	}
 	s.err, s.abandoned = err, s.abandoned || c.closed
 	c.search = nil
@@ -118,42 +146,71 @@ func (c *connection) leave(s *search) {
 }
 
 // adopt makes a node current. It does no I/O: gRPC dials at the first call.
-func (c *connection) adopt(address string) error {
-	conn, err := grpc.NewClient(address, c.settings.options...)
-	if err != nil {
-		return fmt.Errorf("%w: connect to %q: %w", eventstore.ErrUnavailable, address, err)
-	}
-	c.current = &node{address: address, conn: conn, streams: streams.NewStreamsClient(conn)}
+func (c *connection) adopt(address string) {
+	c.current = &node{address: address}
 	c.open[c.current] = struct{}{}
-	return nil
 }
 
-// release gives a node back. One that was replaced is closed by its last call.
-func (c *connection) release(n *node) {
+// lane takes a place on one of a node's connections, on a new one if all are full.
+// It does no I/O either.
+func (c *connection) lane(n *node, k kind) (*lane, error) {
+	var free *lane
+	for _, l := range n.lanes[k] {
+		if free == nil || l.uses < free.uses {
+			free = l
+		}
+	}
+	if free == nil || (free.uses >= callsEach && (k == subscribing || len(n.lanes[k]) < mostLanes)) {
+		conn, err := grpc.NewClient(n.address, c.settings.options...)
+		if err != nil {
+			return nil, fmt.Errorf("%w: connect to %q: %w", eventstore.ErrUnavailable, n.address, err)
+		}
+		free = &lane{node: n, kind: k, conn: conn, streams: streams.NewStreamsClient(conn)}
+		n.lanes[k] = append(n.lanes[k], free)
+	}
+	free.uses++
+	n.uses++
+	return free, nil
+}
+
+// release gives a connection back. One of several that carry subscriptions is
+// closed by its last call, and so are all of a node that was replaced.
+func (c *connection) release(l *lane) {
 	c.mu.Lock()
-	n.uses--
-	spent := c.drop(n)
+	l.uses--
+	l.node.uses--
+	spent := c.drop(l.node)
+	if lanes := l.node.lanes[subscribing]; l.kind == subscribing && l.uses == 0 && len(lanes) > 1 {
+		l.node.lanes[subscribing] = slices.DeleteFunc(lanes, func(other *lane) bool { return other == l })
+		spent = append(spent, l)
+	}
 	c.mu.Unlock()
-	spent.close()
+	closeAll(spent)
+}
+
+func closeAll(lanes []*lane) {
+	for _, l := range lanes {
+		_ = l.conn.Close() // fails only where it is closed
+	}
 }
 
 // replace stops using a node for new calls, and goes to the next one if it is known.
 func (c *connection) replace(n *node, next string) {
 	c.mu.Lock()
-	var spent *node
+	var spent []*lane
 	if c.current == n && !c.closed {
 		c.current = nil
 		spent = c.drop(n)
 		if next != "" {
-			_ = c.adopt(next) // one that cannot be dialled is looked for
+			c.adopt(next)
 		}
 	}
 	c.mu.Unlock()
-	spent.close()
+	closeAll(spent)
 }
 
-// drop returns the node if it is to be closed.
-func (c *connection) drop(n *node) *node {
+// drop takes a node's connections, if they are to be closed.
+func (c *connection) drop(n *node) []*lane {
 	if n == c.current || n.uses > 0 {
 		return nil
 	}
@@ -161,28 +218,29 @@ func (c *connection) drop(n *node) *node {
 		return nil // close had it
 	}
 	delete(c.open, n)
-	return n
+	return n.take()
 }
 
-func (n *node) close() {
-	if n != nil {
-		_ = n.conn.Close() // fails only where it is closed
-	}
+func (n *node) take() []*lane {
+	all := slices.Concat(n.lanes[:]...)
+	n.lanes = [kinds][]*lane{}
+	return all
 }
 
 // close ends every call and search.
 func (c *connection) close() {
 	c.mu.Lock()
 	c.closed, c.current = true, nil
-	open := c.open
+	var all []*lane
+	for n := range c.open {
+		all = append(all, n.take()...)
+	}
 	c.open = nil
 	if c.search != nil {
 		c.search.cancel()
 	}
 	c.mu.Unlock()
-	for n := range open {
-		n.close()
-	}
+	closeAll(all)
 }
 
 func (c *connection) isClosed() bool {

@@ -240,8 +240,8 @@ func TestANamespaceIsUndisturbedByABusyNeighbour(t *testing.T) {
 	}
 	info, err := quiet.Info(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, last.Position, info.Head)
-	for name, filter := range map[string]eventstore.Filter{"all": {}, "a category": {Category: "Order"}, "a type": {Types: []string{"Placed"}}, "nothing": {Types: []string{"Noise"}}} {
+	require.Equal(t, last.Position, info.Head.Position)
+	for name, filter := range map[string]eventstore.Filter{"all": {}, "a category": {Categories: []string{"Order"}}, "a type": {Types: []string{"Placed"}}, "nothing": {Types: []string{"Noise"}}} {
 		want := events
 		if name == "nothing" {
 			want = 0
@@ -259,8 +259,8 @@ func TestANamespaceIsUndisturbedByABusyNeighbour(t *testing.T) {
 			if message.Kind == eventstore.MessageEvent {
 				got++
 			}
-			require.False(t, info.Head.Before(message.Position), "%s: a resume point beyond the head", name)
-			if message.Position == info.Head {
+			require.False(t, info.Head.Position.Before(message.Place.Position), "%s: a resume point beyond the head", name)
+			if message.Place == info.Head {
 				break
 			}
 		}

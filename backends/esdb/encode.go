@@ -5,9 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"mime"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf16"
 
 	"github.com/google/uuid"
@@ -21,6 +21,9 @@ import (
 // each attempt to write: the server compares IDs and never content, and answers
 // a repeated write as if it had been the first, so two different events that
 // race under one ID would both be acknowledged and one be lost.
+//
+// So is the record time: the server stamps events too, and does not say with what
+// when it acknowledges them. Reading that back would make every append two calls.
 const (
 	ownKey        = "$switchyard"
 	foreignKey    = "$esdb.metadata" // custom metadata of other clients that is no JSON object, as base64
@@ -30,16 +33,24 @@ const (
 // extra is the value of ownKey.
 type extra struct {
 	ID          uuid.UUID `json:"id"`
+	At          string    `json:"at,omitempty"`          // see timeLayout
 	ContentType string    `json:"contentType,omitempty"` // where the server's JSON flag does not say it
 	Key         *string   `json:"key,omitempty"`         // the event's own metadata under ownKey
 }
 
-// encode returns an event as it is written.
-func encode(event *eventstore.Event) (proposed, error) {
-	own := extra{ID: event.ID}
+// timeLayout has the precision of the server's own stamps, 100 ns, and always the
+// same length.
+const (
+	timeLayout    = "2006-01-02T15:04:05.0000000Z"
+	timePrecision = 100 * time.Nanosecond
+)
+
+// encode returns an event as it is written at a time, which is UTC.
+func encode(event *eventstore.Event, at string) (proposed, error) {
+	own := extra{ID: event.ID, At: at}
 	data := proposed{eventType: event.Type, data: event.Data}
 	plain := binaryContent
-	if isJSON(event.ContentType) {
+	if event.IsJSON() {
 		data.json, plain = true, eventstore.JSONContentType
 	}
 	if event.ContentType != plain {
@@ -49,7 +60,7 @@ func encode(event *eventstore.Event) (proposed, error) {
 		own.Key = &value
 	}
 	if len(event.Metadata) == 0 && own.ContentType == "" {
-		data.meta = slices.Concat([]byte(plainStart), []byte(event.ID.String()), []byte(plainEnd))
+		data.meta = slices.Concat([]byte(plainStart), []byte(event.ID.String()), []byte(plainMiddle), []byte(at), []byte(plainEnd))
 		return data, nil
 	}
 	all := make(map[string]any, len(event.Metadata)+1)
@@ -65,16 +76,9 @@ func encode(event *eventstore.Event) (proposed, error) {
 	return data, nil
 }
 
-// The form of custom metadata that says no more than the ID, which is most of it.
-const plainStart, plainEnd = `{"` + ownKey + `":{"id":"`, `"}}`
-
-func isJSON(contentType string) bool {
-	if contentType == eventstore.JSONContentType {
-		return true
-	}
-	media, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (media == eventstore.JSONContentType || strings.HasSuffix(media, "+json"))
-}
+// The form of custom metadata that says no more than the ID and the time, which is
+// most of it.
+const plainStart, plainMiddle, plainEnd = `{"` + ownKey + `":{"id":"`, `","at":"`, `"}}`
 
 // wireSize is what the server counts of an event against its append limit.
 func wireSize(event *proposed) int {
@@ -101,8 +105,8 @@ func decode(read *recorded, stream string) eventstore.RecordedEvent {
 	if read.json {
 		event.ContentType = eventstore.JSONContentType
 	}
-	if id, ok := plainID(read.meta); ok {
-		event.ID = id
+	if id, at, ok := plain(read.meta); ok {
+		event.ID, event.RecordedAt = id, at
 		return event
 	}
 	if len(read.meta) > 0 {
@@ -111,18 +115,26 @@ func decode(read *recorded, stream string) eventstore.RecordedEvent {
 	return event
 }
 
-// plainID reads custom metadata that says no more than the ID.
-func plainID(text []byte) (uuid.UUID, bool) {
+// plain reads custom metadata that says no more than the ID and the time.
+func plain(text []byte) (id uuid.UUID, at time.Time, ok bool) {
+	const idLength = 36
+	if len(text) != len(plainStart)+idLength+len(plainMiddle)+len(timeLayout)+len(plainEnd) {
+		return id, at, false
+	}
 	rest, ok := bytes.CutPrefix(text, []byte(plainStart))
 	if !ok {
-		return uuid.UUID{}, false
+		return id, at, false
 	}
-	rest, ok = bytes.CutSuffix(rest, []byte(plainEnd))
-	if !ok || len(rest) != 36 {
-		return uuid.UUID{}, false
+	id, err := uuid.ParseBytes(rest[:idLength])
+	if err != nil {
+		return id, at, false
 	}
-	id, err := uuid.ParseBytes(rest)
-	return id, err == nil
+	rest, ok = bytes.CutPrefix(rest[idLength:], []byte(plainMiddle))
+	if !ok || !bytes.HasSuffix(rest, []byte(plainEnd)) {
+		return id, at, false
+	}
+	at, err = time.Parse(time.RFC3339Nano, string(rest[:len(timeLayout)])) // which is faster than with timeLayout
+	return id, at, err == nil
 }
 
 func decodeMetadata(event *eventstore.RecordedEvent, text []byte) {
@@ -140,6 +152,9 @@ func decodeMetadata(event *eventstore.RecordedEvent, text []byte) {
 		return // another client's event
 	}
 	event.ID = own.ID
+	if at, err := time.Parse(time.RFC3339Nano, own.At); err == nil {
+		event.RecordedAt = at
+	}
 	if own.ContentType != "" {
 		event.ContentType = own.ContentType
 	}
@@ -162,11 +177,12 @@ func asText(value json.RawMessage) string {
 }
 
 // encodeAll encodes an append and holds it against the server's limit.
-func encodeAll(events []eventstore.Event, limit int) ([]proposed, error) {
+func encodeAll(events []eventstore.Event, now time.Time, limit int) ([]proposed, error) {
 	data, size := make([]proposed, len(events)), 0
+	at := now.UTC().Format(timeLayout)
 	for i := range events {
 		var err error
-		if data[i], err = encode(&events[i]); err != nil {
+		if data[i], err = encode(&events[i], at); err != nil {
 			return nil, err
 		}
 		size += wireSize(&data[i])

@@ -28,8 +28,8 @@ func mapError(ctx context.Context, err error) error {
 		return nil
 	case errors.Is(err, errNotLeader): // which refuses
 		return fmt.Errorf("%w: %w", eventstore.ErrUnavailable, err)
-	case errors.Is(err, errTombstoned):
-		return fmt.Errorf("%w: %w", &eventstore.InvalidError{Field: "stream", Reason: "it was deleted for good (tombstoned); choose another ID"}, err)
+	case errors.Is(err, errTombstoned) && !isMapped(err): // Append says which stream
+		return fmt.Errorf("esdb: %w", err)
 	case errors.Is(err, errClosing) && mayBeStored:
 		return fmt.Errorf("%w: %w", eventstore.ErrUnknownOutcome, err)
 	case isMapped(err):
@@ -85,7 +85,8 @@ func mapStatus(mayBeStored bool, lost, err error) error {
 func isMapped(err error) bool {
 	for _, sentinel := range []error{
 		eventstore.ErrClosed, eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrEventIDReused,
-		eventstore.ErrUnavailable, eventstore.ErrUnknownOutcome, eventstore.ErrUnsupported,
+		eventstore.ErrUnavailable, eventstore.ErrUnknownOutcome, eventstore.ErrUnsupported, eventstore.ErrSealed,
+		eventstore.ErrForeignCheckpoint, eventstore.ErrCheckpointAhead, eventstore.ErrLeaseLost,
 	} {
 		if errors.Is(err, sentinel) {
 			return true
@@ -98,7 +99,7 @@ func isMapped(err error) bool {
 // because no event begins there.
 func isUnreadablePosition(err error) bool {
 	reason, ok := status.FromError(err)
-	return ok && (reason.Code() == codes.InvalidArgument ||
+	return errors.Is(err, errNoPosition) || ok && (reason.Code() == codes.InvalidArgument ||
 		reason.Code() == codes.Unknown && strings.Contains(reason.Message(), "ReadAllResult"))
 }
 
@@ -112,3 +113,6 @@ func isRefusal(err error) bool {
 		return false
 	}
 }
+
+// isNoStream tells whether a read failed because the stream is not there.
+func isNoStream(err error) bool { return errors.Is(err, errNoStream) }

@@ -34,7 +34,7 @@ func TestErrorsAreMapped(t *testing.T) {
 		{"a caller who left", true, status.Error(codes.Canceled, "context canceled"), context.Canceled, eventstore.ErrUnknownOutcome},
 		{"a call's own deadline", false, context.DeadlineExceeded, eventstore.ErrUnavailable, eventstore.ErrUnknownOutcome},
 		{"a node that is not the leader", false, fmt.Errorf("%w: %w", errNotLeader, status.Error(codes.NotFound, "")), eventstore.ErrUnavailable, eventstore.ErrUnavailable},
-		{"a tombstoned stream", false, errTombstoned, eventstore.ErrInvalid, eventstore.ErrInvalid},
+		{"a tombstoned stream", false, errTombstoned, nil, nil},
 		{"a handle closed under the call", false, errClosing, eventstore.ErrClosed, eventstore.ErrUnknownOutcome},
 		{"a closed handle", false, eventstore.ErrClosed, eventstore.ErrClosed, eventstore.ErrClosed},
 	}

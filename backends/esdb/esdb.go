@@ -6,7 +6,6 @@ import (
 	"time"
 
 	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
-	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -31,15 +30,19 @@ type Options struct {
 	// MaxAppendSize is the server's limit of one append in bytes, its setting of
 	// this name; 0 means DefaultMaxAppendSize. It cannot be less than that.
 	MaxAppendSize int
-	// Poll is how often a filtered subscription that nothing matches reports its
-	// progress; with NoPush, how often a subscription looks for events. 0 means
-	// DefaultPoll.
+	// Poll is how often subscriptions look for events that the server has not told
+	// them of, and with NoPush of all. 0 means DefaultPoll.
 	Poll time.Duration
 	// NoPush makes subscriptions read and poll, for networks that cut long calls.
 	NoPush bool
 	// NoCreate refuses a server that holds no store, in the namespace, instead of
 	// making one.
 	NoCreate bool
+	// Durability is what an acknowledged append survives on this server; 0 means
+	// SurvivesProcessCrash. A server with its default flushing survives a loss of
+	// power too, one with --mem-db nothing: the operator knows, and the protocol
+	// does not say.
+	Durability eventstore.Durability
 	// ResolveLinks makes ReadStream show the event that a link points to in the
 	// link's place, as in EventStoreDB's own projections. A link whose target is
 	// gone is shown as it is, with the type "$>".
@@ -60,11 +63,16 @@ func (o *Options) withDefaults() (Options, error) {
 	if out.Poll == 0 {
 		out.Poll = DefaultPoll
 	}
+	if out.Durability == 0 {
+		out.Durability = eventstore.SurvivesProcessCrash
+	}
 	switch {
 	case out.IdempotencyWindow < maxAppendEvents || out.IdempotencyWindow > maxWindow:
 		return out, &eventstore.InvalidError{Field: "idempotency window", Reason: fmt.Sprintf("%d is not between %d, the largest append, and %d", out.IdempotencyWindow, maxAppendEvents, maxWindow)}
 	case out.MaxAppendSize < DefaultMaxAppendSize:
 		return out, &eventstore.InvalidError{Field: "largest append", Reason: fmt.Sprintf("%d bytes is less than %d, which every server accepts", out.MaxAppendSize, DefaultMaxAppendSize)}
+	case out.Durability > eventstore.SurvivesPowerLoss:
+		return out, &eventstore.InvalidError{Field: "durability", Reason: fmt.Sprintf("%d is none of the levels", out.Durability)}
 	case out.Poll < 0:
 		return out, &eventstore.InvalidError{Field: "poll interval", Reason: fmt.Sprintf("%s is negative", out.Poll)}
 	}
@@ -72,21 +80,23 @@ func (o *Options) withDefaults() (Options, error) {
 }
 
 // Limits of an append. The bytes that the contract does not count, which are the
-// ID, the content type and the second byte of each of a type's characters, must
+// ID, the time, the content type's key and the second byte of each of a type's characters, must
 // fit between eventstore's limit and the server's.
 const (
 	maxAppendEvents  = 256
 	maxWindow        = 1 << 16
-	uncountedPerPart = 352
+	uncountedPerPart = 384
 )
 
 // Backend is a handle on a store in EventStoreDB; it implements [eventstore.Backend].
 type Backend struct {
-	options  Options
-	names    names
-	conn     *connection
-	tails    *tails
-	identity uuid.UUID
+	options   Options
+	names     names
+	conn      *connection
+	tails     *tails
+	lastReads lastReads
+	extent    extent
+	lookout   lookout
 }
 
 var _ eventstore.Backend = (*Backend)(nil)
@@ -121,10 +131,18 @@ func Open(ctx context.Context, config *client.Configuration, opts *Options) (*Ba
 		return nil, err
 	}
 	b := &Backend{options: options, names: n, conn: newConnection(settings)}
+	b.lookout.b = b
+	b.lastReads = lastReads{
+		read: func(ctx context.Context, stream string) (eventstore.Page, error) {
+			return b.readStream(ctx, eventstore.ReadStreamRequest{Stream: stream, Backward: true, PageSize: eventstore.PageSize{MaxEvents: 1, MaxBytes: 1}})
+		},
+		timeout: settings.writeTimeout,
+		waiting: make(map[string][]chan lastRead),
+	}
 	b.tails = newTails(options.IdempotencyWindow, b.committer)
-	if b.identity, err = b.loadIdentity(ctx); err != nil {
+	if err := b.open(ctx); err != nil {
 		b.conn.close()
-		return nil, fmt.Errorf("esdb: read the store's identity: %w", err)
+		return nil, fmt.Errorf("esdb: open the store: %w", mapError(ctx, err))
 	}
 	return b, nil
 }
@@ -138,15 +156,25 @@ func (b *Backend) Capabilities() eventstore.Capabilities {
 	return eventstore.Capabilities{
 		Backend:             "esdb",
 		MultiStreamAppend:   eventstore.No("EventStoreDB writes one stream at a time; servers since 25.1 have a call for more, which this client does not"),
+		ContiguousAppends:   eventstore.Yes(),
 		GlobalOrder:         eventstore.Yes(),
+		WholeStreams:        eventstore.No("other clients truncate, delete and scavenge streams"),
 		LivePush:            push,
 		PollInterval:        b.options.Poll,
-		PreservedRecordTime: eventstore.No("EventStoreDB stamps events itself"),
+		PreservedRecordTime: eventstore.No("EventStoreDB stamps events itself, and its other readers would see another time"),
+		ExactData:           eventstore.Yes(),
+		BinaryData:          eventstore.Yes(),
+		Metadata:            eventstore.Yes(),
+		StreamScopedIDs:     eventstore.Yes(),
+		Checkpoints:         eventstore.Yes(),
+		Snapshots:           eventstore.Yes(),
+		Seal:                eventstore.No(whyNoSeal),
 		IdempotencyWindow:   uint64(b.options.IdempotencyWindow),
-		Durability:          eventstore.SurvivesPowerLoss,
-		TimePrecision:       100 * time.Nanosecond,
+		Durability:          b.options.Durability,
+		TimePrecision:       timePrecision,
 		Limits: eventstore.Limits{
 			MaxAppendEvents: maxAppendEvents,
+			MaxAppendParts:  1,
 			MaxAppendBytes:  b.options.MaxAppendSize - maxAppendEvents*uncountedPerPart,
 			MaxEventBytes:   b.options.MaxAppendSize - maxAppendEvents*uncountedPerPart,
 			MaxStreamBytes:  1024,
@@ -155,9 +183,12 @@ func (b *Backend) Capabilities() eventstore.Capabilities {
 	}
 }
 
+const whyNoSeal = "other clients write to the server too, and it cannot refuse what is already on its way"
+
 // Close ends the handle's calls and subscriptions, and its connection.
 func (b *Backend) Close() error {
 	b.conn.close()
+	b.lookout.close()
 	return nil
 }
 

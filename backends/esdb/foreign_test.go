@@ -90,6 +90,7 @@ func TestDeletedAndTruncatedStreamsGoOnAsTheServerCounts(t *testing.T) {
 		"a soft-deleted stream is absent, and its numbers go on": {softDelete, eventstore.NoStream(), 4, 0},
 		"a soft-deleted stream takes Any":                        {softDelete, eventstore.Any(), 4, 0},
 		"a soft-deleted stream does not exist":                   {softDelete, eventstore.StreamExists(), 0, 0},
+		"a soft-deleted stream is at version 0":                  {softDelete, eventstore.Exactly(3), 0, 0},
 		"a truncated stream keeps its version":                   {truncate(2), eventstore.Exactly(3), 4, 0},
 		"a wholly truncated stream keeps its version":            {truncate(3), eventstore.Exactly(3), 4, 0},
 		"a wholly truncated stream takes Any":                    {truncate(3), eventstore.Any(), 4, 0},
@@ -106,7 +107,7 @@ func TestDeletedAndTruncatedStreamsGoOnAsTheServerCounts(t *testing.T) {
 			result, err := openStore(t, srv.URL(), nil).Append(t.Context(), "s", test.expected, happened)
 			if test.version > 0 {
 				require.NoError(t, err)
-				require.Equal(t, test.version, result.FirstVersion)
+				require.Equal(t, test.version, result.Events[0].Version)
 				return
 			}
 			var conflict *eventstore.ConflictError
@@ -138,8 +139,11 @@ func TestATombstonedStreamRefusesEventsForGood(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, read(t, store, "s"))
 	_, err = store.Append(t.Context(), "s", eventstore.Any(), eventstore.Event{Type: "T", Data: []byte("{}")})
-	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	var sealed *eventstore.SealedError
+	require.ErrorAs(t, err, &sealed)
+	require.Equal(t, "s", sealed.Stream)
 	require.ErrorContains(t, err, "tombstoned")
+	require.NotErrorIs(t, err, eventstore.ErrUnknownOutcome)
 }
 
 // An application that has a client opens the store with the client's configuration.
@@ -159,4 +163,17 @@ func TestAClientsConfigurationOpensTheStoreBesideIt(t *testing.T) {
 	require.Len(t, page.Events, 1)
 	require.NoError(t, backend.Close())
 	write(t, c, "s", client.EventData{})
+}
+
+// A reader of the global order passes over that type, so an event of it would be
+// stored and never seen.
+func TestAnEventOfTheTypeThatEndsAStreamIsRefused(t *testing.T) {
+	srv := startServer(t)
+	store := openStore(t, srv.URL(), &eventstore.Options{AllowReserved: true})
+	hidden := happened()
+	hidden.Type = "$streamDeleted"
+	_, err := store.Append(t.Context(), "cart-1", eventstore.Any(), happened(), hidden)
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.ErrorContains(t, err, `"$streamDeleted"`)
+	require.Empty(t, read(t, store, "cart-1"), "nothing of the append is written")
 }

@@ -11,13 +11,13 @@ import (
 // begin with '$', because a secured server lets only administrators write those.
 const ownPrefix = "switchyard:"
 
-// besidePrefix begins the namespaces that [Beside] makes. A store without a
-// namespace is all of the server, but what is tested there is none of its events.
-const besidePrefix = "switchyard-test-"
+// testPrefix begins the namespaces that package esdbharness makes. A store without
+// a namespace is all of the server, but what is tested there is none of its events.
+const testPrefix = "switchyard-test-"
 
 // reserved tells whether a stream of the server belongs to this package.
 func reserved(name string) bool {
-	return strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, besidePrefix)
+	return strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, testPrefix)
 }
 
 // names maps stream IDs to the server's streams. A namespace is a prefix that
@@ -53,7 +53,7 @@ func (n names) prefix() string {
 func (n names) readable(stream string) (string, error) {
 	name := n.prefix() + stream
 	if n.namespace == "" && reserved(name) {
-		return "", &eventstore.InvalidError{Field: "stream", Reason: fmt.Sprintf("%q starts as what this backend keeps for itself does (%q, %q); choose another name", stream, ownPrefix, besidePrefix)}
+		return "", &eventstore.InvalidError{Field: "stream", Reason: fmt.Sprintf("%q starts as what this backend keeps for itself does (%q, %q); choose another name", stream, ownPrefix, testPrefix)}
 	}
 	return name, nil
 }
@@ -89,21 +89,6 @@ func (n names) snapshot(stream, snapshotType string) string {
 	return fmt.Sprintf("%ssnapshot:%d:%s:%s", n.ownAll(), len(snapshotType), snapshotType, stream)
 }
 
-// filter returns the narrowest filter of the server that holds all that the
-// store shows and f selects. The server filters by streams or by types, not by
-// both, and by prefixes: what passes is held against f again.
-func (n names) filter(f eventstore.Filter) serverFilter {
-	prefix := f.StreamPrefix
-	if len(f.Category) > len(prefix) {
-		prefix = f.Category
-	}
-	switch {
-	case prefix != "":
-		return serverFilter{streams: []string{n.prefix() + prefix}}
-	case len(f.Types) > 0:
-		return serverFilter{types: f.Types}
-	case n.namespace != "":
-		return serverFilter{streams: []string{n.prefix()}}
-	}
-	return serverFilter{regex: `^[^$]`}
-}
+// checkpoints is the stream of the names that checkpoints were ever saved under:
+// listing them reads no more than that.
+func (n names) checkpoints() string { return n.ownAll() + "checkpoints" }

@@ -11,7 +11,7 @@ import (
 func TestAStoreWithoutANamespaceHidesWhatIsNotItsOwn(t *testing.T) {
 	all, err := newNames("")
 	require.NoError(t, err)
-	beside, err := newNames(besidePrefix + "1")
+	test, err := newNames(testPrefix + "1")
 	require.NoError(t, err)
 	for name, shown := range map[string]bool{
 		"order-1":                   true,
@@ -30,10 +30,10 @@ func TestAStoreWithoutANamespaceHidesWhatIsNotItsOwn(t *testing.T) {
 			require.ErrorIs(t, err, eventstore.ErrInvalid, name)
 		}
 	}
-	stream, ok := beside.visible("switchyard-test-1:order-1")
+	stream, ok := test.visible("switchyard-test-1:order-1")
 	require.True(t, ok, "a conformance run sees its own")
 	require.Equal(t, "order-1", stream)
-	name, err := beside.writable("switchyard-test-1:x")
+	name, err := test.writable("switchyard-test-1:x")
 	require.NoError(t, err)
 	require.Equal(t, "switchyard-test-1:switchyard-test-1:x", name)
 }

@@ -23,10 +23,10 @@ func TestASearchThatWasAbandonedIsNotTheNextCallersAnswer(t *testing.T) {
 	for range 50 {
 		gone, leave := context.WithCancel(t.Context())
 		leave()
-		_, err := c.use(gone)
+		_, err := c.use(gone, reading)
 		require.ErrorIs(t, err, context.Canceled)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
-		_, err = c.use(ctx)
+		_, err = c.use(ctx, reading)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		cancel()
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // tail is what this handle knows of a stream's end. It may be old: a write is
@@ -18,8 +18,9 @@ import (
 type tail struct {
 	stream  string
 	turn    chan struct{} // for the saves of a record: one at a time, or they would refuse each other
-	appends *groupcommit.Committer
+	appends *adapter.GroupCommit
 
+	fresh   bool        // it was read, or written, since the appends now in turn were made
 	known   bool        // version and recent were read, or written, by this handle
 	version uint64      // the stream's
 	recent  []uuid.UUID // the IDs of the last events, at most a window; the last one is at version
@@ -50,7 +51,7 @@ func (t *tail) add(window int, version uint64, ids ...uuid.UUID) {
 	}
 }
 
-func (t *tail) forget() { t.known, t.version, t.recent = false, 0, nil }
+func (t *tail) forget() { t.fresh, t.known, t.version, t.recent = false, false, 0, nil }
 
 // lock takes the stream's turn.
 func (t *tail) lock(ctx context.Context) error {
@@ -67,7 +68,7 @@ func (t *tail) unlock() { <-t.turn }
 // tails keeps the tails of the streams that were written last.
 type tails struct {
 	most      int
-	committer func(*tail) *groupcommit.Committer
+	committer func(*tail) *adapter.GroupCommit
 
 	mu       sync.Mutex
 	order    *list.List // of *tail, the last used first
@@ -77,7 +78,7 @@ type tails struct {
 // tailMemory bounds the IDs that all the tails hold: 4 MiB.
 const tailMemory = 1 << 18
 
-func newTails(window int, committer func(*tail) *groupcommit.Committer) *tails {
+func newTails(window int, committer func(*tail) *adapter.GroupCommit) *tails {
 	return &tails{most: max(tailMemory/window, 64), committer: committer, order: list.New(), byStream: make(map[string]*list.Element)}
 }
 

@@ -3,35 +3,37 @@ package esdb
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // Appends of one process to one stream take turns, or they would refuse each
 // other. Those that wait are written as one, where each would simply be written
 // after the one before it.
 
-// Bounds of what is written as one: the server tells the position of the last
-// event alone, so the others are read back.
+// Bounds of what is written as one.
 const (
 	mostTogether      = 256
 	mostBytesTogether = 64 << 10
 )
 
 // committer forms the groups of appends to one stream.
-func (b *Backend) committer(t *tail) *groupcommit.Committer {
-	flush := func(ctx context.Context, group []*groupcommit.Call) { b.flush(ctx, t, group) }
-	return groupcommit.New(flush, groupcommit.Options{
-		MaxEvents: mostTogether, MaxBytes: mostBytesTogether, CallerFlushes: true,
+func (b *Backend) committer(t *tail) *adapter.GroupCommit {
+	flush := func(ctx context.Context, group []*adapter.GroupedAppend) { b.flush(ctx, t, group) }
+	return adapter.NewGroupCommit(flush, adapter.GroupCommitOptions{
+		MaxWeight: mostBytesTogether, Weigh: adapter.WeighEvents(mostBytesTogether / mostTogether), CallerFlushes: true,
 		Timeout: 2 * b.conn.settings.writeTimeout,
 	})
 }
 
-func (b *Backend) flush(ctx context.Context, t *tail, group []*groupcommit.Call) {
+// flush writes and answers a group. All of it was asked for before now, so what is
+// learned of the stream from here on is how it was while they waited: a conflict
+// with that needs no look of its own.
+func (b *Backend) flush(ctx context.Context, t *tail, group []*adapter.GroupedAppend) {
+	t.fresh = false
 	for len(group) > 0 {
 		n := t.together(group)
 		if n == 1 || !b.writeTogether(ctx, t, group[:n]) {
@@ -44,7 +46,7 @@ func (b *Backend) flush(ctx context.Context, t *tail, group []*groupcommit.Call)
 
 // together tells how many of the first calls are to be written one after the
 // other, by what is known of the stream; at least one.
-func (t *tail) together(group []*groupcommit.Call) int {
+func (t *tail) together(group []*adapter.GroupedAppend) int {
 	at, seen := t.version, make(map[uuid.UUID]bool)
 	for n, call := range group {
 		part := call.Parts[0]
@@ -64,43 +66,25 @@ func (t *tail) together(group []*groupcommit.Call) int {
 
 // writeTogether writes calls as one append and gives each its result. It returns
 // false where that was refused, and nothing was written: each may fare otherwise alone.
-func (b *Backend) writeTogether(ctx context.Context, t *tail, calls []*groupcommit.Call) bool {
+func (b *Backend) writeTogether(ctx context.Context, t *tail, calls []*adapter.GroupedAppend) bool {
 	ctx, cancel := context.WithTimeout(ctx, b.conn.settings.writeTimeout)
 	defer cancel()
 	var events []eventstore.Event
 	for _, call := range calls {
 		events = append(events, call.Parts[0].Events...)
 	}
-	written, err := b.write(ctx, t.stream, t.version, events)
+	recorded, err := b.write(ctx, t, t.version, events)
 	var refusal *wrongVersionError
 	if errors.As(err, &refusal) || errors.Is(err, eventstore.ErrInvalid) || isRefusal(err) {
 		return false
-	}
-	var stored []eventstore.RecordedEvent
-	if err == nil {
-		t.written(b.options.IdempotencyWindow, written, events)
-		stored, err = b.positions(ctx, t.stream, written, len(events))
 	}
 	for _, call := range calls {
 		if call.Err = err; err != nil {
 			continue
 		}
 		n := len(call.Parts[0].Events)
-		call.Results = []eventstore.AppendResult{{FirstVersion: stored[0].Version, Version: stored[n-1].Version, Position: stored[n-1].Position}}
-		stored = stored[n:]
+		call.Results = []eventstore.PartResult{{Recorded: recorded[:n:n]}}
+		recorded = recorded[n:]
 	}
 	return true
-}
-
-// positions reads back what was written. If it cannot, an append that is stored
-// has no answer: making it again finds it.
-func (b *Backend) positions(ctx context.Context, stream string, written eventstore.AppendResult, count int) ([]eventstore.RecordedEvent, error) {
-	stored, _, err := b.readRange(ctx, stream, written.FirstVersion-1, count)
-	if err == nil && (len(stored) != count || stored[0].Version != written.FirstVersion || stored[count-1].Version != written.Version) {
-		err = fmt.Errorf("%d of the %d events from version %d on are there", len(stored), count, written.FirstVersion)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: read back what was written: %w", eventstore.ErrUnknownOutcome, err)
-	}
-	return stored, nil
 }

@@ -79,10 +79,10 @@ func TestAppendsThatWaitForOneStreamTravelTogetherEachWithItsOwnAnswer(t *testin
 			continue
 		}
 		require.NoError(t, errs[i])
-		require.Equal(t, result.FirstVersion+1, result.Version)
+		require.Equal(t, result.Events[0].Version+1, result.Version)
 		require.Equal(t, stored[result.Version-1].Position, result.Position)
 		require.False(t, answered[result.Version], "version %d was given twice", result.Version)
-		answered[result.FirstVersion], answered[result.Version] = true, true
+		answered[result.Events[0].Version], answered[result.Version] = true, true
 	}
 	require.Len(t, answered, len(stored))
 }

@@ -2,17 +2,17 @@ package esdb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
 	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
-	"github.com/google/uuid"
 
+	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
@@ -31,6 +31,7 @@ import (
 //	poll=1s                   Poll, a duration
 //	push=off                  NoPush
 //	create=off                NoCreate
+//	durability=power-loss     Durability: none, process-crash or power-loss
 //	links=resolve             ResolveLinks
 //
 // and these are the official client's: tls, tlsVerifyCert, tlsCAFile,
@@ -47,55 +48,22 @@ func OpenURL(ctx context.Context, u *url.URL) (*Backend, error) {
 	return Open(ctx, config, opts)
 }
 
-// Beside returns the URL of a store that does not exist yet, in a namespace of
-// its own on the given URL's server, and a function that removes its streams
-// again. It is for work that must not touch the given store.
-func Beside(u *url.URL) (fresh *url.URL, remove func(ctx context.Context) error, err error) {
-	if _, _, err := parseURL(u); err != nil {
-		return nil, nil, err
+// Scheme is "esdb://" and "esdb+discover://", for a [backends.Set].
+func Scheme() backends.Scheme {
+	return backends.Scheme{
+		Names:    []string{"esdb", "esdb+discover"},
+		Form:     "esdb://HOST",
+		Existing: "create=off",
+		Open:     func(ctx context.Context, u *url.URL) (eventstore.Backend, error) { return OpenURL(ctx, u) },
 	}
-	beside := *u
-	values := u.Query()
-	values.Set("namespace", besidePrefix+uuid.NewString())
-	beside.RawQuery = values.Encode()
-	return &beside, func(ctx context.Context) error {
-		b, err := OpenURL(ctx, &beside)
-		if err != nil {
-			return err
-		}
-		return errors.Join(b.removeAll(ctx), b.Close())
-	}, nil
 }
 
-// removeAll deletes the streams of a namespace for good. EventStoreDB frees
-// their space when it scavenges.
-func (b *Backend) removeAll(ctx context.Context) error {
-	if b.names.namespace == "" {
-		return errors.New("esdb: a store without a namespace is the whole server; it is not removed")
-	}
-	exists := make(map[string]bool)
-	all := serverFilter{streams: []string{b.names.prefix(), b.names.ownAll()}}
-	for from, received := (eventstore.Position{}), mostAtOnce; received == mostAtOnce; {
-		received = 0
-		err := b.conn.readAll(ctx, from, false, all, mostAtOnce, func(read *recorded) bool {
-			received++
-			from = read.position
-			exists[read.stream] = read.eventType != tombstoneType
-			return true
-		})
-		if err != nil {
-			return mapError(ctx, err)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(exists)) {
-		if !exists[name] {
-			continue
-		}
-		if err := b.conn.tombstone(ctx, name); err != nil {
-			return mapError(ctx, err)
-		}
-	}
-	return nil
+// ClientConfig returns the official client's configuration for the server that a
+// URL names, with everything that [OpenURL] takes from it but this package's own
+// parameters. Applications use it to work on the same server beside the store.
+func ClientConfig(u *url.URL) (*client.Configuration, error) {
+	config, _, err := parseURL(u)
+	return config, err
 }
 
 func invalidURL(format string, args ...any) error {
@@ -121,14 +89,45 @@ func parseURL(u *url.URL) (*client.Configuration, *Options, error) {
 	}
 	bare := *u
 	bare.RawQuery = theirs.Encode()
+	literals := withNames(&bare)
 	config, err := client.ParseConnectionString(bare.String())
 	if err != nil {
 		return nil, nil, invalidURL("the client does not accept its host or parameters: %s", withoutSecrets(err, u))
 	}
+	literals.putBack(config)
 	if _, err := newSettings(config); err != nil {
 		return nil, nil, err
 	}
 	return config, opts, nil
+}
+
+// addresses are the IPv6 addresses of a URL, by the names that stand for them: the
+// client's parser knows no brackets.
+type addresses map[string]string
+
+func withNames(u *url.URL) addresses {
+	hosts, literals := strings.Split(u.Host, ","), addresses{}
+	for i, host := range hosts {
+		end := strings.IndexByte(host, ']')
+		if end < 0 || host[0] != '[' {
+			continue
+		}
+		name := fmt.Sprintf("literal%d.invalid", i)
+		literals[name], hosts[i] = host[1:end], name+host[end+1:]
+	}
+	u.Host = strings.Join(hosts, ",")
+	return literals
+}
+
+func (a addresses) putBack(config *client.Configuration) {
+	if host, port, err := net.SplitHostPort(config.Address); err == nil && a[host] != "" {
+		config.Address = net.JoinHostPort(a[host], port)
+	}
+	for _, seed := range config.GossipSeeds {
+		if literal := a[seed.Host]; literal != "" {
+			seed.Host = literal
+		}
+	}
 }
 
 // withoutSecrets returns an error's text unless it shows a piece of the URL's
@@ -155,6 +154,7 @@ func parseParameters(query string) (*Options, url.Values, error) {
 		"poll":               urlparam.Duration(&opts.Poll),
 		"push":               urlparam.Word(&opts.NoPush, "on", "off"),
 		"create":             urlparam.Word(&opts.NoCreate, "on", "off"),
+		"durability":         durabilityInto(&opts.Durability),
 		"links":              urlparam.Word(&opts.ResolveLinks, "raw", "resolve"),
 	}
 	theirs := []string{
@@ -194,6 +194,22 @@ func countInto(field *int) func(string) error {
 			return fmt.Errorf("%q is not a number above zero", value)
 		}
 		*field = n
+		return nil
+	}
+}
+
+func durabilityInto(field *eventstore.Durability) func(string) error {
+	return func(value string) error {
+		switch value {
+		case "none":
+			*field = eventstore.SurvivesNothing
+		case "process-crash":
+			*field = eventstore.SurvivesProcessCrash
+		case "power-loss":
+			*field = eventstore.SurvivesPowerLoss
+		default:
+			return fmt.Errorf("%q is not none, process-crash or power-loss", value)
+		}
 		return nil
 	}
 }

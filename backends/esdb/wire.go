@@ -13,8 +13,6 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/google/uuid"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -25,6 +23,7 @@ import (
 // What the server answers that is more than a status.
 var (
 	errNoStream   = errors.New("the stream was never written, or was deleted")
+	errNoPosition = errors.New("no record of the server can begin at the position")
 	errTombstoned = errors.New("the stream was deleted for good (tombstoned)")
 	errNotLeader  = errors.New("the node is not the leader")
 	errClosing    = fmt.Errorf("%w while the call was under way", eventstore.ErrClosed)
@@ -70,12 +69,13 @@ const anyVersion = ^uint64(0)
 // appendTo appends events to a stream that is at a version. It returns the last
 // one's version and position.
 func (c *connection) appendTo(ctx context.Context, stream string, at uint64, events []proposed) (version uint64, position eventstore.Position, err error) {
-	n, err := c.use(ctx)
+	l, err := c.use(ctx, appending)
 	if err != nil {
 		return 0, position, err
 	}
-	defer c.release(n)
-	call, err := n.streams.Append(ctx)
+	defer c.release(l)
+	n := l.node
+	call, err := l.streams.Append(ctx)
 	if err != nil {
 		return 0, position, c.failed(n, err, nil)
 	}
@@ -104,7 +104,10 @@ func (c *connection) appendTo(ctx context.Context, stream string, at uint64, eve
 	if success == nil {
 		return 0, position, &sentError{errors.New("the server's answer is neither success nor refusal")}
 	}
-	stored := success.GetPosition()
+	if version := success.GetCurrentRevision() + 1; at != anyVersion && version != at+uint64(len(events)) && (at != 0 || version < uint64(len(events))) {
+		return 0, position, &sentError{fmt.Errorf("%w: %d events at version %d of stream %q made it %d", errContradiction, len(events), at, stream, version)}
+	}
+	stored := success.GetPosition() // none, where what was repeated is no longer there
 	return success.GetCurrentRevision() + 1, eventstore.NewPosition(stored.GetCommitPosition(), stored.GetPreparePosition()), nil
 }
 
@@ -142,27 +145,6 @@ func proposal(event *proposed) *streams.AppendReq {
 		CustomMetadata: event.meta,
 		Data:           event.data,
 	}}}
-}
-
-// tombstone deletes a stream for good, which may have been done before.
-func (c *connection) tombstone(ctx context.Context, stream string) error {
-	n, err := c.use(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.release(n)
-	var trailer metadata.MD
-	_, err = n.streams.Tombstone(ctx, &streams.TombstoneReq{Options: &streams.TombstoneReq_Options{
-		StreamIdentifier:       streamIdentifier(stream),
-		ExpectedStreamRevision: &streams.TombstoneReq_Options_Any{Any: &shared.Empty{}},
-	}}, grpc.Trailer(&trailer))
-	if err != nil {
-		err = c.failed(n, err, trailer)
-	}
-	if errors.Is(err, errTombstoned) {
-		return nil
-	}
-	return err
 }
 
 func streamIdentifier(stream string) *shared.StreamIdentifier {

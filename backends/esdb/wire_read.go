@@ -3,7 +3,9 @@ package esdb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -23,14 +25,6 @@ type streamRead struct {
 
 const fromEnd = ^uint64(0)
 
-// serverFilter selects events of $all by the beginnings of their streams' names,
-// or of their types; without either by a regular expression on the name. The zero
-// value selects all.
-type serverFilter struct {
-	streams, types []string
-	regex          string
-}
-
 // readStream gives up to count events to take until that returns false. The error
 // is errNoStream where there is none.
 func (c *connection) readStream(ctx context.Context, r streamRead, take func(*recorded) bool) error {
@@ -45,33 +39,36 @@ func (c *connection) readStream(ctx context.Context, r streamRead, take func(*re
 	options.StreamOption = &streams.ReadReq_Options_Stream{Stream: of}
 	options.CountOption = &streams.ReadReq_Options_Count{Count: r.count}
 	options.ResolveLinks = r.links
-	return c.read(ctx, options, take)
+	return c.read(ctx, options, order{stream: r.stream, backward: r.backward, first: r.from}, take)
 }
 
 // readAll gives up to count events of $all to take until that returns false. It
 // begins at a position, which forward is included, or where that is zero at the
 // beginning or end of all.
 func (c *connection) readAll(ctx context.Context, from eventstore.Position, backward bool, filter serverFilter, count int, take func(*recorded) bool) error {
+	if commit, prepare := from.Words(); commit < prepare || commit > math.MaxInt64 {
+		return errNoPosition
+	}
 	options := readOptions(backward, filter)
 	options.StreamOption = allFrom(from, backward)
 	options.CountOption = &streams.ReadReq_Options_Count{Count: uint64(count)}
-	return c.read(ctx, options, take)
+	return c.read(ctx, options, order{backward: backward, from: from, excludes: backward}, take)
 }
 
-func (c *connection) read(ctx context.Context, options *streams.ReadReq_Options, take func(*recorded) bool) error {
-	f, err := c.start(ctx, options)
+func (c *connection) read(ctx context.Context, options *streams.ReadReq_Options, kept order, take func(*recorded) bool) error {
+	f, err := c.start(ctx, reading, options, kept)
 	if err != nil {
 		return err
 	}
 	defer f.close()
 	for {
-		m, err := f.next()
+		read, err := f.next()
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err
-		case m.event != nil && !take(m.event):
+		case !take(read):
 			return nil
 		}
 	}
@@ -82,70 +79,78 @@ func (c *connection) follow(ctx context.Context, after eventstore.Position, filt
 	options := readOptions(false, filter)
 	options.StreamOption = allFrom(after, false)
 	options.CountOption = &streams.ReadReq_Options_Subscription{Subscription: &streams.ReadReq_Options_SubscriptionOptions{}}
-	return c.start(ctx, options)
+	return c.start(ctx, subscribing, options, order{from: after, excludes: true})
 }
 
 // feed is a read or subscription under way.
 type feed struct {
 	conn *connection
-	node *node
+	lane *lane
 	call streams.Streams_ReadClient
 	end  context.CancelFunc
+	kept order
 }
 
-// message is what a feed brings: an event or a signal.
-type message struct {
-	event      *recorded
-	checkpoint eventstore.Position // zero: none
-	caughtUp   bool
-}
-
-func (c *connection) start(ctx context.Context, options *streams.ReadReq_Options) (*feed, error) {
-	n, err := c.use(ctx)
+func (c *connection) start(ctx context.Context, kind kind, options *streams.ReadReq_Options, kept order) (*feed, error) {
+	l, err := c.use(ctx, kind)
 	if err != nil {
 		return nil, err
 	}
 	// A follower may not have what was acknowledged. Writes need no such word.
 	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "requires-leader", "true"))
-	call, err := n.streams.Read(ctx, &streams.ReadReq{Options: options})
+	call, err := l.streams.Read(ctx, &streams.ReadReq{Options: options})
 	if err != nil {
-		err = c.failed(n, err, nil)
+		err = c.failed(l.node, err, nil)
 		cancel()
-		c.release(n)
+		c.release(l)
 		return nil, err
 	}
-	return &feed{conn: c, node: n, call: call, end: cancel}, nil
+	return &feed{conn: c, lane: l, call: call, end: cancel, kept: kept}, nil
 }
 
-// next returns the next message; io.EOF itself ends a read.
-func (f *feed) next() (message, error) {
+// confirmed waits until the server says that a subscription has begun.
+func (f *feed) confirmed() error {
+	answer, err := f.call.Recv()
+	if err != nil {
+		return f.failed(err)
+	}
+	if answer.GetConfirmation() == nil {
+		return fmt.Errorf("%w: it began a subscription without confirming it", errContradiction)
+	}
+	return nil
+}
+
+// next returns the next record; io.EOF itself ends a read. The signals of a
+// subscription are passed over: a checkpoint may name the end of the log for its
+// beginning or the page before the last, and is no event's place.
+func (f *feed) next() (*recorded, error) {
 	for {
 		answer, err := f.call.Recv()
 		if err == io.EOF { //nolint:errorlint // gRPC's own: an error of the call may wrap one
-			return message{}, io.EOF
+			return nil, io.EOF
 		}
 		if err != nil {
-			return message{}, f.conn.failed(f.node, err, f.call.Trailer())
+			return nil, f.failed(err)
 		}
 		switch content := answer.GetContent().(type) {
 		case *streams.ReadResp_Event:
-			event, err := readEvent(content.Event)
-			return message{event: event}, err
-		case *streams.ReadResp_Checkpoint_:
-			at := content.Checkpoint
-			return message{checkpoint: eventstore.NewPosition(at.GetCommitPosition(), at.GetPreparePosition())}, nil
-		case *streams.ReadResp_CaughtUp_:
-			return message{caughtUp: true}, nil
+			read, err := readEvent(content.Event)
+			if err == nil {
+				err = f.kept.check(read)
+			}
+			return read, err
 		case *streams.ReadResp_StreamNotFound_:
-			return message{}, errNoStream
+			return nil, errNoStream
 		}
 	}
 }
+
+func (f *feed) failed(err error) error { return f.conn.failed(f.lane.node, err, f.call.Trailer()) }
 
 // close ends the call; what the server has sent ahead is dropped.
 func (f *feed) close() {
 	f.end()
-	f.conn.release(f.node)
+	f.conn.release(f.lane)
 }
 
 func readOptions(backward bool, filter serverFilter) *streams.ReadReq_Options {
@@ -158,17 +163,16 @@ func readOptions(backward bool, filter serverFilter) *streams.ReadReq_Options {
 	if backward {
 		options.ReadDirection = streams.ReadReq_Options_Backwards
 	}
+	expression := &streams.ReadReq_Options_FilterOptions_Expression{Regex: filter.stream + filter.eventType}
 	f := &streams.ReadReq_Options_FilterOptions{
 		Window:                       &streams.ReadReq_Options_FilterOptions_Max{Max: searchWindow},
 		CheckpointIntervalMultiplier: 1,
 	}
 	switch {
-	case filter.types != nil:
-		f.Filter = &streams.ReadReq_Options_FilterOptions_EventType{EventType: &streams.ReadReq_Options_FilterOptions_Expression{Prefix: filter.types}}
-	case filter.streams != nil || filter.regex != "":
-		f.Filter = &streams.ReadReq_Options_FilterOptions_StreamIdentifier{
-			StreamIdentifier: &streams.ReadReq_Options_FilterOptions_Expression{Prefix: filter.streams, Regex: filter.regex},
-		}
+	case filter.eventType != "":
+		f.Filter = &streams.ReadReq_Options_FilterOptions_EventType{EventType: expression}
+	case filter.stream != "":
+		f.Filter = &streams.ReadReq_Options_FilterOptions_StreamIdentifier{StreamIdentifier: expression}
 	default:
 		return options
 	}

@@ -23,11 +23,3 @@ func (c *chunks) add(event eventstore.RecordedEvent) {
 	*c.at(c.length) = event
 	c.length++
 }
-
-// truncate forgets the events from an index on.
-func (c *chunks) truncate(length int) {
-	for c.length > length {
-		c.length--
-		*c.at(c.length) = eventstore.RecordedEvent{}
-	}
-}

@@ -10,17 +10,19 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // Log is a store's data: it lives as long as it is referred to.
 type Log struct {
 	id   uuid.UUID
-	hint eventstore.Hint
+	hint adapter.Hint
 
 	mu          sync.RWMutex
 	events      chunks // the one at index i has the position i+1
+	seal        *eventstore.SealedError
 	streams     map[string]*stream
-	checkpoints map[string]eventstore.Checkpoint
+	checkpoints map[string]*progress
 	snapshots   map[snapshotKey]eventstore.Snapshot
 }
 
@@ -39,17 +41,18 @@ type Options struct {
 	// Poll is how often a subscription looks for events if no hint reaches it;
 	// 0 means 1 s.
 	Poll time.Duration
-	// NoHints makes this handle's subscriptions rely on polling alone. It is for
-	// tests that prove hints to be no more than hints.
-	NoHints bool
 }
 
 // NewLog returns an empty log with an identity of its own.
-func NewLog() *Log {
+func NewLog() *Log { return NewLogWithID(uuid.New()) }
+
+// NewLogWithID returns an empty log with a given identity, as a copy of another
+// store has that was restored from a backup.
+func NewLogWithID(id uuid.UUID) *Log {
 	return &Log{
-		id:          uuid.New(),
+		id:          id,
 		streams:     make(map[string]*stream),
-		checkpoints: make(map[string]eventstore.Checkpoint),
+		checkpoints: make(map[string]*progress),
 		snapshots:   make(map[snapshotKey]eventstore.Snapshot),
 	}
 }
@@ -59,12 +62,9 @@ func New() *Backend { return NewLog().Open(nil) }
 
 // Open returns a handle on the log. Closing one handle leaves the others open.
 func (l *Log) Open(opts *Options) *Backend {
-	b := &Backend{log: l, poll: time.Second, hint: &l.hint}
+	b := &Backend{log: l, poll: time.Second}
 	if opts != nil && opts.Poll > 0 {
 		b.poll = opts.Poll
-	}
-	if opts != nil && opts.NoHints {
-		b.hint = nil
 	}
 	return b
 }
@@ -73,7 +73,6 @@ func (l *Log) Open(opts *Options) *Backend {
 type Backend struct {
 	log    *Log
 	poll   time.Duration
-	hint   *eventstore.Hint
 	closed atomic.Bool
 }
 
@@ -82,15 +81,20 @@ var _ eventstore.Backend = (*Backend)(nil)
 // Capabilities declares what a memory store can do.
 func (b *Backend) Capabilities() eventstore.Capabilities {
 	const large = 1 << 30
-	push := eventstore.Yes()
-	if b.hint == nil {
-		push = eventstore.No("hints are off for this handle")
-	}
 	return eventstore.Capabilities{
 		Backend:             "memory",
 		MultiStreamAppend:   eventstore.Yes(),
+		ContiguousAppends:   eventstore.Yes(),
 		GlobalOrder:         eventstore.Yes(),
-		LivePush:            push,
+		WholeStreams:        eventstore.Yes(),
+		ExactData:           eventstore.Yes(),
+		BinaryData:          eventstore.Yes(),
+		Metadata:            eventstore.Yes(),
+		StreamScopedIDs:     eventstore.Yes(),
+		Checkpoints:         eventstore.Yes(),
+		Snapshots:           eventstore.Yes(),
+		Seal:                eventstore.Yes(),
+		LivePush:            eventstore.Yes(),
 		PollInterval:        b.poll,
 		PreservedRecordTime: eventstore.Yes(),
 		Durability:          eventstore.SurvivesNothing,
@@ -98,6 +102,7 @@ func (b *Backend) Capabilities() eventstore.Capabilities {
 		Limits: eventstore.Limits{
 			MaxAppendEvents: 1 << 20,
 			MaxAppendBytes:  large,
+			MaxAppendParts:  1 << 20,
 			MaxEventBytes:   large,
 			MaxStreamBytes:  1 << 16,
 			MaxTypeBytes:    1 << 16,
@@ -121,65 +126,119 @@ func (b *Backend) ready(ctx context.Context) error {
 
 // Subscribe implements [eventstore.Backend].
 func (b *Backend) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-	return eventstore.Follow(ctx, req, eventstore.FollowSource{Page: b.ReadAll, Hint: b.hint, Poll: b.poll})
+	return adapter.Follow(ctx, req, adapter.FollowSource{Page: b.ReadAll, Info: b.Info, Hint: &b.log.hint, Poll: b.poll})
+}
+
+// Info implements [eventstore.Backend].
+func (b *Backend) Info(ctx context.Context) (eventstore.Info, error) {
+	if err := b.ready(ctx); err != nil {
+		return eventstore.Info{}, err
+	}
+	b.log.mu.RLock()
+	defer b.log.mu.RUnlock()
+	return b.log.info(), nil
+}
+
+func (l *Log) info() eventstore.Info {
+	info := eventstore.Info{ID: l.id, Head: l.place(l.events.length)}
+	if l.seal != nil {
+		info.Sealed, info.SealReason = true, l.seal.Reason
+	}
+	return info
+}
+
+// place is that of the event with a number, from 1; zero where there is none.
+func (l *Log) place(number int) eventstore.Place {
+	if number < 1 || number > l.events.length {
+		return eventstore.Place{}
+	}
+	return l.events.at(number - 1).Place()
+}
+
+// Seal implements [eventstore.Backend].
+func (b *Backend) Seal(ctx context.Context, req eventstore.SealRequest) (eventstore.Info, error) {
+	if err := b.ready(ctx); err != nil {
+		return eventstore.Info{}, err
+	}
+	b.log.mu.Lock()
+	defer b.log.mu.Unlock()
+	switch {
+	case req.Lift:
+		b.log.seal = nil
+	case b.log.seal == nil:
+		b.log.seal = &eventstore.SealedError{Reason: req.Reason}
+	}
+	b.log.hint.Notify()
+	return b.log.info(), nil
 }
 
 // Append implements [eventstore.Backend]. One lock is held from the check of the
 // versions until the events can be read: that is what makes the order total and
 // keeps late arrivals out.
-func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 	if err := b.ready(ctx); err != nil {
 		return nil, err
 	}
-	now := time.Now().UTC()
-	results := make([]eventstore.AppendResult, len(req.Parts))
-	if err := b.log.append(req.Parts, results, now); err != nil {
+	results, err := b.log.append(req.Parts, time.Now().UTC())
+	if err != nil {
 		return nil, err
 	}
 	b.log.hint.Notify()
 	return results, nil
 }
 
-func (l *Log) append(parts []eventstore.StreamAppend, results []eventstore.AppendResult, now time.Time) error {
+func (l *Log) append(parts []eventstore.StreamAppend, now time.Time) ([]eventstore.PartResult, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before := l.events.length
-	for i, part := range parts {
-		result, err := l.appendPart(part, now)
-		if err != nil {
-			l.truncate(before)
-			return err
-		}
-		results[i] = result
+	decisions, err := adapter.Judge(parts, adapter.Streams{Version: l.version, Find: l.find, Sealed: l.seal})
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	results := make([]eventstore.PartResult, len(parts))
+	for i, decision := range decisions {
+		if decision.Write {
+			results[i].Recorded = l.write(parts[i], now)
+		} else {
+			results[i] = eventstore.PartResult{Recorded: decision.Recorded, Duplicate: decision.Recorded != nil}
+		}
+	}
+	return results, nil
 }
 
-func (l *Log) appendPart(part eventstore.StreamAppend, now time.Time) (eventstore.AppendResult, error) {
-	s := l.streams[part.Stream]
-	decision, err := eventstore.Decide(part, s.version(), func(id uuid.UUID) (eventstore.RecordedEvent, bool, error) {
-		i, ok := l.find(s, id)
-		if !ok {
-			return eventstore.RecordedEvent{}, false, nil
-		}
-		return *l.events.at(i), true, nil
-	})
-	if err != nil || !decision.Write {
-		return decision.Result, err
+func (l *Log) version(name string) (uint64, error) { return l.streams[name].version(), nil }
+
+// find looks for an event's ID in a stream.
+func (l *Log) find(name string, event eventstore.Event) (adapter.Met, error) {
+	i, ok := l.index(l.streams[name], event.ID)
+	if !ok {
+		return adapter.Met{}, nil
 	}
+	stored := l.events.at(i)
+	return adapter.Met{
+		Found:    true,
+		Recorded: eventstore.Recorded{Version: stored.Version, Position: stored.Position, RecordedAt: stored.RecordedAt},
+		Same:     event.SameContent(stored.Event),
+	}, nil
+}
+
+// write adds a part's events, which were judged under the same lock.
+func (l *Log) write(part eventstore.StreamAppend, now time.Time) []eventstore.Recorded {
+	s := l.streams[part.Stream]
 	if s == nil {
 		s = &stream{}
 		l.streams[part.Stream] = s
 	}
-	if !part.RecordedAt.IsZero() {
+	if part.RecordedAt != nil {
 		now = part.RecordedAt.UTC()
 	}
-	first := s.version() + 1
-	for _, event := range part.Events {
+	recorded := make([]eventstore.Recorded, len(part.Events))
+	for i, event := range part.Events {
 		l.add(s, part.Stream, event, now)
+		recorded[i] = eventstore.Recorded{
+			Version: s.version(), Position: eventstore.NewPosition(uint64(l.events.length), 0), RecordedAt: now,
+		}
 	}
-	last := l.events.at(l.events.length - 1)
-	return eventstore.AppendResult{FirstVersion: first, Version: last.Version, Position: last.Position}, nil
+	return recorded
 }
 
 func (s *stream) version() uint64 {
@@ -189,8 +248,8 @@ func (s *stream) version() uint64 {
 	return uint64(len(s.versions))
 }
 
-// find returns the index in the log of the stream's event with this ID.
-func (l *Log) find(s *stream, id uuid.UUID) (int, bool) {
+// index returns the index in the log of the stream's event with this ID.
+func (l *Log) index(s *stream, id uuid.UUID) (int, bool) {
 	if s == nil {
 		return 0, false
 	}
@@ -225,20 +284,4 @@ func (l *Log) add(s *stream, name string, event eventstore.Event, at time.Time) 
 			s.ids[l.events.at(j).ID] = j
 		}
 	}
-}
-
-// truncate takes back what a failed append of several parts wrote. Nobody has
-// seen it, for the lock was held.
-func (l *Log) truncate(length int) {
-	for i := l.events.length - 1; i >= length; i-- {
-		event := l.events.at(i)
-		name := event.Stream
-		s := l.streams[name]
-		s.versions = s.versions[:len(s.versions)-1]
-		delete(s.ids, event.ID)
-		if len(s.versions) == 0 {
-			delete(l.streams, name)
-		}
-	}
-	l.events.truncate(length)
 }

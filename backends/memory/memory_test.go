@@ -3,10 +3,10 @@ package memory_test
 import (
 	"testing"
 
+	"github.com/switchyard-dev/switchyard/backends/memory/memorytest"
 	"github.com/switchyard-dev/switchyard/conformance"
-	"github.com/switchyard-dev/switchyard/internal/reference"
 )
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, reference.Memory())
+	conformance.Run(t, memorytest.Harness())
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // A filtered page looks at so many events at most, so that a rare match does not
@@ -41,11 +42,14 @@ func (b *Backend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (e
 	l := b.log
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	low, high := bounds(index(req.After), index(req.Before), uint64(l.events.length)) // positions low+1 … high
-	next, all := req.After, req.Filter.IsZero()
-	if req.Backward {
-		next = req.Before
+	if !req.Backward {
+		found := l.place(int(number(req.After.Position)))
+		if err := adapter.CheckPlace(req.After, found, l.place(l.events.length).Position, l.id); req.After.Named() && err != nil {
+			return eventstore.Page{}, err
+		}
 	}
+	low, high := bounds(number(req.After.Position), number(req.Before), uint64(l.events.length)) // positions low+1 … high
+	next, all := req.After, req.Filter.IsZero()
 	page := newPage(high-low, req.PageSize)
 	scanned := uint64(0)
 	for ; scanned < high-low && !page.full() && (all || scanned < scanAtOnce); scanned++ {
@@ -54,16 +58,17 @@ func (b *Backend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (e
 			i = high - 1 - scanned
 		}
 		event := *l.events.at(int(i))
-		next = event.Position
+		next = event.Place()
 		if all || req.Filter.Match(event.Stream, event.Type) {
 			page.add(event)
 		}
 	}
-	return eventstore.Page{Events: page.events, End: scanned == high-low, Next: next, Store: l.id}, nil
+	end := scanned == high-low
+	return eventstore.Page{Events: page.events, End: end, Next: next, Sealed: end && l.seal != nil}, nil
 }
 
-// index is a position as an index: the number of events up to and including it.
-func index(p eventstore.Position) uint64 {
+// number is an event's number in the order, which its position holds.
+func number(p eventstore.Position) uint64 {
 	hi, _ := p.Words()
 	return hi
 }

@@ -76,7 +76,7 @@ func TestAnAppendWhoseAnswerIsLostIsStoredOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, found.Clean(), "%s", found)
 	stored := 0
-	for _, err := range settling.ReadAll(t.Context(), eventstore.ReadAllOptions{Filter: eventstore.Filter{Category: "cut"}}) {
+	for _, err := range settling.ReadAll(t.Context(), eventstore.ReadAllOptions{Filter: eventstore.Filter{Categories: []string{"cut"}}}) {
 		require.NoError(t, err)
 		stored++
 	}

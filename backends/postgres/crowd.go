@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"sync"
-
-	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
 // crowd tells how many groups of this process should be under way, from the
@@ -53,12 +51,4 @@ func (c *crowd) wrote(first, last uint64) int {
 		return 1
 	}
 	return groups
-}
-
-// passed notes a position that this process wrote in a transaction of its own.
-func (c *crowd) passed(p eventstore.Position) {
-	high, _ := p.Words()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.last = max(c.last, high)
 }

@@ -60,13 +60,3 @@ func TestAProcessNoticesWhenOthersComeAndLeave(t *testing.T) {
 		require.Equal(t, 1, turns(&c, &at, "o", 2), "a pause of theirs")
 	}
 }
-
-func TestAppendsInTransactionsOfTheirOwnAreNoStrangers(t *testing.T) {
-	var c crowd
-	var at uint64
-	for range 30 {
-		require.Equal(t, groups, turns(&c, &at, "o", 1))
-		at++
-		c.passed(position(int64(at)))
-	}
-}

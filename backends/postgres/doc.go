@@ -10,7 +10,7 @@
 //	backend, err := postgres.Open(ctx, pool, nil)
 //	store, err := eventstore.New(backend, nil)
 //
-// [OpenURL] makes the pool too. [Backend.AppendTx] appends inside a transaction
-// of the caller's, and [Backend.Project] keeps tables of the same database in step
-// with the events, each exactly once.
+// [OpenURL] makes the pool too. [Backend.AppendTx] and [Backend.InTx] append inside a
+// transaction of the caller's, and [Backend.Project] keeps tables of the same database
+// in step with the events, each exactly once.
 package postgres

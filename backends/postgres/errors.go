@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -25,6 +26,8 @@ func classify(err error, committing bool) error {
 	switch {
 	case errors.Is(err, pgx.ErrTxClosed), errors.Is(err, pgx.ErrTxCommitRollback):
 		return nil // a caller's transaction that was over, or that had failed: certain, and no use to try again
+	case errors.Is(err, errLocal), isDrivers(err):
+		return nil
 	case errors.As(err, &connecting):
 		if errors.As(err, &server) && isRefusal(server.Code) {
 			return nil
@@ -43,6 +46,13 @@ func classify(err error, committing bool) error {
 	return nil
 }
 
+// isDrivers tells whether the driver refused to send something. These errors have no
+// type, only a text.
+func isDrivers(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "simple protocol queries must be run with") || strings.Contains(text, "failed to encode args[")
+}
+
 // isRefusal tells whether the server answered a connection with a no that trying
 // again does not change: wrong credentials (28…) or no such database (3D…).
 func isRefusal(code string) bool {
@@ -54,7 +64,6 @@ func isTransient(e *pgconn.PgError) bool {
 	switch e.Code {
 	case "55P03", // the lock was not free in time
 		"57014",                   // cancelled, or out of its time
-		"25006",                   // read only: the primary has become a replica
 		"57P01", "57P02", "57P03": // shutting down or starting up
 		return true
 	case "23505": // somebody wrote without the lock, and the constraint stopped us
@@ -92,13 +101,43 @@ func commitError(err error) error {
 	return mapped(err, true)
 }
 
+// anotherTable is what the schema's functions raise where they are not those of the
+// table that was opened. They have written nothing.
+const anotherTable = "SY001"
+
+// checkTable refuses the answer of a statement whose schema's name led it to another
+// table than the one that was opened.
+func (b *Backend) checkTable(table int64) error {
+	if table != b.table {
+		return fmt.Errorf("schema %q %w", b.schema, errMoved)
+	}
+	return nil
+}
+
+// errLocal is of what this program cannot encode or read. It was not sent, or was only
+// read, and does not pass by waiting.
+var errLocal = errors.New("in this program")
+
+var errMoved = errors.New("is not the store any more that this handle opened: it was renamed, swapped, replaced or restored; nothing was written; open it again")
+
 func mapped(err error, committing bool) error {
 	var server *pgconn.PgError
+	if errors.As(err, &server) && server.Code == anotherTable {
+		return fmt.Errorf("postgres: the schema %w: %w", errMoved, err)
+	}
+	if errors.Is(err, errMoved) {
+		return fmt.Errorf("postgres: %w", err)
+	}
 	if errors.As(err, &server) && (server.Code == "26000" || server.Code == "42P05") {
 		// The driver's names of prepared statements met another session's.
 		err = fmt.Errorf("behind a transaction pooler use listen=off and default_query_exec_mode=exec: %w", err)
 	}
-	if sentinel := classify(err, committing); sentinel != nil {
+	sentinel := classify(err, committing)
+	var connecting *pgconn.ConnectError
+	if errors.As(err, &connecting) {
+		err = &connectError{text: connectText(connecting), err: err}
+	}
+	if sentinel != nil {
 		return fmt.Errorf("%w: postgres: %w", sentinel, err)
 	}
 	return fmt.Errorf("postgres: %w", err)
@@ -108,11 +147,40 @@ func mapped(err error, committing bool) error {
 func isContract(err error) bool {
 	for _, sentinel := range []error{
 		eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrEventIDReused, eventstore.ErrUnknownOutcome,
-		eventstore.ErrUnsupported, eventstore.ErrClosed, eventstore.ErrUnavailable,
+		eventstore.ErrUnsupported, eventstore.ErrClosed, eventstore.ErrUnavailable, eventstore.ErrSealed,
+		eventstore.ErrForeignCheckpoint, eventstore.ErrCheckpointAhead, eventstore.ErrLeaseLost,
 	} {
 		if errors.Is(err, sentinel) {
 			return true
 		}
 	}
 	return false
+}
+
+// connectError is a driver's error without the user's name and the driver's line breaks.
+type connectError struct {
+	text string
+	err  error
+}
+
+func (e *connectError) Error() string { return e.text }
+
+func (e *connectError) Unwrap() error { return e.err }
+
+func connectText(e *pgconn.ConnectError) string {
+	database := url.URL{Scheme: "postgres", Host: e.Config.Host, Path: "/" + e.Config.Database}
+	if strings.HasPrefix(e.Config.Host, "/") { // a socket
+		database.Host, database.RawQuery = "", "host="+e.Config.Host
+	}
+	reason := "the server cannot be reached"
+	var server *pgconn.PgError
+	if errors.As(e, &server) {
+		reason = fmt.Sprintf("%s (SQLSTATE %s)", server.Message, server.Code)
+		if strings.HasPrefix(server.Code, "28") { // the message names the user
+			reason = fmt.Sprintf("the server refuses these credentials (SQLSTATE %s)", server.Code)
+		}
+	} else if inner := errors.Unwrap(e); inner != nil {
+		reason = strings.Join(strings.Fields(inner.Error()), " ")
+	}
+	return fmt.Sprintf("connect to %s: %s", database.String(), reason)
 }

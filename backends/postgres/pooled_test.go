@@ -28,7 +28,7 @@ func TestThePromisesHoldBehindATransactionPooler(t *testing.T) {
 		"cache_describe":  "^(append|multi)/",
 	} {
 		t.Run(mode, func(t *testing.T) {
-			h := harness(server, through+"&default_query_exec_mode="+mode, postgres.Options{NoListen: true})
+			h := harness(server, through+"&listen=off&default_query_exec_mode="+mode)
 			open := h.Open
 			h.Open = func(ctx context.Context) (*conformance.Fixture, error) {
 				fixture, err := open(ctx)

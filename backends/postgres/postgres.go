@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // Options configures a handle. The zero value, like nil, means the defaults.
@@ -26,9 +26,6 @@ type Options struct {
 	// NoListen keeps this handle from LISTEN, which transaction poolers cannot
 	// carry: its subscriptions then hear of other processes' events by polling.
 	NoListen bool
-	// NoHints makes subscriptions rely on polling alone, for this process's own
-	// events too. It is for tests that prove hints to be no more than hints.
-	NoHints bool
 	// NoMigration refuses a schema that is absent or old instead of bringing it
 	// up to date. A schema that is current needs no right to change it either way.
 	NoMigration bool
@@ -52,12 +49,13 @@ type Backend struct {
 	ownsPool bool
 	schema   string // as the caller wrote it
 	sql      statements
-	id       uuid.UUID
-	caps     eventstore.Capabilities
-	poll     time.Duration
+	opened
+	caps eventstore.Capabilities
+	poll time.Duration
 
-	appends  *groupcommit.Committer
+	appends  *adapter.GroupCommit
 	crowd    crowd
+	hot      hot
 	wake     *wake
 	tail     tail
 	reading  pageBudget
@@ -105,53 +103,20 @@ func open(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Backend, err
 	if err != nil {
 		return nil, err
 	}
-	id, err := migrate(ctx, pool, schema, opts.NoMigration)
+	store, err := migrate(ctx, pool, schema, opts.NoMigration)
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{pool: pool, schema: schema, sql: newStatements(schema), id: id, poll: opts.Poll}
+	b := &Backend{pool: pool, schema: schema, sql: newStatements(schema), opened: store, poll: opts.Poll}
 	if b.poll == 0 {
 		b.poll = defaultPoll
 	}
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.tail.read = b.ReadAll
-	b.wake = newWake(b.lifetime, pool, id, b.tail.advance, !opts.NoListen, !opts.NoHints)
-	b.caps = capabilities(server, b.poll, opts)
-	b.appends = groupcommit.New(b.flush, groupcommit.Options{Flushes: groups, Timeout: flushTimeout})
+	b.wake = newWake(b.lifetime, pool, store.id, b.tail.advance, !opts.NoListen)
+	b.caps = capabilities(server, b.poll, opts, pool)
+	b.appends = adapter.NewGroupCommit(b.flush, adapter.GroupCommitOptions{Flushes: groups, Timeout: flushTimeout})
 	return b, nil
-}
-
-// Capabilities declares what this handle can do. The durability is what the
-// server's settings were when it was opened.
-func (b *Backend) Capabilities() eventstore.Capabilities { return b.caps }
-
-func capabilities(server server, poll time.Duration, opts *Options) eventstore.Capabilities {
-	push := eventstore.Yes()
-	switch {
-	case opts.NoHints:
-		push = eventstore.No("hints are off for this handle")
-	case opts.NoListen:
-		push = eventstore.No("LISTEN is off for this handle")
-	}
-	return eventstore.Capabilities{
-		Backend:             "postgres",
-		MultiStreamAppend:   eventstore.Yes(),
-		GlobalOrder:         eventstore.Yes(),
-		LivePush:            push,
-		PollInterval:        poll,
-		PreservedRecordTime: eventstore.Yes(),
-		Durability:          server.durability(),
-		TimePrecision:       time.Microsecond,
-		Limits: eventstore.Limits{
-			MaxAppendEvents: 10_000,
-			MaxAppendBytes:  64 << 20,
-			MaxEventBytes:   32 << 20,
-			// An index entry holds at most 2,704 bytes; it has a UUID or a
-			// position beside the name.
-			MaxStreamBytes: 2048,
-			MaxTypeBytes:   2048,
-		},
-	}
 }
 
 // ID returns the store's identity. It does no I/O.
@@ -167,8 +132,8 @@ func (b *Backend) Subscribe(ctx context.Context, req eventstore.SubscribeRequest
 		defer b.wake.subscribe()()
 		page, leave := b.tail.follow()
 		defer leave()
-		source := eventstore.FollowSource{Page: page, Hint: b.wake.hint, Poll: b.poll}
-		eventstore.Follow(ctx, req, source)(yield)
+		source := adapter.FollowSource{Page: page, Info: b.Info, Hint: b.wake.hint, Poll: b.poll}
+		adapter.Follow(ctx, req, source)(yield)
 	}
 }
 
@@ -204,7 +169,19 @@ func (b *Backend) call(ctx context.Context, do func(ctx context.Context) error) 
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(b.lifetime, cancel)()
-	err := do(within)
+	return b.readFailure(ctx, do(within))
+}
+
+// acquire waits for a connection until ctx or the handle ends: nothing is lost with that.
+func (b *Backend) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.lifetime, cancel)()
+	return b.pool.Acquire(within)
+}
+
+// readFailure maps the error of a call that may have ended with the handle.
+func (b *Backend) readFailure(ctx context.Context, err error) error {
 	if err != nil && b.closed.Load() && ctx.Err() == nil {
 		return eventstore.ErrClosed
 	}

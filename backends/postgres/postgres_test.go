@@ -15,7 +15,12 @@ import (
 
 var server testservers.SharedPostgres
 
-func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
+func TestMain(m *testing.M) {
+	if part := os.Getenv(childVariable); part != "" {
+		os.Exit(playChild(part))
+	}
+	os.Exit(server.Main(m))
+}
 
 // openPool returns a pool that ends with the test.
 func openPool(t testing.TB, url string) *pgxpool.Pool {
@@ -54,4 +59,7 @@ func event(eventType, data string) eventstore.Event {
 	return eventstore.Event{Type: eventType, Data: []byte(data)}
 }
 
-const soon = 10 * time.Second
+const (
+	soon = 10 * time.Second
+	now  = 5 * time.Millisecond
+)

@@ -2,15 +2,16 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // A filtered page looks at so many positions at most, so that a rare match keeps
@@ -23,56 +24,97 @@ const fewEvents, maxRoom = 16, 1024
 
 // ReadStream implements [eventstore.Backend].
 func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
-	var page eventstore.Page
-	err := b.call(ctx, func(ctx context.Context) error {
-		q := query{order: "version", backward: req.Backward}
-		q.where("stream_id = ", req.Stream)
-		if req.After > 0 {
-			q.where("version > ", clamp(req.After))
-		}
-		if req.Before > 0 {
-			q.where("version < ", clamp(req.Before))
-		}
-		var err error
-		page.Events, page.End, err = b.readPage(ctx, &q, req.PageSize)
-		return err
-	})
-	return page, err
+	return b.readPage(ctx, func(ctx context.Context, db reader) (eventstore.Page, error) { return b.readStream(ctx, db, req) })
 }
 
 // ReadAll implements [eventstore.Backend].
 func (b *Backend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
-	var page eventstore.Page
-	err := b.call(ctx, func(ctx context.Context) error {
-		var err error
-		switch {
-		case req.Backward:
-			page, err = b.readBackward(ctx, req)
-		case req.Filter.IsZero():
-			page, err = b.readForward(ctx, req)
-		default:
-			page, err = b.readMatching(ctx, req)
-		}
-		return err
-	})
-	return page, err
+	return b.readPage(ctx, func(ctx context.Context, db reader) (eventstore.Page, error) { return b.readAll(ctx, db, req) })
 }
 
-// readForward is the plain read that subscriptions and exports live on: one
-// statement. The identity is that of Open; to hold it against the database again
-// costs more than the page.
-func (b *Backend) readForward(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
-	q := query{order: "global_position"}
-	q.where("global_position > ", after(req.After))
+// reader is a connection or a transaction.
+type reader interface {
+	querier
+	rowsQuerier
+	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
+}
+
+func (b *Backend) readStream(ctx context.Context, db reader, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
+	q := query{order: "version", backward: req.Backward}
+	q.where("stream_id = ", req.Stream)
+	if req.After > 0 {
+		q.where("version > ", clamp(req.After))
+	}
+	if req.Before > 0 {
+		q.where("version < ", clamp(req.Before))
+	}
+	limit := b.reading.limit(req.PageSize)
+	sql, args := q.ofStream(&b.sql, limit)
+	rows, err := db.Query(ctx, sql, args...)
+	if err != nil {
+		return eventstore.Page{}, err
+	}
+	got, err := b.collect(rows, limit, req.PageSize, req.Backward)
+	return eventstore.Page{Events: got.events, End: got.end}, err
+}
+
+func (b *Backend) readAll(ctx context.Context, db reader, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	if req.Filter.IsZero() {
+		return b.readPlain(ctx, db, req)
+	}
+	return b.readMatching(ctx, db, req)
+}
+
+// readPlain is the read that subscriptions and exports live on: one statement.
+func (b *Backend) readPlain(ctx context.Context, db reader, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	q := query{order: "global_position", backward: req.Backward}
+	if !req.After.Position.IsZero() {
+		q.where("global_position > ", after(req.After.Position))
+	}
 	if !req.Before.IsZero() {
 		q.where("global_position < ", before(req.Before))
 	}
-	events, end, err := b.readPage(ctx, &q, req.PageSize)
-	page := eventstore.Page{Events: events, End: end, Next: req.After, Store: b.id}
-	if n := len(events); n > 0 {
-		page.Next = events[n-1].Position
+	q.follow(req)
+	limit := b.reading.limit(req.PageSize)
+	sql, args := q.ofAll(&b.sql, limit)
+	rows, err := db.Query(ctx, sql, args...)
+	if err != nil {
+		return eventstore.Page{}, err
 	}
-	return page, err
+	got, err := b.collect(rows, limit, req.PageSize, req.Backward)
+	if err == nil && got.missing {
+		err = b.missing(ctx, db, req.After)
+	}
+	if err != nil {
+		return eventstore.Page{}, err
+	}
+	page := eventstore.Page{Events: got.events, End: got.end, Next: req.After, Sealed: got.end && got.sealed}
+	if n := len(got.events); n > 0 {
+		page.Next = got.events[n-1].Place()
+	}
+	return page, nil
+}
+
+// missing says why a page cannot follow its place: what the store has there instead.
+func (b *Backend) missing(ctx context.Context, db reader, want eventstore.Place) error {
+	var table, head int64
+	var stream *string
+	var version *int64
+	var id *uuid.UUID
+	if err := db.QueryRow(ctx, b.sql.placeAt, after(want.Position)).Scan(&table, &head, &stream, &version, &id); err != nil {
+		return err
+	}
+	if err := b.checkTable(table); err != nil {
+		return err
+	}
+	var found eventstore.Place
+	if stream != nil && version != nil && id != nil {
+		found = eventstore.Place{Position: position(after(want.Position)), Stream: *stream, Version: uint64(*version), ID: *id}
+	}
+	if err := adapter.CheckPlace(want, found, position(head), b.id); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: the store was changed while it was read", eventstore.ErrUnavailable)
 }
 
 // customPlans has what follows in the same transaction planned for its values.
@@ -80,156 +122,138 @@ func (b *Backend) readForward(ctx context.Context, req eventstore.ReadAllRequest
 // position, which for a rare one is a hundred times slower than its index.
 const customPlans = `select set_config('plan_cache_mode', 'force_custom_plan', true)`
 
-// plannedBatch returns a batch whose statements are planned for their values; it
-// is sent with sendPlanned.
-func plannedBatch() *pgx.Batch {
+// window is a range of positions that a filtered page looks at: low+1 … high, in a
+// read of bottom+1 … top.
+type window struct{ bottom, top, low, high int64 }
+
+// readMatching reads through a filter, one window of positions at a time. What there
+// is to know of the window comes in the statement that finds the events: what that
+// does not find up to the last event of the window does not exist.
+func (b *Backend) readMatching(ctx context.Context, db reader, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	w := window{bottom: after(req.After.Position), top: math.MaxInt64}
+	if !req.Before.IsZero() {
+		w.top = before(req.Before) - 1
+	}
+	if req.Backward { // from the end, which is the top of the first window
+		var table, head int64
+		if err := db.QueryRow(ctx, b.sql.head).Scan(&table, &head); err != nil {
+			return eventstore.Page{}, err
+		}
+		if err := b.checkTable(table); err != nil {
+			return eventstore.Page{}, err
+		}
+		w.top = min(w.top, head)
+	}
+	for from := w.start(req.Backward); ; {
+		w.place(from, req.Backward)
+		page, beyond, err := b.readWindow(ctx, db, req, w)
+		if err != nil || beyond == 0 {
+			return page, err
+		}
+		// A window without any event: positions have no gaps, but rows can be removed by
+		// hand, and a page must get somewhere.
+		if from = beyond - 1; req.Backward {
+			from = beyond
+		}
+	}
+}
+
+// start is where a read's first window begins: below its first position, or at it in a
+// backward read.
+func (w *window) start(backward bool) int64 {
+	if backward {
+		return w.top
+	}
+	return w.bottom
+}
+
+// place moves the window to where it begins.
+func (w *window) place(from int64, backward bool) {
+	if backward {
+		w.high, w.low = from, max(w.bottom, from-filterWindow)
+		return
+	}
+	w.low, w.high = from, w.top
+	if from < w.top-filterWindow {
+		w.high = from + filterWindow
+	}
+}
+
+// readWindow reads a page of a window. beyond is not zero where the window holds no
+// event at all and there are some beyond it: the nearest one's position.
+func (b *Backend) readWindow(ctx context.Context, db reader, req eventstore.ReadAllRequest, w window) (page eventstore.Page, beyond int64, err error) {
+	q := query{order: "global_position", backward: req.Backward}
+	q.where("global_position > ", w.low)
+	q.where("global_position <= ", w.high)
+	q.filter(req.Filter)
+	q.follow(req)
+	q.within(w)
+	limit := b.reading.limit(req.PageSize)
+	sql, args := q.ofAll(&b.sql, limit)
 	batch := &pgx.Batch{}
 	batch.Queue(customPlans)
-	return batch
-}
-
-// sendPlanned returns the answers to what was queued after plannedBatch.
-func (b *Backend) sendPlanned(ctx context.Context, batch *pgx.Batch) (pgx.BatchResults, error) {
-	answers := b.pool.SendBatch(ctx, batch)
+	batch.Queue(sql, args...)
+	answers := db.SendBatch(ctx, batch)
+	defer func() { _ = answers.Close() }() // the rows told its error
 	if _, err := answers.Exec(); err != nil {
-		_ = answers.Close()
-		return nil, err
-	}
-	return answers, nil
-}
-
-// readMatching reads forward through a filter: the store's head, then the events,
-// in one round trip, for every subscription makes it at every wake-up. The head
-// comes first: everything up to it is visible to the second statement, so what
-// that does not find up to there does not exist.
-func (b *Backend) readMatching(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
-	low, bound := after(req.After), int64(math.MaxInt64)
-	if !req.Before.IsZero() {
-		bound = before(req.Before) - 1
-	}
-	to := bound // positions low+1 … to
-	if low < bound-filterWindow {
-		to = low + filterWindow
-	}
-	q := query{order: "global_position"}
-	q.where("global_position > ", low)
-	q.where("global_position <= ", to)
-	q.filter(req.Filter)
-	limit := b.reading.limit(req.PageSize)
-	sql, args := q.build(b.sql.events, limit)
-	batch := plannedBatch()
-	batch.Queue(b.sql.head)
-	batch.Queue(sql, args...)
-	answers, err := b.sendPlanned(ctx, batch)
-	if err != nil {
-		return eventstore.Page{}, err
-	}
-	defer func() { _ = answers.Close() }() // the rows told its error
-	page := eventstore.Page{Next: req.After}
-	var head int64
-	if err := answers.QueryRow().Scan(&page.Store, &head); err != nil {
-		return eventstore.Page{}, err
+		return page, 0, err
 	}
 	rows, err := answers.Query()
 	if err != nil {
-		return eventstore.Page{}, err
+		return page, 0, err
 	}
-	events, end, err := b.collect(rows, limit, req.PageSize)
+	got, err := b.collect(rows, limit, req.PageSize, req.Backward)
+	if err == nil && got.missing {
+		_ = answers.Close() // the connection is needed
+		err = b.missing(ctx, db, req.After)
+	}
 	if err != nil {
-		return eventstore.Page{}, err
+		return page, 0, err
 	}
-	page.Events, page.End = events, end && (to == bound || to >= head)
-	if n := len(events); n > 0 {
-		page.Next = events[n-1].Position // beyond the head where it came in between
+	page = eventstore.Page{Events: got.events, End: got.end && got.beyond == 0, Next: req.After}
+	if req.Backward {
+		page.Next = eventstore.Place{Position: req.Before}
 	}
-	if passed := position(min(to, head)); end && page.Next.Before(passed) {
-		page.Next = passed
+	page.Sealed = page.End && got.sealed
+	switch n := len(got.events); {
+	case got.end && got.passed.Named():
+		page.Next = got.passed
+	case n > 0:
+		page.Next = got.events[n-1].Place()
+	case got.end:
+		return page, got.beyond, nil
 	}
-	return page, nil
+	return page, 0, nil
 }
 
-// readBackward reads from the store's head, or from below a bound, to the beginning.
-func (b *Backend) readBackward(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
-	var page eventstore.Page
-	var high int64
-	if err := b.pool.QueryRow(ctx, b.sql.head).Scan(&page.Store, &high); err != nil {
-		return eventstore.Page{}, err
-	}
-	low := after(req.After) // positions low+1 … high
-	if !req.Before.IsZero() {
-		high = min(high, before(req.Before)-1)
-	}
-	if low >= high {
-		page.End = true
-		return page, nil
-	}
-	from := low
-	if !req.Filter.IsZero() {
-		from = max(low, high-filterWindow)
-	}
-	q := query{order: "global_position", backward: true}
-	q.where("global_position > ", from)
-	q.where("global_position <= ", high)
-	q.filter(req.Filter)
-	read := b.readPage
-	if !req.Filter.IsZero() {
-		read = b.readPlanned
-	}
-	events, end, err := read(ctx, &q, req.PageSize)
-	if err != nil {
-		return eventstore.Page{}, err
-	}
-	page.Events, page.Next, page.End = events, position(from+1), end && from == low
-	if !end {
-		page.Next = events[len(events)-1].Position
-	}
-	return page, nil
-}
-
-// readPage runs a query for a page. end says that nothing matched beyond it.
-func (b *Backend) readPage(ctx context.Context, q *query, size eventstore.PageSize) (events []eventstore.RecordedEvent, end bool, err error) {
-	limit := b.reading.limit(size)
-	sql, args := q.build(b.sql.events, limit)
-	rows, err := b.pool.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, false, err
-	}
-	return b.collect(rows, limit, size)
-}
-
-// readPlanned is readPage for a query through a filter; see customPlans.
-func (b *Backend) readPlanned(ctx context.Context, q *query, size eventstore.PageSize) (events []eventstore.RecordedEvent, end bool, err error) {
-	limit := b.reading.limit(size)
-	sql, args := q.build(b.sql.events, limit)
-	batch := plannedBatch()
-	batch.Queue(sql, args...)
-	answers, err := b.sendPlanned(ctx, batch)
-	if err != nil {
-		return nil, false, err
-	}
-	defer func() { _ = answers.Close() }() // the rows told its error
-	rows, err := answers.Query()
-	if err != nil {
-		return nil, false, err
-	}
-	return b.collect(rows, limit, size)
+// matches is what a page's rows held. end says that nothing matched beyond them.
+type matches struct {
+	events []eventstore.RecordedEvent
+	end    bool
+	pageState
 }
 
 // collect reads rows for a page until it is full, and closes them.
-func (b *Backend) collect(rows pgx.Rows, limit int, size eventstore.PageSize) (events []eventstore.RecordedEvent, end bool, err error) {
-	bytes, found := 0, 0
-	events = make([]eventstore.RecordedEvent, 0, min(limit, fewEvents))
-	err = eachEvent(rows, func(event eventstore.RecordedEvent) bool {
+func (b *Backend) collect(rows pgx.Rows, limit int, size eventstore.PageSize, backward bool) (matches, error) {
+	bytes, found, ordered := 0, 0, true
+	events := make([]eventstore.RecordedEvent, 0, min(limit, fewEvents))
+	state, err := b.eachEvent(rows, func(event eventstore.RecordedEvent) bool {
 		found++
 		bytes += event.Size()
+		if n := len(events); n > 0 {
+			ordered = ordered && events[n-1].Position.Before(event.Position) != backward
+		}
 		if len(events) == fewEvents {
 			events = slices.Grow(events, min(limit-fewEvents, maxRoom))
 		}
 		events = append(events, event)
 		return bytes < size.MaxBytes
 	})
+	if err == nil && !ordered {
+		err = fmt.Errorf("%w: the server answered in another order than it was asked for", errLocal)
+	}
 	b.reading.learn(len(events), bytes)
-	return events, found < limit && bytes < size.MaxBytes, err
+	return matches{events: events, end: found < limit && bytes < size.MaxBytes, pageState: state}, err
 }
 
 // pageBudget asks the server for about as many events as a page's bytes allow,
@@ -249,54 +273,6 @@ func (p *pageBudget) learn(events, bytes int) {
 	if events > 0 {
 		p.meanSize.Store(int64(bytes/events) + 1)
 	}
-}
-
-// query is a select on the events with conditions.
-type query struct {
-	order      string
-	backward   bool
-	conditions strings.Builder
-	args       []any
-}
-
-func (q *query) where(condition string, arg any) {
-	if q.conditions.Len() == 0 {
-		q.conditions.WriteString(" where ")
-	} else {
-		q.conditions.WriteString(" and ")
-	}
-	q.args = append(q.args, arg)
-	q.conditions.WriteString(condition)
-	q.conditions.WriteString("$")
-	q.conditions.WriteString(strconv.Itoa(len(q.args)))
-}
-
-func (q *query) filter(f eventstore.Filter) {
-	// A prefix that reaches beyond the category names it, and the category is indexed.
-	if f.Category == "" && strings.Contains(f.StreamPrefix, "-") {
-		f.Category = eventstore.Category(f.StreamPrefix)
-	}
-	if f.Category != "" {
-		q.where("split_part(stream_id, '-', 1) = ", f.Category)
-	}
-	if f.StreamPrefix != "" {
-		q.where("stream_id ^@ ", f.StreamPrefix)
-	}
-	if len(f.Types) == 1 {
-		q.where("event_type = ", f.Types[0])
-	} else if len(f.Types) > 1 {
-		q.where("event_type = any(", f.Types)
-		q.conditions.WriteString(")")
-	}
-}
-
-func (q *query) build(table string, limit int) (string, []any) {
-	direction := ""
-	if q.backward {
-		direction = " desc"
-	}
-	q.args = append(q.args, limit)
-	return "select " + eventColumns + " from " + table + q.conditions.String() + " order by " + q.order + direction + " limit $" + strconv.Itoa(len(q.args)), q.args
 }
 
 func position(n int64) eventstore.Position { return eventstore.NewPosition(uint64(n), 0) }

@@ -41,7 +41,7 @@ func TestARareCategoryIsFoundByItsIndexHoweverOftenItIsRead(t *testing.T) {
 	for _, backward := range []bool{false, true} {
 		for range reads {
 			found := 0
-			for _, err := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{Filter: eventstore.Filter{Category: "rare"}, Backward: backward}) {
+			for _, err := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{Filter: eventstore.Filter{Categories: []string{"rare"}}, Backward: backward}) {
 				require.NoError(t, err)
 				found++
 			}

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,8 +21,26 @@ import (
 
 const eventColumns = `global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata`
 
-// eachEvent calls do with each row of eventColumns until it returns false.
-func eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
+// pageState is what its rows have in common.
+type pageState struct {
+	sealed  bool
+	missing bool // the event that the page was to follow is not there
+	// passed is the last event that the page's window has, and beyond the first
+	// position after the window: zero where there is none.
+	passed eventstore.Place
+	beyond int64
+}
+
+// A stamp is the OID of the table that a page comes from, which has 32 bits, and these.
+const (
+	stampSealed  = 1 << 32
+	stampMissing = 1 << 33
+)
+
+// eachEvent calls do with each event until do returns false. The first row is no event:
+// in the eventColumns it has a stamp as its content type, with the position beyond a
+// filter's window behind it, and the place of the window's last event.
+func (b *Backend) eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) (state pageState, err error) {
 	defer rows.Close()
 	decode := scanned
 	if allBinary(rows) {
@@ -26,9 +48,15 @@ func eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
 	}
 	var names recent
 	var r row
-	for rows.Next() {
+	for first := true; rows.Next(); first = false {
 		if err := decode(rows, &r); err != nil {
-			return err
+			return state, err
+		}
+		if first {
+			if state, err = b.stateOf(&r); err != nil {
+				return state, err
+			}
+			continue
 		}
 		event := eventstore.RecordedEvent{
 			Stream: names.stream.text(r.stream), Version: uint64(r.version), Position: position(r.position), RecordedAt: r.at,
@@ -39,9 +67,8 @@ func eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
 			event.ContentType = names.contentType.text(r.contentType)
 		}
 		if r.metadata != nil {
-			var err error
 			if event.Metadata, err = decodeMetadata(r.metadata); err != nil {
-				return fmt.Errorf("event at position %d: metadata: %w", r.position, err)
+				return state, fmt.Errorf("event at position %d: metadata cannot be read %w: %w", r.position, errLocal, err)
 			}
 		}
 		if !do(event) {
@@ -49,10 +76,28 @@ func eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) error {
 		}
 	}
 	rows.Close()
-	return rows.Err()
+	return state, rows.Err()
 }
 
-// row is one row as it came; its bytes are the driver's and live until the next.
+// stateOf reads the first row.
+func (b *Backend) stateOf(r *row) (state pageState, err error) {
+	text, beyond, _ := strings.Cut(string(r.contentType), " ")
+	stamp, err := strconv.ParseInt(text, 10, 64)
+	if err == nil && beyond != "" {
+		state.beyond, err = strconv.ParseInt(beyond, 10, 64)
+	}
+	if err != nil || r.eventType != nil {
+		return state, fmt.Errorf("%w: a page without its first row", errLocal)
+	}
+	state.sealed, state.missing = stamp&stampSealed != 0, stamp&stampMissing != 0
+	if r.stream != nil {
+		state.passed = eventstore.Place{Position: position(r.position), Stream: string(r.stream), Version: uint64(r.version), ID: r.id}
+	}
+	return state, b.checkTable(stamp & math.MaxUint32)
+}
+
+// row is one row as it came; its bytes are the driver's and live until the next. What is
+// null is zero.
 type row struct {
 	position, version                              int64
 	id                                             [16]byte
@@ -69,38 +114,62 @@ func allBinary(rows pgx.Rows) bool {
 }
 
 // PostgreSQL counts microseconds from the year 2000.
-const epoch = 946_684_800_000_000
+const epochSeconds = 946_684_800
+
+func timestamp(microseconds int64) time.Time {
+	const perSecond = 1_000_000
+	return time.Unix(epochSeconds+microseconds/perSecond, microseconds%perSecond*1000).UTC()
+}
 
 // fromBinary decodes a row in PostgreSQL's binary format. A scan of events spends
 // most of its time here, and half as much as in the driver's general decoding.
 func fromBinary(rows pgx.Rows, r *row) error {
 	v := rows.RawValues()
-	if len(v) != 9 || len(v[0]) != 8 || len(v[1]) != 8 || len(v[2]) != 16 || len(v[3]) != 8 {
-		return fmt.Errorf("the events have other columns than this program knows")
+	if len(v) != 9 || !whole(v[0], 8) || !whole(v[1], 8) || !whole(v[2], 16) || !whole(v[3], 8) {
+		return fmt.Errorf("%w: the events have other columns than it knows", errLocal)
 	}
-	r.position = int64(binary.BigEndian.Uint64(v[0]))
-	r.version = int64(binary.BigEndian.Uint64(v[1]))
-	r.id = [16]byte(v[2])
-	r.at = time.UnixMicro(int64(binary.BigEndian.Uint64(v[3])) + epoch).UTC()
-	r.stream, r.eventType, r.contentType, r.data, r.metadata = v[4], v[5], v[6], v[7], v[8]
+	*r = row{stream: v[4], eventType: v[5], contentType: v[6], data: v[7], metadata: v[8]}
+	if v[0] != nil && v[1] != nil && v[2] != nil {
+		r.position = int64(binary.BigEndian.Uint64(v[0]))
+		r.version = int64(binary.BigEndian.Uint64(v[1]))
+		r.id = [16]byte(v[2])
+	}
+	if v[3] != nil {
+		r.at = timestamp(int64(binary.BigEndian.Uint64(v[3])))
+	}
 	return nil
 }
 
+// whole tells whether a column is null or has its size.
+func whole(v []byte, size int) bool { return v == nil || len(v) == size }
+
 // scanned lets the driver decode a row.
 func scanned(rows pgx.Rows, r *row) error {
+	var position, version pgtype.Int8
 	var id pgtype.UUID
-	var stream, eventType string
-	var contentType *string
-	err := rows.Scan(&r.position, &r.version, &id, &r.at, &stream, &eventType, &contentType, &r.data, &r.metadata)
-	r.id, r.at, r.stream, r.eventType = id.Bytes, r.at.UTC(), []byte(stream), []byte(eventType)
-	r.contentType = nil // the row before may have had one
-	if contentType != nil {
-		r.contentType = []byte(*contentType)
+	var at pgtype.Timestamptz
+	var stream, eventType, contentType *string
+	*r = row{}
+	err := rows.Scan(&position, &version, &id, &at, &stream, &eventType, &contentType, &r.data, &r.metadata)
+	if scan := (pgx.ScanArgError{}); errors.As(err, &scan) {
+		err = fmt.Errorf("a row cannot be read %w: %w", errLocal, err)
+	}
+	r.position, r.version, r.id, r.at = position.Int64, version.Int64, id.Bytes, at.Time.UTC()
+	for text, into := range map[*string]*[]byte{stream: &r.stream, eventType: &r.eventType, contentType: &r.contentType} {
+		if text != nil {
+			*into = []byte(*text)
+		}
 	}
 	return err
 }
 
-func encodeMetadata(m map[string]string) ([]byte, error) { return json.Marshal(m) }
+func encodeMetadata(m map[string]string) ([]byte, error) {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("metadata cannot be encoded %w: %w", errLocal, err)
+	}
+	return text, nil
+}
 
 func decodeMetadata(text []byte) (m map[string]string, err error) {
 	err = json.Unmarshal(text, &m)

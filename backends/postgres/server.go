@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -15,6 +16,14 @@ type server struct {
 	encoding                      string
 	replica                       bool
 	fsync, commit, fullPageWrites string
+	settings
+}
+
+// settings are those that a role or a database can have defaults for, and that change
+// what statements mean or how values are written as text.
+type settings struct {
+	catalogFirst                                      bool // names of the system's mean the system's
+	standardStrings, arrayNulls, byteaText, dateStyle string
 }
 
 // inspect asks the server for what the contract depends on, and refuses one that
@@ -22,8 +31,11 @@ type server struct {
 func inspect(ctx context.Context, pool *pgxpool.Pool) (server, error) {
 	var s server
 	err := pool.QueryRow(ctx, `select current_setting('server_version_num')::int, current_setting('server_encoding'),
-		pg_is_in_recovery(), current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes')`).
-		Scan(&s.version, &s.encoding, &s.replica, &s.fsync, &s.commit, &s.fullPageWrites)
+		pg_is_in_recovery(), current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
+		coalesce((select schema from unnest(current_schemas(true)) schema where schema not like 'pg\_temp%' limit 1) = 'pg_catalog', false),
+		current_setting('standard_conforming_strings'), current_setting('array_nulls'), current_setting('bytea_output'), current_setting('DateStyle')`).
+		Scan(&s.version, &s.encoding, &s.replica, &s.fsync, &s.commit, &s.fullPageWrites,
+			&s.catalogFirst, &s.standardStrings, &s.arrayNulls, &s.byteaText, &s.dateStyle)
 	switch {
 	case err != nil:
 		return s, readError(ctx, err)
@@ -34,7 +46,28 @@ func inspect(ctx context.Context, pool *pgxpool.Pool) (server, error) {
 	case s.replica:
 		return s, fmt.Errorf("the server is a replica, which can show another order than its primary; connect to the primary (target_session_attrs=primary)")
 	}
-	return s, nil
+	return s, s.check(inText(pool))
+}
+
+// check refuses settings under which a statement would mean something else, or a value
+// would be read wrongly. Others cannot do that: the function that appends sets its own,
+// and what is not sent as text has one form only.
+func (s settings) check(asText bool) error {
+	for _, setting := range []struct {
+		name, is, needed string
+		ok               bool
+	}{
+		{"search_path", "another schema before pg_catalog", "pg_catalog first, or not to name it", s.catalogFirst},
+		{"array_nulls", s.arrayNulls, "on", s.arrayNulls == "on"},
+		{"standard_conforming_strings", s.standardStrings, "on", s.standardStrings == "on"},
+		{"bytea_output", s.byteaText, "hex where the driver's mode is exec or simple_protocol", s.byteaText == "hex" || !asText},
+		{"DateStyle", s.dateStyle, "ISO where the driver's mode is exec or simple_protocol", strings.HasPrefix(s.dateStyle, "ISO") || !asText},
+	} {
+		if !setting.ok {
+			return fmt.Errorf("the session's %s is %s; the store needs %s (look for it in ALTER ROLE … SET and ALTER DATABASE … SET)", setting.name, setting.is, setting.needed)
+		}
+	}
+	return nil
 }
 
 // durability is what a commit survives with these settings.

@@ -34,8 +34,10 @@ type tail struct {
 	mu        sync.Mutex
 	followers int
 	active    bool
-	// events are all those after from and up to to.
-	from, to eventstore.Position
+	// events are all those after from and up to to; sealed says that nothing can
+	// follow them.
+	from, to eventstore.Place
+	sealed   bool
 	events   []eventstore.RecordedEvent
 	bytes    int
 	unused   int // wake-ups since somebody read from it
@@ -70,9 +72,9 @@ func (t *tail) follow() (page pages, leave func()) {
 	}
 }
 
-// begin starts the tail at a position where the log ended a moment ago. One
+// begin starts the tail at a place where the log ended a moment ago. One
 // subscription alone needs no tail: the server filters for it.
-func (t *tail) begin(at eventstore.Position) {
+func (t *tail) begin(at eventstore.Place) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.active && t.followers > 1 {
@@ -82,7 +84,7 @@ func (t *tail) begin(at eventstore.Position) {
 
 // giveUp forgets everything; begin starts anew.
 func (t *tail) giveUp() {
-	t.active, t.events, t.bytes, t.unused = false, nil, 0, 0
+	t.active, t.sealed, t.events, t.bytes, t.unused = false, false, nil, 0, 0
 }
 
 // advance reads what has come since. Where that is more than a page, or the read
@@ -114,14 +116,14 @@ func (t *tail) advance(ctx context.Context) {
 }
 
 func (t *tail) add(page eventstore.Page) {
-	t.to = page.Next
+	t.to, t.sealed = page.Next, page.Sealed
 	t.events = append(t.events, page.Events...)
 	for _, event := range page.Events {
 		t.bytes += event.Size()
 	}
 	drop := 0
 	for ; len(t.events)-drop > tailEvents || t.bytes > tailBytes; drop++ {
-		t.from = t.events[drop].Position
+		t.from = t.events[drop].Place()
 		t.bytes -= t.events[drop].Size()
 	}
 	if drop > 0 {
@@ -131,23 +133,32 @@ func (t *tail) add(page eventstore.Page) {
 }
 
 // page answers from the tail. It returns false where that cannot be: the tail
-// begins after what is asked for, or has nothing that is new.
+// begins after what is asked for, has nothing that is new, or holds another event in
+// its place.
 func (t *tail) page(req eventstore.ReadAllRequest) (eventstore.Page, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.active || req.After.Before(t.from) || !req.After.Before(t.to) {
+	after := req.After.Position
+	if !t.active || after.Before(t.from.Position) || !after.Before(t.to.Position) {
+		return eventstore.Page{}, false
+	}
+	first := sort.Search(len(t.events), func(i int) bool { return after.Before(t.events[i].Position) })
+	held := t.from
+	if first > 0 {
+		held = t.events[first-1].Place()
+	}
+	if req.After.Named() && req.After != held {
 		return eventstore.Page{}, false
 	}
 	t.unused = 0
-	page := eventstore.Page{End: true, Next: t.to}
-	first := sort.Search(len(t.events), func(i int) bool { return req.After.Before(t.events[i].Position) })
+	page := eventstore.Page{End: true, Next: t.to, Sealed: t.sealed}
 	size := 0
 	for _, event := range t.events[first:] {
 		if !req.Filter.Match(event.Stream, event.Type) {
 			continue
 		}
 		if len(page.Events) == req.MaxEvents || size >= req.MaxBytes {
-			page.End, page.Next = false, page.Events[len(page.Events)-1].Position
+			page.End, page.Sealed, page.Next = false, false, page.Events[len(page.Events)-1].Place()
 			break
 		}
 		event.Data, event.Metadata = bytes.Clone(event.Data), maps.Clone(event.Metadata) // each subscriber may change its own

@@ -61,7 +61,7 @@ type follower struct {
 	leave  func()
 	filter eventstore.Filter
 	size   eventstore.PageSize
-	after  eventstore.Position
+	after  eventstore.Place
 	got    []eventstore.RecordedEvent
 }
 
@@ -86,7 +86,7 @@ func (f *follower) step(t *testing.T) (end bool) {
 	require.NoError(t, err)
 	require.LessOrEqual(t, len(page.Events), f.size.MaxEvents)
 	f.got = append(f.got, page.Events...)
-	require.False(t, page.Next.Before(f.after), "a place to go on does not go back")
+	require.False(t, page.Next.Position.Before(f.after.Position), "a place to go on does not go back")
 	f.after = page.Next
 	return page.End
 }
@@ -96,7 +96,7 @@ func two(t *testing.T) (l *tailed, a, b *follower) {
 	t.Helper()
 	l = newTailed()
 	l.append(t, "order-1", some(3)...)
-	a, b = l.newFollower(t, eventstore.Filter{}), l.newFollower(t, eventstore.Filter{Category: "invoice"})
+	a, b = l.newFollower(t, eventstore.Filter{}), l.newFollower(t, eventstore.Filter{Categories: []string{"invoice"}})
 	a.look(t)
 	b.look(t)
 	l.reads.Store(0)
@@ -144,7 +144,7 @@ func TestANewSubscriptionIsNotToldThatItIsCaughtUpByAnOldTail(t *testing.T) {
 	b.look(t)
 	l.append(t, "order-3", some(1)...) // acknowledged before the subscription, and not in the tail
 	c := l.newFollower(t, eventstore.Filter{})
-	c.after = a.got[2].Position // within the tail
+	c.after = a.got[2].Place() // within the tail
 	page, err := c.page(t.Context(), eventstore.ReadAllRequest{After: c.after, PageSize: c.size})
 	require.NoError(t, err)
 	require.True(t, page.End)
@@ -247,7 +247,7 @@ func TestThroughATailEverySubscriptionSeesWhatItWouldHaveReadItself(t *testing.T
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			l := newTailed()
-			filters := []eventstore.Filter{{}, {Category: "order"}, {StreamPrefix: "order-1"}, {Types: []string{"Happened"}}, {Category: "none"}}
+			filters := []eventstore.Filter{{}, {Categories: []string{"order"}}, {StreamPrefixes: []string{"order-1"}}, {Types: []string{"Happened"}}, {Categories: []string{"none"}}}
 			var followers []*follower
 			for range 300 {
 				switch random.IntN(8) {

@@ -2,20 +2,18 @@ package postgres
 
 import (
 	"context"
-	"fmt"
+	"iter"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
 // AppendTx appends inside a transaction of the caller's, so that rows and events
-// become visible together or not at all. Arguments, verdicts and errors are those
-// of [eventstore.Store.Append] with the portable limits; call it more than once to
-// append to several streams. tx must be read committed and in the database of the
-// backend.
+// become visible together or not at all. Arguments, results and errors are those
+// of [eventstore.Store.Append] with the portable limits; [Backend.InTx] is for other
+// options, and for several streams. tx must be read committed and in the database of
+// the backend.
 //
 // The cost: from the first AppendTx to the end of tx, every other append to the
 // store waits, in all processes. Do everything else first, append last, commit at
@@ -23,149 +21,102 @@ import (
 // tx has an idle_in_transaction_session_timeout of its own; others wait for at
 // most 10 s and then fail with ErrUnavailable.
 //
-// After ErrConflict or ErrEventIDReused this call has written nothing and tx can
-// go on. After any other error roll tx back. An error of tx's commit leaves the
+// After ErrConflict, ErrEventIDReused or ErrSealed this call has written nothing and
+// tx can go on. After any other error roll tx back. An error of tx's commit leaves the
 // outcome of everything in tx unknown; repeat all of it, with the same event IDs.
 // Subscriptions hear of the events at their next poll, or at once after
 // [Backend.Notify].
 func (b *Backend) AppendTx(ctx context.Context, tx pgx.Tx, stream string, expected eventstore.ExpectedVersion, events ...eventstore.Event) (eventstore.AppendResult, error) {
-	// A Store over this one transaction checks and prepares the events as always.
-	store, err := eventstore.New(&txBackend{Backend: b, tx: tx}, &eventstore.Options{RetryFor: -1})
+	store, err := b.InTx(tx, nil)
 	if err != nil {
 		return eventstore.AppendResult{}, err
 	}
 	return store.Append(ctx, stream, expected, events...)
 }
 
+// InTx returns a Store inside a transaction of the caller's, for as long as that lasts:
+// it appends as AppendTx says, and its reads see what the transaction has appended.
+// Give it the options of the application's own Store, so that the same limits hold;
+// it never retries, for an error of the server ends a transaction. It keeps no
+// checkpoints and no snapshots, and has no subscriptions. It need not be closed, and
+// its Close leaves tx and the backend as they are.
+func (b *Backend) InTx(tx pgx.Tx, opts *eventstore.Options) (*eventstore.Store, error) {
+	var own eventstore.Options
+	if opts != nil {
+		own = *opts
+	}
+	own.RetryFor = -1
+	return eventstore.New(&txBackend{Backend: b, tx: tx}, &own)
+}
+
 // Notify wakes subscriptions, in this and other processes: call it after the
-// commit of a transaction in which AppendTx was used. It does not wait.
+// commit of a transaction in which events were appended. It does not wait.
 func (b *Backend) Notify() { b.wake.appended() }
 
-// txBackend appends inside one transaction.
+// txBackend appends and reads inside one transaction.
 type txBackend struct {
 	*Backend
 	tx pgx.Tx
 }
 
-func (b *txBackend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (b *txBackend) Capabilities() eventstore.Capabilities {
+	caps := b.Backend.Capabilities()
+	outside := eventstore.No("a transaction has events only; use the store's own handle")
+	caps.Checkpoints, caps.Snapshots, caps.Seal = outside, outside, outside
+	return caps
+}
+
+func (b *txBackend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 	if err := b.ready(ctx); err != nil {
 		return nil, err
 	}
-	results, err := b.appendIn(ctx, b.tx, req.Parts)
-	return results, readError(ctx, err)
+	// A transaction that holds the lock and is forgotten would stop every writer.
+	if _, err := b.tx.Exec(ctx, limitIdling); err != nil {
+		return nil, readError(ctx, err)
+	}
+	// Everything is certain: nothing counts until the transaction commits.
+	certain := func(err error) error { return readError(ctx, err) }
+	a := newAttempt(req.Parts)
+	if err := b.callAppend(ctx, b.tx, []*attempt{a}); err != nil {
+		return nil, certain(err)
+	}
+	return b.settle(ctx, b.tx, a, certain)
 }
 
-// appendAlone judges and writes one append in a transaction of its own.
-func (b *Backend) appendAlone(ctx context.Context, parts []eventstore.StreamAppend) ([]eventstore.AppendResult, error) {
-	tx, err := b.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
-	if err != nil {
-		return nil, b.groupError(ctx, err)
+func (b *txBackend) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
+	if err := b.ready(ctx); err != nil {
+		return eventstore.Page{}, err
 	}
-	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // after a commit it does nothing; otherwise the first error counts
-	results, err := b.appendIn(ctx, tx, parts)
-	if err != nil {
-		return nil, b.groupError(ctx, err)
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return nil, commitError(err)
-	}
-	return results, nil
+	page, err := b.readStream(ctx, b.tx, req)
+	return page, readError(ctx, err)
 }
 
-// groupError maps an error from before a commit. The context is a group's and
-// not its callers', so its end means that the server was too slow for us.
-func (b *Backend) groupError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("%w: no answer in time: %w", eventstore.ErrUnavailable, err)
+func (b *txBackend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	if err := b.ready(ctx); err != nil {
+		return eventstore.Page{}, err
 	}
-	return readError(ctx, err)
+	page, err := b.readAll(ctx, b.tx, req)
+	return page, readError(ctx, err)
 }
 
-// appendIn takes the store's lock, lets [eventstore.Decide] judge each part, and
-// writes. Everything is certain: nothing counts until tx commits.
-func (b *Backend) appendIn(ctx context.Context, tx pgx.Tx, parts []eventstore.StreamAppend) ([]eventstore.AppendResult, error) {
-	versions, stored, err := b.lockAndLook(ctx, tx, parts)
-	if err != nil {
-		return nil, err
+func (b *txBackend) Info(ctx context.Context) (eventstore.Info, error) {
+	if err := b.ready(ctx); err != nil {
+		return eventstore.Info{}, err
 	}
-	results := make([]eventstore.AppendResult, len(parts))
-	var write []*eventstore.StreamAppend
-	var writeAt []int
-	for i := range parts {
-		part := &parts[i]
-		decision, err := eventstore.Decide(*part, versions[part.Stream], func(id uuid.UUID) (eventstore.RecordedEvent, bool, error) {
-			event, ok := stored[storedKey{part.Stream, id}]
-			return event, ok, nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		results[i] = decision.Result
-		if decision.Write {
-			write, writeAt = append(write, part), append(writeAt, i)
-			versions[part.Stream] += uint64(len(part.Events))
-		}
-	}
-	if len(write) == 0 {
-		return results, nil
-	}
-	verdicts, err := b.callAppend(ctx, tx, write)
-	if err != nil {
-		return nil, err
-	}
-	for j, v := range verdicts {
-		if v.seen || v.refused {
-			return nil, fmt.Errorf("append to stream %q: it changed while the lock was held", write[j].Stream)
-		}
-		results[writeAt[j]] = v.result(len(write[j].Events))
-	}
-	return results, nil
+	info, err := b.info(ctx, b.tx)
+	return info, readError(ctx, err)
 }
 
-type storedKey struct {
-	stream string
-	id     uuid.UUID
+func (b *txBackend) Subscribe(context.Context, eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+	return func(yield func(eventstore.Message, error) bool) {
+		yield(eventstore.Message{}, &eventstore.UnsupportedError{Feature: "subscribing", Reason: "a transaction sees its own moment; use the store's own handle"})
+	}
 }
 
-// lockAndLook takes the lock and reads what the verdicts need, in one round trip.
-func (b *Backend) lockAndLook(ctx context.Context, tx pgx.Tx, parts []eventstore.StreamAppend) (map[string]uint64, map[storedKey]eventstore.RecordedEvent, error) {
-	var ids []pgtype.UUID
-	streams := make([]string, len(parts))
-	for i, part := range parts {
-		streams[i] = part.Stream
-		for _, event := range part.Events {
-			ids = append(ids, pgtype.UUID{Bytes: event.ID, Valid: true})
-		}
-	}
-	batch := &pgx.Batch{}
-	batch.Queue(b.sql.lock)
-	batch.Queue(b.sql.versions, streams)
-	batch.Queue(b.sql.storedIDs, ids, streams)
-	answers := tx.SendBatch(ctx, batch)
-	defer answers.Close()
-	if _, err := answers.Exec(); err != nil {
-		return nil, nil, err
-	}
-	rows, err := answers.Query()
-	if err != nil {
-		return nil, nil, err
-	}
-	current, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return nil, nil, err
-	}
-	versions := make(map[string]uint64, len(streams))
-	for i, stream := range streams {
-		versions[stream] = uint64(current[i])
-	}
-	rows, err = answers.Query()
-	if err != nil {
-		return nil, nil, err
-	}
-	stored := make(map[storedKey]eventstore.RecordedEvent)
-	err = eachEvent(rows, func(event eventstore.RecordedEvent) bool {
-		stored[storedKey{event.Stream, event.ID}] = event
-		return true
-	})
-	return versions, stored, err
-}
+func (b *txBackend) Close() error { return nil }
+
+// limitIdling has the server end a transaction that idles, unless it has a limit
+// already.
+const limitIdling = `select set_config('idle_in_transaction_session_timeout',
+	case current_setting('idle_in_transaction_session_timeout') when '0' then '15s'
+	else current_setting('idle_in_transaction_session_timeout') end, true)`

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"maps"
 	"net"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -28,12 +28,14 @@ import (
 //	schema=orders     Schema
 //	poll=200ms        Poll, a duration
 //	listen=off        NoListen, for transaction poolers
-//	hints=off         NoHints
 //	migrate=off       NoMigration
 //
 // Those of libpq and of pgx keep their meaning (sslmode, sslrootcert,
 // connect_timeout, application_name, pool_max_conns, default_query_exec_mode, …);
-// anything else is ErrInvalid. Behind a transaction pooler that does not follow
+// client_encoding, gssencmode, keepalives and sslcompression are accepted where they ask
+// for what happens anyway. Anything else is ErrInvalid, among it search_path, for which
+// there is schema, and the times of keepalives. As in libpq a space is %20 and a plus a
+// plus; a socket's folder is given with host=, and not as an encoded host. Behind a transaction pooler that does not follow
 // prepared statements, use listen=off and default_query_exec_mode=exec. A password is better kept in PGPASSWORD or a
 // passfile than in a URL.
 //
@@ -59,44 +61,14 @@ func OpenURL(ctx context.Context, u *url.URL) (*Backend, error) {
 	return b, nil
 }
 
-// Beside returns the URL of a store that does not exist yet, in a schema of its
-// own in the database of the given one, and a function that drops that schema.
-// It is for work that must not touch the given store, such as a conformance run.
-func Beside(u *url.URL) (fresh *url.URL, remove func(ctx context.Context) error, err error) {
-	if _, _, err := parseURL(u); err != nil {
-		return nil, nil, err
+// Scheme is "postgres://" and "postgresql://", for a [backends.Set].
+func Scheme() backends.Scheme {
+	return backends.Scheme{
+		Names:    []string{"postgres", "postgresql"},
+		Form:     "postgres://USER@HOST/DATABASE",
+		Existing: "migrate=off",
+		Open:     func(ctx context.Context, u *url.URL) (eventstore.Backend, error) { return OpenURL(ctx, u) },
 	}
-	schema := "switchyard_" + strings.ToLower(rand.Text())
-	values := u.Query()
-	values.Set("schema", schema)
-	values.Del("migrate")
-	beside := *u
-	beside.RawQuery = values.Encode()
-	return &beside, func(ctx context.Context) error {
-		_, config, err := parseURL(&beside)
-		if err != nil {
-			return err
-		}
-		pool, err := pgxpool.NewWithConfig(ctx, config)
-		if err != nil {
-			return readError(ctx, err)
-		}
-		defer pool.Close()
-		return Drop(ctx, pool, schema)
-	}, nil
-}
-
-// Drop deletes a store: its schema and everything in it. Every handle on it must
-// be closed. A schema that does not exist is no error.
-func Drop(ctx context.Context, pool *pgxpool.Pool, schema string) error {
-	if err := checkSchema(schema); err != nil {
-		return err
-	}
-	_, err := pool.Exec(ctx, "drop schema if exists "+quote(schema)+" cascade")
-	if err != nil {
-		return fmt.Errorf("drop schema %q: %w", schema, readError(ctx, err))
-	}
-	return nil
 }
 
 // ownParameters set this package's options.
@@ -116,7 +88,6 @@ func ownParameters() map[string]func(*Options, string) error {
 	return map[string]func(*Options, string) error{
 		"schema":  func(o *Options, value string) error { o.Schema = value; return checkSchema(value) },
 		"listen":  off(func(o *Options) { o.NoListen = true }),
-		"hints":   off(func(o *Options) { o.NoHints = true }),
 		"migrate": off(func(o *Options) { o.NoMigration = true }),
 		"poll": func(o *Options, value string) error {
 			poll, err := time.ParseDuration(value)
@@ -145,8 +116,41 @@ func driverParameters() []string {
 	}
 }
 
+// libpqOnly takes the parameters of libpq that the driver does not know, where what
+// they ask for is what happens anyway. ok says that it is one of them.
+func libpqOnly(name, value string) (ok bool, err error) {
+	happens := map[string][]string{
+		"client_encoding": {"UTF8", "utf8", "UTF-8", "utf-8", "auto"},
+		"gssencmode":      {"disable", "prefer"},
+		"sslcompression":  {"0"},
+		"keepalives":      {"1"},
+	}
+	values, ok := happens[name]
+	switch {
+	case name == "search_path":
+		return false, fmt.Errorf("the store is in one schema, whatever the search path is; name it with schema=")
+	case ok && !slices.Contains(values, value):
+		return true, fmt.Errorf("it can only be %s", strings.Join(values, " or "))
+	}
+	return ok, nil
+}
+
 func invalidURL(format string, args ...any) error {
 	return &eventstore.InvalidError{Field: "postgres URL", Reason: fmt.Sprintf(format, args...)}
+}
+
+// parseParameters reads a URL's parameters as libpq and the driver do: a plus is a plus.
+func parseParameters(u *url.URL) (url.Values, error) {
+	values, err := url.ParseQuery(strings.ReplaceAll(u.RawQuery, "+", "%2B"))
+	if err != nil {
+		return nil, invalidURL("its parameters cannot be read; percent-encode special characters")
+	}
+	return values, nil
+}
+
+// encodeParameters writes parameters for libpq and the driver: a space is %20.
+func encodeParameters(values url.Values) string {
+	return strings.ReplaceAll(values.Encode(), "+", "%20")
 }
 
 func parseURL(u *url.URL) (*Options, *pgxpool.Config, error) {
@@ -156,16 +160,21 @@ func parseURL(u *url.URL) (*Options, *pgxpool.Config, error) {
 	if u.Opaque != "" || u.Fragment != "" {
 		return nil, nil, invalidURL("write postgres://host/database?parameters; percent-encode '#' in a password")
 	}
-	values, err := url.ParseQuery(u.RawQuery)
+	values, err := parseParameters(u)
 	if err != nil {
-		return nil, nil, invalidURL("its parameters cannot be read; percent-encode special characters")
+		return nil, nil, err
 	}
 	opts, own, driver := &Options{}, ownParameters(), driverParameters()
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if len(values[name]) > 1 {
 			return nil, nil, invalidURL("parameter %.40q is there twice", name)
 		}
-		if set, ok := own[name]; ok {
+		if ok, err := libpqOnly(name, values.Get(name)); ok || err != nil {
+			if err != nil {
+				return nil, nil, invalidURL("parameter %s: %v", name, err)
+			}
+			values.Del(name)
+		} else if set, ok := own[name]; ok {
 			if err := set(opts, values.Get(name)); err != nil {
 				return nil, nil, invalidURL("parameter %s: %v", name, err)
 			}
@@ -188,7 +197,7 @@ func driverConfig(u *url.URL, values url.Values) (*pgxpool.Config, error) {
 	}
 	parse := func() (*pgxpool.Config, error) {
 		driver := *u
-		driver.RawQuery = values.Encode()
+		driver.RawQuery = encodeParameters(values)
 		config, err := pgxpool.ParseConfig(driver.String())
 		if err != nil {
 			return nil, invalidURL("%s", refusal(err))

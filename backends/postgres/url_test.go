@@ -3,6 +3,8 @@ package postgres
 import (
 	"crypto/tls"
 	"net/url"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,9 +23,9 @@ func parsed(t *testing.T, rawURL string) (*Options, *pgxpool.Config, error) {
 
 func TestParametersSetOptions(t *testing.T) {
 	t.Setenv("PGSSLMODE", "")
-	opts, config, err := parsed(t, "postgres://u:p@localhost/shop?schema=orders&poll=200ms&listen=off&hints=off&migrate=off&pool_max_conns=7")
+	opts, config, err := parsed(t, "postgres://u:p@localhost/shop?schema=orders&poll=200ms&listen=off&migrate=off&pool_max_conns=7")
 	require.NoError(t, err)
-	require.Equal(t, &Options{Schema: "orders", Poll: 200 * time.Millisecond, NoListen: true, NoHints: true, NoMigration: true}, opts)
+	require.Equal(t, &Options{Schema: "orders", Poll: 200 * time.Millisecond, NoListen: true, NoMigration: true}, opts)
 	require.EqualValues(t, 7, config.MaxConns)
 	require.Equal(t, "shop", config.ConnConfig.Database)
 	require.Equal(t, "switchyard", config.ConnConfig.RuntimeParams["application_name"])
@@ -64,7 +66,7 @@ func TestTLSIsVerifiedAwayFromThisMachine(t *testing.T) {
 
 func TestWrongURLsAreRefusedBeforeAnyConnection(t *testing.T) {
 	for _, test := range []struct{ name, url, says string }{
-		{"an unknown parameter names the known ones", "postgres://h/d?shema=x", "hints, listen, migrate, poll, schema"},
+		{"an unknown parameter names the known ones", "postgres://h/d?shema=x", "listen, migrate, poll, schema"},
 		{"an unknown parameter names the driver's", "postgres://h/d?shema=x", "sslmode"},
 		{"a parameter given twice", "postgres://h/d?schema=a&schema=b", "twice"},
 		{"a schema that is no name", "postgres://h/d?schema=a%22b", "schema"},
@@ -113,5 +115,57 @@ func TestNoErrorShowsAPassword(t *testing.T) {
 		_, err = OpenURL(t.Context(), u)
 		require.Error(t, err)
 		require.NotContains(t, err.Error(), "hunter2")
+	}
+}
+
+func TestParametersAreWrittenForTheDriverAsTheyWereRead(t *testing.T) {
+	t.Setenv("PGSSLMODE", "")
+	for _, test := range []struct {
+		name, query string
+		get         func(*pgxpool.Config) string
+		want        string
+	}{
+		{"options with a space", "options=-c%20statement_timeout%3D5s", func(c *pgxpool.Config) string { return c.ConnConfig.RuntimeParams["options"] }, "-c statement_timeout=5s"},
+		{"a name with a space", "application_name=my%20app", func(c *pgxpool.Config) string { return c.ConnConfig.RuntimeParams["application_name"] }, "my app"},
+		{"a name with a plus", "application_name=my+app", func(c *pgxpool.Config) string { return c.ConnConfig.RuntimeParams["application_name"] }, "my+app"},
+		{"a name with an encoded plus", "application_name=my%2Bapp", func(c *pgxpool.Config) string { return c.ConnConfig.RuntimeParams["application_name"] }, "my+app"},
+		{"a password with a space", "password=two%20words", func(c *pgxpool.Config) string { return c.ConnConfig.Password }, "two words"},
+		{"a password with everything", "password=%20%2B%25%26%3D%23%3F%2F%40", func(c *pgxpool.Config) string { return c.ConnConfig.Password }, " +%&=#?/@"},
+		{"a socket's folder", "host=%2Frun%2Fmy%20postgres", func(c *pgxpool.Config) string { return c.ConnConfig.Host }, "/run/my postgres"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, config, err := parsed(t, "postgres://u@/shop?"+test.query)
+			require.NoError(t, err)
+			require.Equal(t, test.want, test.get(config))
+		})
+	}
+}
+
+func TestAPassfileMayHaveSpacesInItsPath(t *testing.T) {
+	dir := t.TempDir() + "/pass dir"
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	require.NoError(t, os.WriteFile(dir+"/pass file", []byte("localhost:5432:shop:u:two words\n"), 0o600))
+	_, config, err := parsed(t, "postgres://u@localhost:5432/shop?passfile="+url.PathEscape(dir+"/pass file"))
+	require.NoError(t, err)
+	require.Equal(t, "two words", config.ConnConfig.Password)
+}
+
+func TestLibpqsParametersAreTakenWhereTheyAskForWhatHappensAnyway(t *testing.T) {
+	for _, query := range []string{"client_encoding=UTF8", "client_encoding=auto", "gssencmode=disable", "gssencmode=prefer", "keepalives=1", "sslcompression=0"} {
+		_, config, err := parsed(t, "postgres://localhost/shop?"+query)
+		require.NoError(t, err, query)
+		name, _, _ := strings.Cut(query, "=")
+		require.NotContains(t, config.ConnConfig.RuntimeParams, name, query)
+	}
+	for query, says := range map[string]string{
+		"client_encoding=LATIN1": "UTF8",
+		"gssencmode=require":     "disable or prefer",
+		"keepalives=0":           "only be 1",
+		"search_path=orders":     "schema=",
+		"keepalives_idle=30":     "unknown parameter",
+	} {
+		_, _, err := parsed(t, "postgres://localhost/shop?"+query)
+		require.ErrorIs(t, err, eventstore.ErrInvalid, query)
+		require.ErrorContains(t, err, says, query)
 	}
 }

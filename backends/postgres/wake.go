@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 // inside an append's transaction would make all commits of the database wait for
 // one another, so it is sent afterwards, for many appends at once.
 type wake struct {
-	hint    *eventstore.Hint // nil where hints are off
+	hint    *adapter.Hint
 	pool    *pgxpool.Pool
 	channel string
 	token   string // this handle's, so that it does not wake itself twice
@@ -45,13 +45,11 @@ type wake struct {
 }
 
 // newWake calls before, which may take its time, ahead of each wake-up.
-func newWake(ctx context.Context, pool *pgxpool.Pool, store uuid.UUID, before func(context.Context), listen, hints bool) *wake {
-	w := &wake{pool: pool, channel: "switchyard:" + store.String(), token: uuid.NewString(), listen: listen && hints, ctx: ctx}
-	if !hints {
-		return w
+func newWake(ctx context.Context, pool *pgxpool.Pool, store uuid.UUID, before func(context.Context), listen bool) *wake {
+	w := &wake{
+		hint: &adapter.Hint{}, pool: pool, channel: "switchyard:" + store.String(), token: uuid.NewString(),
+		listen: listen, near: make(chan struct{}, 1), far: make(chan struct{}, 1), ctx: ctx,
 	}
-	w.hint = &eventstore.Hint{}
-	w.near, w.far = make(chan struct{}, 1), make(chan struct{}, 1)
 	w.running.Go(func() {
 		paced(ctx, w.near, wakeEvery, func() {
 			before(ctx)
@@ -64,10 +62,8 @@ func newWake(ctx context.Context, pool *pgxpool.Pool, store uuid.UUID, before fu
 
 // appended says that something was appended. It does not wait.
 func (w *wake) appended() {
-	if w.hint != nil {
-		poke(w.near)
-		poke(w.far)
-	}
+	poke(w.near)
+	poke(w.far)
 }
 
 func poke(c chan struct{}) {
@@ -176,10 +172,8 @@ func (w *wake) listenOnce(ctx context.Context) (heard bool) {
 
 // close ends everything; the context has ended already.
 func (w *wake) close() {
-	if w.hint != nil {
-		w.hint.Notify() // so that subscriptions notice
-	}
-	w.mu.Lock()   // whoever is subscribing has started listening, or will not
-	w.mu.Unlock() //nolint:staticcheck // the lock is only waited for
+	w.hint.Notify() // so that subscriptions notice
+	w.mu.Lock()     // whoever is subscribing has started listening, or will not
+	w.mu.Unlock()   //nolint:staticcheck // the lock is only waited for
 	w.running.Wait()
 }

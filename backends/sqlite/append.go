@@ -5,11 +5,11 @@ import (
 	"errors"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // Append implements [eventstore.Backend].
-func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 	if err := b.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -19,7 +19,7 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 // flush writes a group of appends in one transaction, each with its own verdict.
 // If the transaction fails, so do all of them, even those that had been refused:
 // a conflict may have been one with an earlier append of the same group.
-func (b *Backend) flush(ctx context.Context, group []*groupcommit.Call) {
+func (b *Backend) flush(ctx context.Context, group []*adapter.GroupedAppend) {
 	err := b.commit(ctx, group)
 	if err != nil {
 		for _, call := range group {
@@ -27,12 +27,10 @@ func (b *Backend) flush(ctx context.Context, group []*groupcommit.Call) {
 		}
 		return
 	}
-	if !b.opts.NoHints {
-		b.hint.Notify()
-	}
+	b.hint.Notify()
 }
 
-func (b *Backend) commit(ctx context.Context, group []*groupcommit.Call) error {
+func (b *Backend) commit(ctx context.Context, group []*adapter.GroupedAppend) error {
 	var w *writer
 	select {
 	case w = <-b.writer:
@@ -40,34 +38,35 @@ func (b *Backend) commit(ctx context.Context, group []*groupcommit.Call) error {
 		return ctx.Err()
 	}
 	defer func() { b.writer <- w }()
-	err := w.appendAll(ctx, group, (*appender).queue)
+	err := w.appendAll(ctx, group, true)
 	if err == errMetAgain { //nolint:errorlint // wrapped, it would mean that the rollback failed too
-		err = w.appendAll(ctx, group, (*appender).judge)
+		err = w.appendAll(ctx, group, false)
 	}
 	return err
 }
 
-// appendAll makes a group's appends in one transaction.
-func (w *writer) appendAll(ctx context.Context, group []*groupcommit.Call, appendOne func(*appender, []eventstore.StreamAppend) ([]eventstore.AppendResult, error)) error {
+// appendAll makes a group's appends in one transaction. Where assumeNew is wrong
+// the error is errMetAgain, and nothing was written.
+func (w *writer) appendAll(ctx context.Context, group []*adapter.GroupedAppend, assumeNew bool) error {
 	return w.transaction(ctx, "append", func(*conn) error {
-		a, err := w.appender()
+		a, err := w.appender(assumeNew)
 		if err != nil {
 			return err
 		}
 		for _, call := range group {
-			call.Results, call.Err = appendOne(a, call.Parts)
+			call.Results, call.Err = a.append(call.Parts)
 			if call.Err != nil && !isVerdict(call.Err) {
 				return call.Err
 			}
 		}
-		return a.insertQueued(rowsAtOnce)
+		return a.insertQueued()
 	})
 }
 
 // isVerdict tells whether err is an answer about one append, which leaves the
 // others of its group alone.
 func isVerdict(err error) bool {
-	return errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrEventIDReused)
+	return errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrEventIDReused) || errors.Is(err, eventstore.ErrSealed)
 }
 
 // errMetAgain says that an event which was taken for new is stored already.

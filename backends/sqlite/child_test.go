@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -24,24 +25,44 @@ import (
 const childVariable = "SWITCHYARD_SQLITE_CHILD"
 
 func TestMain(m *testing.M) {
-	parts := map[string]func(context.Context, *eventstore.Store, string) error{
+	onStore := map[string]func(context.Context, *eventstore.Store, string) error{
 		"append": childAppends,
 		"race":   childRaces,
 		"commit": childCommits,
+		"fill":   childFillsUntilSealed,
+	}
+	onFiles := map[string]func(path, name string) error{
+		"copy":  childCopies,
+		"full":  childFillsDisk,
+		"own":   childOwns,
+		"visit": childVisits,
 	}
 	part := os.Getenv(childVariable)
 	if part == "" {
 		os.Exit(m.Run())
 	}
-	if err := play(parts[part], os.Args[1], os.Args[2]); err != nil {
+	var err error
+	if work, ok := onFiles[part]; ok {
+		err = work(os.Args[1], os.Args[2])
+	} else {
+		err = play(onStore[part], os.Args[1], os.Args[2])
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
 func play(part func(context.Context, *eventstore.Store, string) error, path, name string) error {
+	return onBackend(path, nil, func(ctx context.Context, _ *sqlite.Backend, store *eventstore.Store) error {
+		return part(ctx, store, name)
+	})
+}
+
+// onBackend opens the store in a child and works on it once the parent says so.
+func onBackend(path string, opts *sqlite.Options, work func(context.Context, *sqlite.Backend, *eventstore.Store) error) error {
 	ctx := context.Background()
-	backend, err := sqlite.Open(ctx, path, nil)
+	backend, err := sqlite.Open(ctx, path, opts)
 	if err != nil {
 		return err
 	}
@@ -50,10 +71,16 @@ func play(part func(context.Context, *eventstore.Store, string) error, path, nam
 		return err
 	}
 	fmt.Println("ready")
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+	if err := awaitParent(); err != nil {
 		return err
 	}
-	return errors.Join(part(ctx, store, name), store.Close())
+	return errors.Join(work(ctx, backend, store), store.Close())
+}
+
+// awaitParent waits for child.begin. It reads no further than the parent wrote.
+func awaitParent() error {
+	_, err := fmt.Scanln(new(string))
+	return err
 }
 
 // child is another process on the file at path.
@@ -86,6 +113,49 @@ func (c *child) begin(t *testing.T) {
 	t.Helper()
 	_, err := io.WriteString(c.in, "go\n")
 	require.NoError(t, err)
+}
+
+// runChild lets another process do work on files, and waits for its end. It is
+// for whatever opens a file that this process may have open: closing it here
+// would end the locks that SQLite holds on it.
+func runChild(ctx context.Context, part, path, name string) error {
+	binary, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, binary, path, name)
+	cmd.Env = append(os.Environ(), childVariable+"="+part)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", part, path, err, out)
+	}
+	return nil
+}
+
+// childVisits looks into the file as any program with SQLite does.
+func childVisits(path, _ string) error {
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return err
+	}
+	var events int
+	err = db.QueryRowContext(context.Background(), "SELECT count(*) FROM events").Scan(&events)
+	return errors.Join(err, db.Close())
+}
+
+// childCopies copies a file, and its log if it has one.
+func childCopies(from, to string) error {
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(from + suffix)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		if err := os.WriteFile(to+suffix, content, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // numbered is the event that a child appends as a stream's n-th: the same in

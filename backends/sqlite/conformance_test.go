@@ -9,10 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/switchyard-dev/switchyard/backends/memory/memorytest"
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/reference"
 )
 
 func TestConformance(t *testing.T) {
@@ -21,7 +21,7 @@ func TestConformance(t *testing.T) {
 
 func TestSQLiteAndMemoryGiveTheSameAnswers(t *testing.T) {
 	for seed := range uint64(4) {
-		require.NoError(t, conformance.Differential(t.Context(), reference.Memory(), harness(t), &conformance.DifferentialOptions{Seed: seed + 1}))
+		require.NoError(t, conformance.Differential(t.Context(), memorytest.Harness(), harness(t), &conformance.DifferentialOptions{Seed: seed + 1}))
 	}
 }
 
@@ -51,11 +51,13 @@ func (m *machine) fixture(ctx context.Context) (*conformance.Fixture, error) {
 		return nil, err
 	}
 	return &conformance.Fixture{
-		Backend:    first,
-		OpenAgain:  open(&sqlite.Options{Poll: poll}),
-		OpenDeaf:   open(&sqlite.Options{Poll: poll, NoHints: true}),
-		Restart:    m.crash,
-		HoldWriter: m.holdWriter,
-		Remove:     func(context.Context) error { return os.RemoveAll(filepath.Dir(m.path)) },
+		Backend:     first,
+		OpenAgain:   open(&sqlite.Options{Poll: poll}),
+		OpenPolling: open(&sqlite.Options{Poll: poll}), // nothing is told between handles
+		Restart:     m.crash,
+		// They are those of the process that crashed.
+		RestartEndsHandles: true,
+		HoldWriter:         m.holdWriter,
+		Remove:             func(context.Context) error { return os.RemoveAll(filepath.Dir(m.path)) },
 	}, nil
 }

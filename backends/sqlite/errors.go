@@ -16,24 +16,49 @@ type commitError struct{ error }
 
 func (e *commitError) Unwrap() error { return e.error }
 
+// refusedError says which right this process lacks. No sentinel matches it, for
+// waiting does not give a right.
+type refusedError struct {
+	reason string
+	cause  error
+}
+
+func (e *refusedError) Error() string { return e.reason + ": " + e.cause.Error() }
+
+func (e *refusedError) Unwrap() error { return e.cause }
+
 // mapError turns an error of the driver into one of the contract.
 //
 // Before COMMIT everything is definite: SQLite takes frames of the log without a
 // commit mark for nothing, so a transaction that could not go on has not happened.
 //
 // A COMMIT that finds the file busy has not started, and was rolled back: that
-// is definite too. Any other failure of COMMIT is unknown. If the last frame was
-// written and its fsync failed, or the disk filled just behind it, this process
-// takes the transaction for undone; but should the machine stop before another
-// transaction has overwritten the frame, the recovery finds it complete.
+// is definite too. So is one that finds the disk full. SQLITE_FULL comes from
+// writing a frame, and that frame is not whole; frames are written in their
+// order, and the commit mark is in the last, behind which nothing is written
+// (connect asks for that: psow). What there is of the transaction then has no
+// whole commit mark, and no recovery finds one. A full disk may get room again,
+// so it is ErrUnavailable: handlers and checkpoints wait for it.
+//
+// Any other failure of COMMIT is unknown. If the last frame was written and its
+// fsync failed, or the log's index could not grow, this process takes the
+// transaction for undone; but should the machine stop before another transaction
+// has overwritten the frame, the recovery finds it complete. A full disk that the
+// system tells of only in fsync is one of these.
 func mapError(op string, err error) error {
-	if err == nil || errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrEventIDReused) {
-		return err
+	if err == nil {
+		return nil
 	}
 	var committing *commitError
+	var gone *goneError
+	var refused *refusedError
 	switch code := primaryCode(err); {
+	case errors.As(err, &committing) && code == sqlite3.SQLITE_FULL:
+		return fmt.Errorf("sqlite: %s: %w: the disk is full: commit: %w", op, eventstore.ErrUnavailable, committing.error)
 	case errors.As(err, &committing) && code != sqlite3.SQLITE_BUSY:
 		return fmt.Errorf("sqlite: %s: %w: commit: %w", op, eventstore.ErrUnknownOutcome, committing.error)
+	case errors.As(err, &gone), errors.As(err, &refused):
+		return fmt.Errorf("sqlite: %s: %w", op, err)
 	case code == sqlite3.SQLITE_FULL:
 		return fmt.Errorf("sqlite: %s: %w: the disk is full: %w", op, eventstore.ErrUnavailable, err)
 	case code == sqlite3.SQLITE_BUSY:
@@ -45,12 +70,13 @@ func mapError(op string, err error) error {
 }
 
 // unavailable tells whether an error may go away by itself or with an
-// administrator's help, while the data is sound.
+// administrator's help, while the data is sound. A right that is refused does not
+// come by waiting.
 func unavailable(code int) bool {
 	switch code {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT,
 		sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM,
-		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
+		sqlite3.SQLITE_CANTOPEN:
 		return true
 	}
 	return false
@@ -78,6 +104,9 @@ func isUnique(err error) bool { return extendedCode(err) == sqlite3.SQLITE_CONST
 // isBusy tells whether to try again soon: the file is locked, or another process
 // is recovering its log (SQLITE_BUSY_RECOVERY, SQLITE_PROTOCOL).
 func isBusy(err error) bool {
+	if gone := (*goneError)(nil); errors.As(err, &gone) {
+		return false
+	}
 	code := primaryCode(err)
 	return code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_PROTOCOL
 }
@@ -87,8 +116,9 @@ const busyPause = 2 * time.Millisecond
 // retryBusy calls again while the file is busy, for as long as patience and ctx
 // allow. It is not for transactions.
 func retryBusy[T any](ctx context.Context, patience time.Duration, call func() (T, error)) (T, error) {
+	until := time.Now().Add(patience)
 	result, err := call()
-	for until := time.Now().Add(patience); isBusy(err) && time.Now().Before(until); {
+	for isBusy(err) && time.Now().Before(until) {
 		pause := time.NewTimer(busyPause)
 		select {
 		case <-ctx.Done():

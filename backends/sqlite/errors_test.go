@@ -3,6 +3,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,16 +19,11 @@ func (c coded) Error() string { return fmt.Sprintf("driver error %d", int(c)) }
 func (c coded) Code() int { return int(c) }
 
 func TestErrorsAreMapped(t *testing.T) {
-	conflict := &eventstore.ConflictError{Stream: "s", Actual: 3}
-	reused := &eventstore.EventIDReusedError{Stream: "s"}
 	tests := []struct {
 		name string
 		err  error
 		want error // nil: none of the contract's
 	}{
-		{"a conflict stays one", conflict, eventstore.ErrConflict},
-		{"a reused ID stays one", reused, eventstore.ErrEventIDReused},
-
 		{"a busy file before COMMIT", coded(sqlite3.SQLITE_BUSY), eventstore.ErrUnavailable},
 		{"another process recovering the log", coded(sqlite3.SQLITE_BUSY_RECOVERY), eventstore.ErrUnavailable},
 		{"an outdated snapshot", coded(sqlite3.SQLITE_BUSY_SNAPSHOT), eventstore.ErrUnavailable},
@@ -39,15 +35,22 @@ func TestErrorsAreMapped(t *testing.T) {
 		{"no memory", coded(sqlite3.SQLITE_NOMEM), eventstore.ErrUnavailable},
 		{"an interrupt", coded(sqlite3.SQLITE_INTERRUPT), eventstore.ErrUnavailable},
 		{"a file that cannot be opened", coded(sqlite3.SQLITE_CANTOPEN), eventstore.ErrUnavailable},
-		{"a file that turned read-only", coded(sqlite3.SQLITE_READONLY), eventstore.ErrUnavailable},
+		{"a file that turned read-only", coded(sqlite3.SQLITE_READONLY), nil},
+		{"a directory that turned read-only", coded(sqlite3.SQLITE_READONLY_DIRECTORY), nil},
+		{"a refused right", coded(sqlite3.SQLITE_PERM), nil},
+		{"a right that the directory refuses", &refusedError{"no log", errors.Join(fs.ErrPermission, coded(sqlite3.SQLITE_CANTOPEN))}, nil},
 		{"a malformed file", coded(sqlite3.SQLITE_CORRUPT), nil},
 		{"not a database", coded(sqlite3.SQLITE_NOTADB), nil},
 		{"a constraint", coded(sqlite3.SQLITE_CONSTRAINT_CHECK), nil},
 		{"too big", coded(sqlite3.SQLITE_TOOBIG), nil},
 
 		{"COMMIT finds the file busy", &commitError{coded(sqlite3.SQLITE_BUSY)}, eventstore.ErrUnavailable},
-		{"COMMIT fills the disk", &commitError{coded(sqlite3.SQLITE_FULL)}, eventstore.ErrUnknownOutcome},
+		{"COMMIT finds the disk full", &commitError{coded(sqlite3.SQLITE_FULL)}, eventstore.ErrUnavailable},
 		{"COMMIT cannot write", &commitError{coded(sqlite3.SQLITE_IOERR_WRITE)}, eventstore.ErrUnknownOutcome},
+		{"COMMIT cannot extend the log's index", &commitError{coded(sqlite3.SQLITE_IOERR_SHMSIZE)}, eventstore.ErrUnknownOutcome},
+		{"the file goes away during COMMIT", &commitError{&goneError{"renamed"}}, eventstore.ErrUnknownOutcome},
+		{"the file is gone before COMMIT", &goneError{"renamed"}, nil},
+		{"the file is gone, and so reading failed", errors.Join(&goneError{"renamed"}, coded(sqlite3.SQLITE_IOERR)), nil},
 		{"COMMIT cannot flush", &commitError{coded(sqlite3.SQLITE_IOERR_FSYNC)}, eventstore.ErrUnknownOutcome},
 		{"COMMIT has no memory", &commitError{coded(sqlite3.SQLITE_NOMEM)}, eventstore.ErrUnknownOutcome},
 		{"COMMIT finds the file malformed", &commitError{coded(sqlite3.SQLITE_CORRUPT)}, eventstore.ErrUnknownOutcome},

@@ -126,7 +126,7 @@ func openFresh(b testing.TB) (*eventstore.Store, string) {
 func bareInserts(b testing.TB, perCommit, n int) float64 {
 	store, path := openFresh(b) // makes the schema
 	require.NoError(b, store.Close())
-	c, err := connect(path, writing, time.Second)
+	c, err := connect(b.Context(), mustFindFiles(b, path), writing)
 	require.NoError(b, err)
 	defer c.Close()
 	rows := encoded(b, n)
@@ -161,7 +161,7 @@ func oneWriter(b testing.TB, n int) (bare, ours float64) {
 	const turn = 50
 	schema, path := openFresh(b)
 	require.NoError(b, schema.Close())
-	c, err := connect(path, writing, time.Second)
+	c, err := connect(b.Context(), mustFindFiles(b, path), writing)
 	require.NoError(b, err)
 	defer c.Close()
 	store, _ := openFresh(b)
@@ -260,6 +260,13 @@ func imports(b testing.TB, partsPerAppend, n int) float64 {
 }
 
 // filled returns the path of a store with n events.
+func mustFindFiles(b testing.TB, path string) *files {
+	b.Helper()
+	found, err := findFiles(path)
+	require.NoError(b, err)
+	return found
+}
+
 func filled(b testing.TB, n int) string {
 	store, path := openFresh(b)
 	defer store.Close()
@@ -275,7 +282,7 @@ func filled(b testing.TB, n int) string {
 }
 
 func bareScan(b testing.TB, path string) float64 {
-	c, err := connect(path, reading, time.Second)
+	c, err := connect(b.Context(), mustFindFiles(b, path), reading)
 	require.NoError(b, err)
 	defer c.Close()
 	start := time.Now()

@@ -15,13 +15,15 @@ import (
 // holdLock takes the file's write lock, as another process would, until release.
 func holdLock(t *testing.T, path string) (release func()) {
 	t.Helper()
-	conn, err := raw(t, path).Conn(t.Context())
+	db := raw(t, path)
+	conn, err := db.Conn(t.Context())
 	require.NoError(t, err)
 	execConn(t, conn, "PRAGMA busy_timeout = 10000")
 	execConn(t, conn, "BEGIN IMMEDIATE")
 	return func() {
 		execConn(t, conn, "ROLLBACK")
 		require.NoError(t, conn.Close())
+		require.NoError(t, db.Close())
 	}
 }
 

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -64,7 +62,7 @@ func (m *machine) crash(ctx context.Context) error {
 	before := m.path
 	close(m.off)
 	m.boot()
-	return errors.Join(copyFile(before, m.path), copyFile(before+"-wal", m.path+"-wal"))
+	return runChild(ctx, "copy", before, m.path)
 }
 
 // holdWriter appends to a new stream with its own transaction, which has its
@@ -76,7 +74,8 @@ func (m *machine) holdWriter(ctx context.Context, part eventstore.StreamAppend) 
 	if err != nil {
 		return nil, err
 	}
-	result := eventstore.AppendResult{FirstVersion: 1}
+	result := eventstore.AppendResult{}
+	now := time.Now().UTC().Truncate(time.Microsecond)
 	for _, event := range part.Events {
 		result.Version++
 		metadata, err := json.Marshal(event.Metadata)
@@ -84,7 +83,7 @@ func (m *machine) holdWriter(ctx context.Context, part eventstore.StreamAppend) 
 			return nil, errors.Join(err, conn.Close())
 		}
 		inserted, err := conn.ExecContext(ctx, `INSERT INTO events (stream, version, id, type, content_type, data, metadata, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			part.Stream, result.Version, event.ID[:], event.Type, event.ContentType, event.Data, string(metadata), time.Now().UnixMicro())
+			part.Stream, result.Version, event.ID[:], event.Type, event.ContentType, event.Data, string(metadata), now.UnixMicro())
 		if err != nil {
 			return nil, errors.Join(err, conn.Close())
 		}
@@ -93,6 +92,9 @@ func (m *machine) holdWriter(ctx context.Context, part eventstore.StreamAppend) 
 			return nil, errors.Join(err, conn.Close())
 		}
 		result.Position = eventstore.NewPosition(uint64(position), 0)
+		result.Events = append(result.Events, eventstore.RecordedEvent{
+			Event: event, Stream: part.Stream, Version: result.Version, Position: result.Position, RecordedAt: now,
+		})
 	}
 	return func() (eventstore.AppendResult, error) {
 		_, err := conn.ExecContext(context.WithoutCancel(ctx), "COMMIT")
@@ -127,22 +129,6 @@ func (c *lockedConn) Close() error {
 	return errors.Join(c.Conn.Close(), c.db.Close())
 }
 
-func copyFile(from, to string) error {
-	source, err := os.Open(from)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := os.Create(to)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(target, source)
-	return errors.Join(err, target.Close())
-}
-
 // process is a handle that dies with its machine: whatever it answers after the
 // crash is not heard.
 type process struct {
@@ -159,7 +145,7 @@ func (p *process) dead() bool {
 	}
 }
 
-func (p *process) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (p *process) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 	results, err := p.Backend.Append(ctx, req)
 	if p.dead() {
 		return nil, fmt.Errorf("%w: the machine crashed", eventstore.ErrUnknownOutcome)
@@ -175,6 +161,16 @@ func (p *process) ReadStream(ctx context.Context, req eventstore.ReadStreamReque
 func (p *process) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
 	page, err := p.Backend.ReadAll(ctx, req)
 	return page, p.unavailable(err)
+}
+
+func (p *process) Info(ctx context.Context) (eventstore.Info, error) {
+	info, err := p.Backend.Info(ctx)
+	return info, p.unavailable(err)
+}
+
+func (p *process) Seal(ctx context.Context, req eventstore.SealRequest) (eventstore.Info, error) {
+	info, err := p.Backend.Seal(ctx, req)
+	return info, p.unavailable(err)
 }
 
 func (p *process) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {

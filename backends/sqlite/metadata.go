@@ -11,8 +11,9 @@ import (
 
 // Metadata is kept as a JSON object of strings, which tools read and which holds
 // any valid UTF-8 exactly. Nearly all of it is plain: keys and values without a
-// character that JSON escapes. That form is read and written here, several times
-// faster than by encoding/json, which has the rest.
+// character that JSON escapes. That form is read and written here; encoding/json has
+// the rest. BenchmarkMetadata says what that saves: 1.2 µs of the 2.5 µs that an event
+// of a long read takes, and 0.6 µs of the 10 µs that an imported one takes.
 
 // encodeMetadata returns the JSON object, with its keys in order, or nil (NULL)
 // for a nil map.

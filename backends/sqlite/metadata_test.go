@@ -78,3 +78,27 @@ func FuzzMetadataText(f *testing.F) {
 		require.Equal(t, standard, got)
 	})
 }
+
+// BenchmarkMetadata is why the plain form is read and written by hand:
+//
+//	go test ./backends/sqlite -run '^$' -bench '^BenchmarkMetadata$'
+func BenchmarkMetadata(b *testing.B) {
+	metadata := map[string]string{"$correlationId": "0198c0de-0000-7000-8000-000000000042", "$causationId": "0198c0de-0000-7000-8000-000000000043"}
+	text, err := json.Marshal(metadata)
+	require.NoError(b, err)
+	for name, work := range map[string]func() error{
+		"write/plain": func() error { _, err := encodeMetadata(metadata); return err },
+		"write/json":  func() error { _, err := encodeAny(metadata); return err },
+		"read/plain":  func() error { _, err := decodeMetadata(string(text)); return err },
+		"read/json":   func() error { return json.Unmarshal(text, new(map[string]string)) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := work(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

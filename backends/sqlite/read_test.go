@@ -32,7 +32,7 @@ func TestAFilteredReadGoesOnPastWhatOnePageLooksAt(t *testing.T) {
 	require.NoError(t, err)
 
 	for _, filter := range []eventstore.Filter{
-		{Types: []string{"Rare"}}, {StreamPrefix: "rare"}, {Category: "rare"}, {Category: "rare", Types: []string{"Rare"}},
+		{Types: []string{"Rare"}}, {StreamPrefixes: []string{"rare"}}, {Categories: []string{"rare"}}, {Categories: []string{"rare"}, Types: []string{"Rare"}},
 	} {
 		for _, backward := range []bool{false, true} {
 			var streams []string

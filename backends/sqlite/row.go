@@ -3,6 +3,7 @@ package sqlite
 import (
 	"database/sql/driver"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,4 +49,11 @@ func decodeEvent(row []driver.Value, event *eventstore.RecordedEvent) (err error
 
 func positionOf(rowID int64) eventstore.Position {
 	return eventstore.NewPosition(uint64(rowID), 0)
+}
+
+// lastRow is the last row ID at or before a position. A position that no store of
+// this kind made lies after everything.
+func lastRow(p eventstore.Position) int64 {
+	hi, _ := p.Words()
+	return int64(min(hi, math.MaxInt64))
 }

@@ -4,18 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/groupcommit"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // Options configures a backend. The zero value, like nil, means the defaults.
@@ -29,23 +25,22 @@ type Options struct {
 	// Readers is how many reads may run at once; 0 means 4. Each has a connection,
 	// opened when it is first needed, with up to 2 MiB of cache.
 	Readers int
-	// NoCreate refuses a path at which there is no file, instead of making a store.
+	// NoCreate refuses a path at which there is no store, instead of making one.
+	// A file that this process may not write is then opened for reading, where
+	// SQLite can: writes, checkpoints among them, are refused with fs.ErrPermission.
 	NoCreate bool
-	// NoHints makes subscriptions rely on polling alone, for this handle's events
-	// too. It is for tests that prove hints to be no more than hints.
-	NoHints bool
 }
 
 // Backend is a handle on a store in a file; it implements [eventstore.Backend].
 type Backend struct {
-	path string
-	opts Options
-	id   uuid.UUID
+	files *files
+	opts  Options
+	id    uuid.UUID
 
-	committer *groupcommit.Committer
+	committer *adapter.GroupCommit
 	writer    chan *writer // holds the one writer while nobody writes
 	readers   chan *conn   // holds the idle readers; nil is one not yet opened
-	hint      eventstore.Hint
+	hint      adapter.Hint
 	closing   sync.Once
 	closed    chan struct{}
 	closeErr  error
@@ -59,8 +54,9 @@ var _ eventstore.Backend = (*Backend)(nil)
 // process, may have the same file open.
 //
 // Errors: ErrInvalid for a bad path or option; ErrUnavailable where the file is
-// locked for longer than [Options].BusyTimeout or cannot be read or written;
-// otherwise the file is not a Switchyard store, or one with a newer schema.
+// locked for longer than [Options].BusyTimeout or the disk fails; the context's
+// error; fs.ErrPermission where it cannot be written; otherwise the file is
+// not a Switchyard store, or one with a newer schema.
 func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -72,26 +68,34 @@ func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
 	if err := b.opts.complete(); err != nil {
 		return nil, err
 	}
-	path, err := checkPath(path)
-	if err != nil {
+	var err error
+	if b.files, err = findFiles(path); err != nil {
 		return nil, err
 	}
-	if b.opts.NoCreate && isEmpty(path) {
-		return nil, &eventstore.InvalidError{Field: "path", Reason: fmt.Sprintf("%q holds no store; check the name, or make one first (switchyard init)", path)}
+	if b.opts.NoCreate && b.files.isEmpty() {
+		return nil, errNoStore(b.files.path)
 	}
-	b.path = path
-	w := &writer{path: path, busyTimeout: b.opts.BusyTimeout}
-	if b.id, err = w.initialise(); err != nil {
+	w := &writer{files: b.files, busyTimeout: b.opts.BusyTimeout}
+	b.id, err = w.initialise(ctx)
+	if refused := (*refusedError)(nil); b.opts.NoCreate && errors.As(err, &refused) {
+		b.id, err = w.readOnly(ctx, refused)
+	}
+	if err != nil {
 		return nil, mapError("open", errors.Join(err, w.close()))
 	}
+	b.files.store = b.id
 	b.writer = make(chan *writer, 1)
 	b.writer <- w
 	b.readers = make(chan *conn, b.opts.Readers)
 	for range b.opts.Readers {
 		b.readers <- nil
 	}
-	b.committer = groupcommit.New(b.flush, groupcommit.Options{CallerFlushes: true})
+	b.committer = adapter.NewGroupCommit(b.flush, adapter.GroupCommitOptions{CallerFlushes: true})
 	return b, nil
+}
+
+func errNoStore(path string) error {
+	return &eventstore.InvalidError{Field: "path", Reason: fmt.Sprintf("%q holds no store; check the name, or make one first (switchyard init)", path)}
 }
 
 func (o *Options) complete() error {
@@ -115,76 +119,14 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// isEmpty tells whether a path has no file, or an empty one as SQLite makes
-// before the first write.
-func isEmpty(path string) bool {
-	info, err := os.Stat(path)
-	return errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0)
-}
-
-// checkPath makes a path absolute, so that a later change of the working
-// directory does not move the store, and refuses what SQLite answers in riddles.
-func checkPath(path string) (string, error) {
-	invalid := func(reason string) (string, error) {
-		return "", &eventstore.InvalidError{Field: "path", Reason: fmt.Sprintf("%q %s", path, reason)}
-	}
-	switch {
-	case path == "":
-		return invalid("is empty; name a file, such as orders.db")
-	case path == ":memory:" || strings.HasPrefix(path, "file:"):
-		return invalid("is not the path of a file; for a store in memory use the memory backend (memory:)")
-	case strings.ContainsRune(path, 0):
-		return invalid("contains a NUL byte")
-	}
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return "", fmt.Errorf("sqlite: open: %w", err)
-	}
-	info, err := os.Stat(absolute)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if _, err := os.Stat(filepath.Dir(absolute)); err != nil {
-			return invalid("is in a directory that does not exist; make it first")
-		}
-		return absolute, nil
-	case err != nil:
-		return "", fmt.Errorf("sqlite: open: %w: %w", eventstore.ErrUnavailable, err)
-	case info.IsDir():
-		return invalid("is a directory; name a file in it, such as " + filepath.Join(path, "events.db"))
-	case !info.Mode().IsRegular():
-		return invalid("is not a regular file")
-	}
-	file, err := os.OpenFile(absolute, os.O_RDWR, 0)
-	if err != nil {
-		return "", fmt.Errorf("sqlite: open: %w: the file cannot be written, and even reading needs its write-ahead log: %w", eventstore.ErrUnavailable, err)
-	}
-	return absolute, file.Close()
-}
-
-// Capabilities declares what a SQLite file can do.
-func (b *Backend) Capabilities() eventstore.Capabilities {
-	return eventstore.Capabilities{
-		Backend:             "sqlite",
-		MultiStreamAppend:   eventstore.Yes(),
-		GlobalOrder:         eventstore.Yes(),
-		LivePush:            eventstore.No("a file does not tell of other processes' events; they are found by polling"),
-		PollInterval:        b.opts.Poll,
-		PreservedRecordTime: eventstore.Yes(),
-		Durability:          eventstore.SurvivesPowerLoss,
-		TimePrecision:       time.Microsecond,
-		Limits: eventstore.Limits{
-			MaxAppendEvents: 1 << 16,
-			MaxAppendBytes:  256 << 20,
-			MaxEventBytes:   64 << 20,
-			MaxStreamBytes:  4 << 10,
-			MaxTypeBytes:    4 << 10,
-		},
-	}
-}
-
 // Subscribe implements [eventstore.Backend].
 func (b *Backend) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-	return eventstore.Follow(ctx, req, eventstore.FollowSource{Page: b.ReadAll, Hint: &b.hint, Poll: b.opts.Poll})
+	return adapter.Follow(ctx, req, adapter.FollowSource{Page: b.ReadAll, Info: b.Info, Hint: &b.hint, Poll: b.opts.Poll})
+}
+
+// Records implements [eventstore.Backend].
+func (b *Backend) Records() eventstore.Records {
+	return eventstore.Records{Checkpoints: checkpoints{b}, Snapshots: snapshots{b}}
 }
 
 // Close waits for the appends under way and closes the file. The last handle to

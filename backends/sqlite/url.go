@@ -2,19 +2,14 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/google/uuid"
-
+	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
@@ -46,34 +41,15 @@ func OpenURL(ctx context.Context, u *url.URL) (*Backend, error) {
 	return Open(ctx, path, opts)
 }
 
-// Beside returns the URL of a store that does not exist yet, in the directory of
-// the given one and with its parameters, and a function that removes it again.
-// It is for work that must not touch the given store, such as a conformance run.
-func Beside(u *url.URL) (fresh *url.URL, remove func() error, err error) {
-	path, err := urlPath(u)
-	if err != nil {
-		return nil, nil, err
+// Scheme is "sqlite:PATH", for a [backends.Set].
+func Scheme() backends.Scheme {
+	return backends.Scheme{
+		Names:    []string{"sqlite"},
+		Form:     "sqlite:PATH",
+		Local:    true,
+		Existing: "create=off",
+		Open:     func(ctx context.Context, u *url.URL) (eventstore.Backend, error) { return OpenURL(ctx, u) },
 	}
-	path = filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"-"+uuid.NewString())
-	fresh = &url.URL{Scheme: u.Scheme, RawQuery: u.RawQuery}
-	if filepath.IsAbs(path) {
-		fresh.OmitHost, fresh.Path = true, path
-	} else {
-		fresh.Opaque = (&url.URL{Path: path}).EscapedPath()
-	}
-	return fresh, func() error { return Remove(path) }, nil
-}
-
-// Remove deletes a store's file and what SQLite keeps beside it. Every handle on
-// it must be closed. A file that does not exist is no error.
-func Remove(path string) error {
-	var errs []error
-	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
-		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("sqlite: remove: %w", err))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 func invalidURL(format string, args ...any) error {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -8,8 +10,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/all"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
 type appendFlags struct {
@@ -23,10 +26,12 @@ func (a *app) appendCommand() *cobra.Command {
 		Use:   "append URL STREAM --type TYPE",
 		Short: "Append one event to a stream",
 		Long: `Append one event to the end of a stream, if the stream is where --expect says.
-The data is that of --data, or standard input.
+The data is that of --data, or standard input. Of JSON on standard input the line
+break that ends it is left out; everything else keeps its bytes.
 
 With --id the command may be run again after a failure: the store recognises the
-event and stores it once.`,
+event and stores it once. After exit code 4, where it may or may not be stored, the
+event's ID is printed; run the command again with it.`,
 		Example: `  switchyard append sqlite:orders.db order-42 --type OrderPlaced --expect none --data '{"total":9.5}'
   echo '{"reason":"late"}' | switchyard append @orders order-42 --type OrderCancelled --expect 1`,
 		Args: cobra.ExactArgs(2),
@@ -61,26 +66,57 @@ func (a *app) appendEvent(cmd *cobra.Command, url, stream string, f appendFlags)
 		if event.Data, err = io.ReadAll(a.in); err != nil {
 			return fmt.Errorf("read standard input: %w", err)
 		}
+		if transfer.IsJSON(event.ContentType) {
+			event.Data = withoutLineBreak(event.Data)
+		}
 	}
-	store, err := a.openWith(cmd.Context(), url, backends.OpenBackend, eventstore.Options{})
+	store, err := a.openWith(cmd.Context(), url, all.Set().OpenBackend, eventstore.Options{})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = store.Close() }()
 	result, err := store.Append(cmd.Context(), stream, expected, event)
-	if err != nil {
+	return a.printAppended(stream, result, err)
+}
+
+// printAppended prints where an event is or, where nobody knows, the ID that
+// settles it.
+func (a *app) printAppended(stream string, result eventstore.AppendResult, err error) error {
+	var unknown *eventstore.UnknownOutcomeError
+	switch {
+	case errors.As(err, &unknown):
+		return errors.Join(err, a.printUnknown(stream, unknown.Parts[0].Events[0].ID))
+	case err != nil:
 		return err
 	}
+	id := result.Events[0].ID
 	if a.json() {
 		return a.printJSON(map[string]any{
-			"stream": stream, "version": result.Version, "position": result.Position, "id": event.ID, "duplicate": result.Duplicate,
+			"stream": stream, "version": result.Version, "position": result.Position, "id": id, "duplicate": result.Duplicate,
 		})
 	}
 	verb := "appended"
 	if result.Duplicate {
 		verb = "stored before:"
 	}
-	return a.printf("%s event %s at version %d of stream %s, position %s\n", verb, event.ID, result.Version, safe(stream), result.Position)
+	return a.printf("%s event %s at version %d of stream %s, position %s\n", verb, id, result.Version, safe(stream), result.Position)
+}
+
+func (a *app) printUnknown(stream string, id uuid.UUID) error {
+	if a.json() {
+		return a.printJSON(map[string]any{"stream": stream, "id": id, "outcome": "unknown"})
+	}
+	return a.printf("unknown: event %s may be in stream %s; run the command again with --id %s\n", id, safe(stream), id)
+}
+
+// withoutLineBreak removes the one line break that programs end their output with.
+// In JSON it means nothing, and with it the data could not stand in a line of JSON.
+func withoutLineBreak(data []byte) []byte {
+	text, found := bytes.CutSuffix(data, []byte("\n"))
+	if found {
+		text = bytes.TrimSuffix(text, []byte("\r"))
+	}
+	return text
 }
 
 // event makes the event of the flags, without data that comes from elsewhere.
@@ -88,12 +124,9 @@ func (f appendFlags) event() (eventstore.Event, error) {
 	event := eventstore.Event{Type: f.eventType, ContentType: f.contentType, Data: []byte(f.data)}
 	var err error
 	if f.id != "" {
-		event.ID, err = uuid.Parse(f.id)
-	} else {
-		event.ID, err = uuid.NewV7()
-	}
-	if err != nil {
-		return event, usagef("--id %q is not a UUID", f.id)
+		if event.ID, err = transfer.ParseID(f.id); err != nil {
+			return event, usagef("--id %s", err)
+		}
 	}
 	for _, pair := range f.metadata {
 		key, value, ok := strings.Cut(pair, "=")

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/bench"
@@ -110,7 +109,7 @@ func (a *app) prepareBench(ctx context.Context, yard *benchYard, arg string, f b
 	}
 	yard.later(closePeers)
 	for _, events := range f.prefill {
-		isolated, err := backends.Isolate(ctx, rawURL)
+		isolated, err := isolate(ctx, rawURL)
 		if err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/all"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/bench"
 )
@@ -24,7 +24,7 @@ func (a *app) benchWorkerCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return bench.Work(cmd.Context(), a.in, a.out, func(ctx context.Context, url string) (*eventstore.Store, error) {
-				return benchStore(backends.OpenBackend(ctx, url))
+				return benchStore(all.Set().OpenBackend(ctx, url))
 			})
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,20 +42,79 @@ type column struct {
 	caps eventstore.Capabilities
 }
 
-// optional are the guarantees that a backend may decline, in their order.
-func optional(c eventstore.Capabilities) []struct {
+// guarantee is one that a backend may decline.
+type guarantee struct {
 	name  string
 	value eventstore.Capability
-} {
-	return []struct {
-		name  string
-		value eventstore.Capability
-	}{
+}
+
+func guarantees(c eventstore.Capabilities) []guarantee {
+	return []guarantee{
 		{"multiStreamAppend", c.MultiStreamAppend},
+		{"contiguousAppends", c.ContiguousAppends},
 		{"globalOrder", c.GlobalOrder},
+		{"wholeStreams", c.WholeStreams},
 		{"livePush", c.LivePush},
 		{"preservedRecordTime", c.PreservedRecordTime},
+		{"exactData", c.ExactData},
+		{"binaryData", c.BinaryData},
+		{"metadata", c.Metadata},
+		{"streamScopedIDs", c.StreamScopedIDs},
+		{"checkpoints", c.Checkpoints},
+		{"snapshots", c.Snapshots},
+		{"seal", c.Seal},
 	}
+}
+
+// fact is what a backend declares beside its guarantees: as text for people, and
+// as it stands in JSON.
+type fact struct {
+	name string
+	text string
+	json any
+}
+
+func facts(c eventstore.Capabilities) []fact {
+	l := c.Limits
+	return []fact{
+		{"pollInterval", c.PollInterval.String(), c.PollInterval.String()},
+		{"idempotencyWindow", unless(c.IdempotencyWindow == 0, "unlimited", fmt.Sprintf("last %d events", c.IdempotencyWindow)), c.IdempotencyWindow},
+		duration("idempotencyTime", c.IdempotencyTime, "unlimited"),
+		duration("writerGrace", c.WriterGrace, "none needed"),
+		{"survives", c.Durability.String(), c.Durability.String()},
+		{"timePrecision", c.TimePrecision.String(), c.TimePrecision.String()},
+		moment("earliest", c.Earliest),
+		moment("latest", c.Latest),
+		number("maxAppendEvents", l.MaxAppendEvents),
+		number("maxAppendBytes", l.MaxAppendBytes),
+		number("maxAppendParts", l.MaxAppendParts),
+		number("maxEventBytes", l.MaxEventBytes),
+		number("maxStreamBytes", l.MaxStreamBytes),
+		number("maxTypeBytes", l.MaxTypeBytes),
+		{"streamPattern", unless(l.StreamPattern == "", "any", safe(l.StreamPattern)), l.StreamPattern},
+		{"typePattern", unless(l.TypePattern == "", "any", safe(l.TypePattern)), l.TypePattern},
+	}
+}
+
+func unless(plain bool, short, text string) string {
+	if plain {
+		return short
+	}
+	return text
+}
+
+func number(name string, n int) fact { return fact{name, grouped(n), n} }
+
+func duration(name string, d time.Duration, none string) fact {
+	return fact{name, unless(d == 0, none, d.String()), d.String()}
+}
+
+func moment(name string, at *time.Time) fact {
+	if at == nil {
+		return fact{name, "unlimited", nil}
+	}
+	text := at.Format(time.RFC3339Nano) // also of years that encoding/json refuses
+	return fact{name, text, text}
 }
 
 func (a *app) printCaps(columns []column) error {
@@ -68,9 +128,9 @@ func (a *app) printCaps(columns []column) error {
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	row("", func(c column) string { return c.caps.Backend })
-	for i, capability := range optional(columns[0].caps) {
+	for i, capability := range guarantees(columns[0].caps) {
 		row(capability.name, func(c column) string {
-			value := optional(c.caps)[i].value
+			value := guarantees(c.caps)[i].value
 			if value.Supported() {
 				return "yes"
 			}
@@ -78,20 +138,9 @@ func (a *app) printCaps(columns []column) error {
 			return fmt.Sprintf("no [%d]", len(reasons))
 		})
 	}
-	row("pollInterval", func(c column) string { return c.caps.PollInterval.String() })
-	row("idempotencyWindow", func(c column) string {
-		if c.caps.IdempotencyWindow == 0 {
-			return "unlimited"
-		}
-		return fmt.Sprintf("last %d events", c.caps.IdempotencyWindow)
-	})
-	row("survives", func(c column) string { return c.caps.Durability.String() })
-	row("timePrecision", func(c column) string { return c.caps.TimePrecision.String() })
-	row("maxAppendEvents", func(c column) string { return grouped(c.caps.Limits.MaxAppendEvents) })
-	row("maxAppendBytes", func(c column) string { return grouped(c.caps.Limits.MaxAppendBytes) })
-	row("maxEventBytes", func(c column) string { return grouped(c.caps.Limits.MaxEventBytes) })
-	row("maxStreamBytes", func(c column) string { return grouped(c.caps.Limits.MaxStreamBytes) })
-	row("maxTypeBytes", func(c column) string { return grouped(c.caps.Limits.MaxTypeBytes) })
+	for i, declared := range facts(columns[0].caps) {
+		row(declared.name, func(c column) string { return facts(c.caps)[i].text })
+	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
@@ -104,15 +153,12 @@ func (a *app) printCaps(columns []column) error {
 
 func (a *app) printCapsJSON(columns []column) error {
 	for _, c := range columns {
-		out := map[string]any{
-			"store": c.name, "backend": c.caps.Backend,
-			"pollInterval": c.caps.PollInterval.String(), "idempotencyWindow": c.caps.IdempotencyWindow,
-			"survives": c.caps.Durability.String(), "timePrecision": c.caps.TimePrecision.String(),
-			"maxAppendEvents": c.caps.Limits.MaxAppendEvents, "maxAppendBytes": c.caps.Limits.MaxAppendBytes,
-			"maxEventBytes": c.caps.Limits.MaxEventBytes, "maxStreamBytes": c.caps.Limits.MaxStreamBytes, "maxTypeBytes": c.caps.Limits.MaxTypeBytes,
-		}
-		for _, capability := range optional(c.caps) {
+		out := map[string]any{"store": c.name, "backend": c.caps.Backend}
+		for _, capability := range guarantees(c.caps) {
 			out[capability.name] = map[string]any{"supported": capability.value.Supported(), "reason": capability.value.Reason()}
+		}
+		for _, declared := range facts(c.caps) {
+			out[declared.name] = declared.json
 		}
 		if err := a.printJSON(out); err != nil {
 			return err

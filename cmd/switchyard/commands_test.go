@@ -47,6 +47,7 @@ func TestExitCodes(t *testing.T) {
 		"import of an absent file":    {[]string{"import", url, "/absent"}, exitFailed, "no such file"},
 		"copy into itself":            {[]string{"copy", url, url}, exitUsage, "same store"},
 		"conformance, unknown form":   {[]string{"conformance", url, "--format", "x"}, exitUsage, "text, json, junit or markdown"},
+		"conformance, unknown scale":  {[]string{"conformance", url, "--scale", "x"}, exitUsage, "not full or small"},
 		"conformance, no check":       {[]string{"conformance", url, "--match", "no such check"}, exitFailed, "selects no check"},
 		"a store without a config":    {[]string{"stats", "@x", "--config", "/absent.yaml"}, exitFailed, "absent.yaml"},
 	} {
@@ -98,6 +99,9 @@ func TestReadShowsWhatIsAskedFor(t *testing.T) {
 	require.Equal(t, "5 3 1", data("--all", "--category", "cart", "--backward"))
 	require.Equal(t, "0 1 3 4", data("--all", "--type", "T0", "--type", "T1"))
 	require.Equal(t, "1 3 5", data("--all", "--prefix", "car"))
+	require.Equal(t, "0 1 2 3 4 5", data("--all", "--prefix", "car", "--prefix", "ord"))
+	require.Equal(t, "0 1 2 3 4 5", data("--all", "--category", "cart", "--category", "order", "--category", "absent"))
+	require.Equal(t, "1 4", data("--all", "--category", "cart", "--category", "order", "--type", "T1"))
 	require.Empty(t, ok(t, "", "read", url, "absent"))
 }
 
@@ -276,6 +280,9 @@ func TestConformanceReportsInEveryForm(t *testing.T) {
 		require.Contains(t, got, want)
 	}
 	file := filepath.Join(t.TempDir(), "report.xml")
+	small := ok(t, "", "conformance", "memory:", "--match", "^append/returns", "--text", "--scale", "small")
+	require.Contains(t, small, "at a smaller scale: long logs of 34000 events")
+	require.NotContains(t, ok(t, "", "conformance", "memory:", "--match", "^append/returns", "--text"), "scale")
 	require.Empty(t, ok(t, "", "conformance", "memory:", "--match", "^append/returns", "--format", "junit", "-o", file))
 	require.FileExists(t, file)
 	left, err := filepath.Glob(filepath.Dir(strings.TrimPrefix(url, "sqlite:")) + "/{.,}*")

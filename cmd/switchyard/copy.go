@@ -42,7 +42,7 @@ func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool) erro
 	progress := a.report("copied")
 	result, err := transfer.Copy(ctx, from.Store, to.Store, &transfer.CopyOptions{
 		Follow:      follow,
-		Checkpoints: to.backend.Checkpoints(),
+		Checkpoints: to.backend.Records().Checkpoints,
 		Checking: func(p transfer.Progress) {
 			fmt.Fprintf(a.err, "checked %s events that %s holds already\r", grouped(p.Read), to.name)
 		},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,8 @@ func (a *app) followCommand() *cobra.Command {
 
 With --name it is a durable subscription: it notes in the store which events it has
 printed, and goes on after them when it is started again. An event may be printed
-twice after a crash, never left out.`,
+twice after a crash, never left out. One process at a time follows by a name: others
+wait, say so on standard error, and take over when it ends.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reading(cmd.Context(), args[0], func(store *handle) error {
@@ -53,6 +55,7 @@ func (a *app) follow(cmd *cobra.Command, store *handle, f followFlags) error {
 	if f.name != "" {
 		return store.Run(cmd.Context(), eventstore.Subscription{
 			Name: f.name, After: after, Filter: f.filter(), Retry: eventstore.HandlerRetry{Attempts: 1},
+			Checkpoints: a.tellWaiting(store),
 			Handler: func(_ context.Context, event eventstore.RecordedEvent) error {
 				if err := printer.print(event); err != nil {
 					return err
@@ -71,7 +74,10 @@ func (a *app) follow(cmd *cobra.Command, store *handle, f followFlags) error {
 			err = printer.print(message.Event)
 		case eventstore.MessageCaughtUp:
 			live = true
-		default:
+		case eventstore.MessageSealed:
+			live = true
+			fmt.Fprintln(a.err, "the store is sealed, and everything was printed; what comes after the seal is lifted is printed too")
+		case eventstore.MessageProgress:
 		}
 		if live && err == nil {
 			err = printer.flush()
@@ -81,4 +87,42 @@ func (a *app) follow(cmd *cobra.Command, store *handle, f followFlags) error {
 		}
 	}
 	return nil
+}
+
+// waiting tells for whom a subscription waits: its own log says so only to who
+// asks for a log.
+type waiting struct {
+	eventstore.Checkpoints
+	told  string // the owner that was named last
+	write func(format string, args ...any)
+}
+
+// tellWaiting returns a store's checkpoints; nil, which Run refuses with the
+// reason, where it keeps none.
+func (a *app) tellWaiting(store *handle) eventstore.Checkpoints {
+	if !store.Capabilities().Checkpoints.Supported() {
+		return nil
+	}
+	return &waiting{Checkpoints: store.backend.Records().Checkpoints, write: func(format string, args ...any) {
+		fmt.Fprintf(a.err, format, args...)
+	}}
+}
+
+// SwapLease implements [eventstore.Checkpoints]. Run takes and renews its lease in
+// one goroutine at a time.
+func (w *waiting) SwapLease(ctx context.Context, req eventstore.SwapLeaseRequest) (eventstore.SwapLeaseResult, error) {
+	result, err := w.Checkpoints.SwapLease(ctx, req)
+	if err != nil {
+		return result, err
+	}
+	owner := result.Lease.Owner
+	switch {
+	case result.Swapped && w.told != "" && owner == req.New.Owner:
+		w.told = ""
+		w.write("subscription %s is this process's now\n", safe(req.Name))
+	case !result.Swapped && owner != "" && owner != req.New.Owner && owner != w.told:
+		w.told = owner
+		w.write("waiting: subscription %s is followed by another process (%s)\n", safe(req.Name), safe(owner))
+	}
+	return result, nil
 }

@@ -16,9 +16,9 @@ and print the store's identity. Doing it again changes nothing.`,
 					return err
 				}
 				if a.json() {
-					return a.printJSON(map[string]any{"store": info.ID, "backend": store.Capabilities().Backend, "headPosition": info.Head})
+					return a.printJSON(map[string]any{"store": info.ID, "backend": store.Capabilities().Backend, "headPosition": info.Head.Position})
 				}
-				return a.printf("%s is ready: store %s (%s), last event at position %s\n", store.name, info.ID, store.Capabilities().Backend, info.Head)
+				return a.printf("%s is ready: store %s (%s), last event at position %s\n", store.name, info.ID, store.Capabilities().Backend, info.Head.Position)
 			})
 		},
 	}

@@ -10,6 +10,8 @@ import (
 	"unicode"
 
 	"golang.org/x/term"
+
+	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
 // isTerminal tells whether a stream is a terminal.
@@ -29,7 +31,7 @@ func (a *app) printJSON(v any) error {
 	if err != nil {
 		return fmt.Errorf("print JSON: %w", err)
 	}
-	return write(a.out, escapeJSON(string(text))+"\n")
+	return write(a.out, transfer.EscapeJSON(string(text))+"\n")
 }
 
 func (a *app) printf(format string, args ...any) error {
@@ -72,27 +74,6 @@ func safeText(s string) string {
 			continue
 		}
 		b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-	}
-	return b.String()
-}
-
-// escapeJSON escapes in JSON text what acts on a terminal. In valid JSON such a
-// character stands in a string only, where its escape means the same.
-func escapeJSON(text string) string {
-	if visible(text) {
-		return text
-	}
-	var b strings.Builder
-	for _, r := range text {
-		switch {
-		case unicode.IsPrint(r) || r == '\n':
-			b.WriteRune(r)
-		case r > 0xFFFF:
-			high, low := (r-0x10000)>>10+0xD800, (r-0x10000)&0x3FF+0xDC00
-			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
 	}
 	return b.String()
 }

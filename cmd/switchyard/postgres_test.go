@@ -50,6 +50,8 @@ func TestBenchAndConformanceRunBesideAPostgresStore(t *testing.T) {
 	ok(t, line("a", 1), "import", url)
 	before := ok(t, "", "stats", url)
 	require.Contains(t, ok(t, "", "conformance", url, "--match", "^append/returns", "--text"), " 0 failed")
+	held := ok(t, "", "conformance", url, "--match", "^order/no-late-arrival-forced$", "--text")
+	require.Contains(t, held, "1 passed, 0 failed, 0 skipped", "a writer is held by a transaction of the caller's")
 	out, err := program(t, "bench", url, "--processes", "2", "--prefill", "100", "--rounds", "1", "--duration", "100ms", "--match", "^append 8×1 new streams$|read a category", "--text").Output()
 	require.NoError(t, err)
 	require.Regexp(t, `8×1 .*100 events before, 2 processes +\d+ events/s +\d+\.\d\d×`, string(out))

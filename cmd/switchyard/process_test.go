@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/all"
 )
 
 func TestACopyThatIsKilledGoesOn(t *testing.T) {
@@ -25,7 +25,7 @@ func TestACopyThatIsKilledGoesOn(t *testing.T) {
 		text.WriteString(line(fmt.Sprintf("counter-%d", i%100), i/100+1))
 	}
 	ok(t, text.String(), "import", from)
-	target, err := backends.Open(t.Context(), to)
+	target, err := all.Open(t.Context(), to, nil)
 	require.NoError(t, err)
 	kills := 0
 	for _, copied := range []int{1, 2000, 5000} {
@@ -105,6 +105,52 @@ func (f *follower) interrupt(t *testing.T) {
 	require.NoError(t, f.cmd.Process.Signal(os.Interrupt))
 	require.NoError(t, f.cmd.Wait(), "exit code 0; it said %q", f.errors.String())
 	require.Empty(t, f.errors.String())
+}
+
+func TestASecondFollowerOfANameWaitsAndSaysSo(t *testing.T) {
+	url := sqliteURL(t)
+	ok(t, line("a", 1), "import", url)
+	first := startFollow(t, url, []string{"--name", "me"})
+	require.Contains(t, first.line(t), `"version":"1"`)
+
+	second := &follower{cmd: program(t, "follow", url, "--name", "me")}
+	out, err := second.cmd.StdoutPipe()
+	require.NoError(t, err)
+	told, err := second.cmd.StderrPipe()
+	require.NoError(t, err)
+	second.lines = bufio.NewReader(out)
+	require.NoError(t, second.cmd.Start())
+	t.Cleanup(func() { _ = second.cmd.Process.Kill() })
+	said := bufio.NewReader(told)
+	text, err := said.ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, text, "waiting: subscription me is followed by another process")
+	require.Contains(t, text, fmt.Sprintf("process %d", first.cmd.Process.Pid))
+
+	first.interrupt(t)
+	text, err = said.ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, text, "subscription me is this process's now")
+	ok(t, line("a", 2), "import", url)
+	require.Contains(t, second.line(t), `"version":"2"`, "what the first one printed is not printed again")
+	require.NoError(t, second.cmd.Process.Signal(os.Interrupt))
+	require.NoError(t, second.cmd.Wait())
+}
+
+func TestFollowTellsThatTheStoreIsSealed(t *testing.T) {
+	url := sqliteURL(t)
+	ok(t, line("a", 1), "import", url)
+	cmd := program(t, "follow", url)
+	told, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	ok(t, "", "seal", url, "--reason", "moved")
+	text, err := bufio.NewReader(told).ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, text, "the store is sealed")
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.NoError(t, cmd.Wait())
 }
 
 func TestACopyFollowsUntilCtrlC(t *testing.T) {

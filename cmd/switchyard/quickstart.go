@@ -13,11 +13,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/all"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/githistory"
 	"github.com/switchyard-dev/switchyard/internal/transfer"
+	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
 type quickstartFlags struct {
@@ -32,7 +33,8 @@ func (a *app) quickstartCommand() *cobra.Command {
 		Short: "See the main job done on real events, in seconds",
 		Long: `Import the history of the git repository that it runs in (or a small one that it
 brings along) into an embedded store, read a stream, follow the store while two
-writers race, run the conformance suite, and copy everything to another backend.
+writers race, run the conformance suite (with its long checks at a smaller scale),
+and copy everything to another backend.
 
 It shows each command before it runs it. The store is in a temporary folder that is
 removed at the end, unless --dir names another. With a URL it is a fresh store beside
@@ -69,7 +71,7 @@ func (a *app) quickstart(ctx context.Context, args []string, f quickstartFlags) 
 	} else if err := os.MkdirAll(f.dir, 0o750); err != nil {
 		return fmt.Errorf("make the folder of --dir: %w", err)
 	}
-	t.url = "sqlite:" + filepath.ToSlash(filepath.Join(t.dir, "quickstart.db"))
+	t.url = urlparam.File("sqlite", filepath.Join(t.dir, "quickstart.db")).String()
 	t.name = t.url
 	if len(args) > 0 {
 		remove, err := t.beside(ctx, args[0])
@@ -98,7 +100,7 @@ func (t *tour) beside(ctx context.Context, arg string) (remove func(context.Cont
 	if err != nil {
 		return nil, err
 	}
-	isolated, err := backends.Isolate(ctx, rawURL)
+	isolated, err := isolate(ctx, rawURL)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +214,7 @@ func (t *tour) race(ctx context.Context, _ quickstartFlags) error {
 	var head eventstore.Position
 	err := t.with(ctx, t.url, func(store *handle) error {
 		info, err := store.Info(ctx)
-		head = info.Head
+		head = info.Head.Position
 		return err
 	})
 	if err != nil {
@@ -250,7 +252,7 @@ func (t *tour) race(ctx context.Context, _ quickstartFlags) error {
 // another subscription of the same kind has seen it, and a little longer.
 func (t *tour) waitFor(ctx context.Context, stream string) error {
 	return t.with(ctx, t.url, func(store *handle) error {
-		for message, err := range store.Subscribe(ctx, eventstore.SubscribeOptions{Filter: eventstore.Filter{StreamPrefix: stream}}) {
+		for message, err := range store.Subscribe(ctx, eventstore.SubscribeOptions{Filter: eventstore.Filter{StreamPrefixes: []string{stream}}}) {
 			if err != nil {
 				return err
 			}
@@ -271,14 +273,14 @@ func (t *tour) waitFor(ctx context.Context, stream string) error {
 
 // prove runs the conformance suite on a fresh store beside this one.
 func (t *tour) prove(ctx context.Context, f quickstartFlags) error {
-	command := t.name
+	command := t.name + " --scale " + smallScale
 	if f.match != "" {
 		command += " --match '" + f.match + "'"
 	}
 	if err := t.say("\n# 4. Prove that this backend keeps every promise, on a fresh store beside this one.\n$ switchyard conformance %s", safeText(command)); err != nil {
 		return err
 	}
-	report, err := t.runSuite(ctx, t.url, t.name, conformance.Options{Match: f.match})
+	report, err := t.runSuite(ctx, suite{url: t.url, name: t.name, small: true}, conformance.Options{Match: f.match})
 	if err != nil {
 		return err
 	}
@@ -296,7 +298,7 @@ func (t *tour) swap(ctx context.Context, _ quickstartFlags) error {
 		return err
 	}
 	return t.with(ctx, t.url, func(from *handle) error {
-		backend, err := backends.OpenBackend(ctx, target)
+		backend, err := all.Set().OpenBackend(ctx, target)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -15,18 +16,18 @@ import (
 
 // filterFlags are the flags that choose events of the global order.
 type filterFlags struct {
-	category, prefix string
-	types            []string
+	categories, prefixes, types []string
 }
 
 func (f *filterFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.category, "category", "", "only streams of this `category` (the part before the first '-')")
-	cmd.Flags().StringVar(&f.prefix, "prefix", "", "only streams whose ID starts with this `text`")
+	cmd.Flags().StringArrayVar(&f.categories, "category", nil, "only streams of this `category` (the part before the first '-'); may be repeated")
+	cmd.Flags().StringArrayVar(&f.prefixes, "prefix", nil, "only streams whose ID starts with this `text`; may be repeated")
 	cmd.Flags().StringArrayVar(&f.types, "type", nil, "only events of this `type`; may be repeated")
 }
 
+// filter selects what matches any value of a flag, and does so for each flag given.
 func (f *filterFlags) filter() eventstore.Filter {
-	return eventstore.Filter{Category: f.category, StreamPrefix: f.prefix, Types: f.types}
+	return eventstore.Filter{Categories: f.categories, StreamPrefixes: f.prefixes, Types: f.types}
 }
 
 type readFlags struct {
@@ -178,10 +179,22 @@ const dataWidth = 100
 // appendText appends an event as one line for people.
 func appendText(b []byte, event eventstore.RecordedEvent) []byte {
 	b = fmt.Appendf(b, "%-8s %s %s@%d %s ", event.Position, event.RecordedAt.Format(time.RFC3339), safe(event.Stream), event.Version, safe(event.Type))
-	if len(event.Data) > 4*dataWidth {
-		b = append(b, clip(safe(string(event.Data[:4*dataWidth])), dataWidth)...)
-	} else {
-		b = append(b, clip(safe(string(event.Data)), dataWidth)...)
-	}
+	b = append(b, clip(safe(beginning(event.Data, utf8.UTFMax*(dataWidth+1))), dataWidth)...)
 	return append(b, '\n')
+}
+
+// beginning returns the first bytes of data, at most so many, without the half of
+// a character that they end in: it would make the whole text look like no text.
+func beginning(data []byte, most int) string {
+	if len(data) <= most {
+		return string(data)
+	}
+	cut := most
+	for cut > most-utf8.UTFMax && !utf8.RuneStart(data[cut]) {
+		cut--
+	}
+	if !utf8.RuneStart(data[cut]) {
+		cut = most // it is no text
+	}
+	return string(data[:cut])
 }

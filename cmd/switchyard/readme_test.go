@@ -40,9 +40,13 @@ func TestTheReadmesCommandsExistWithTheirFlags(t *testing.T) {
 	seen := 0
 	for _, block := range append(blocks(t, "sh"), blocks(t, "text")...) {
 		for _, match := range command.FindAllStringSubmatch(block, -1) {
-			line := strings.ReplaceAll(strings.TrimSpace(match[1]), "'", "")
+			line := strings.TrimSpace(match[1])
+			words := regexp.MustCompile(`'[^']*'|[^\s']+`).FindAllString(line, -1)
+			for i := range words {
+				words[i] = strings.Trim(words[i], "'")
+			}
 			a := &app{}
-			found, rest, err := a.rootCommand().Find(strings.Fields(line))
+			found, rest, err := a.rootCommand().Find(words)
 			require.NoError(t, err, line)
 			require.NotEqual(t, "switchyard", found.Name(), line)
 			require.NoError(t, found.ParseFlags(rest), line)

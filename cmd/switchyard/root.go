@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/all"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
@@ -23,6 +24,7 @@ const (
 	exitUsage
 	exitConflict
 	exitUnknownOutcome
+	exitSealed
 )
 
 // errUsage marks an error in how the command was called.
@@ -95,8 +97,8 @@ func withoutURLs(text string, args []string) string {
 	for _, arg := range args {
 		if strings.Contains(arg, "://") {
 			quoted := strconv.Quote(arg)
-			text = strings.ReplaceAll(text, arg, backends.Redact(arg))
-			text = strings.ReplaceAll(text, quoted[1:len(quoted)-1], backends.Redact(arg))
+			text = strings.ReplaceAll(text, arg, all.Set().Redact(arg))
+			text = strings.ReplaceAll(text, quoted[1:len(quoted)-1], all.Set().Redact(arg))
 		}
 	}
 	return text
@@ -109,6 +111,8 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.Is(err, eventstore.ErrUnknownOutcome):
 		return exitUnknownOutcome
+	case errors.Is(err, eventstore.ErrSealed):
+		return exitSealed
 	case errors.Is(err, eventstore.ErrConflict):
 		return exitConflict
 	case errors.As(err, &line):
@@ -125,7 +129,7 @@ func (a *app) rootCommand() *cobra.Command {
 		Short: "Work with event stores, whatever database holds them",
 		Long: `switchyard works with event stores, whatever database holds them.
 
-A store is named by a URL (` + strings.Join(backends.Schemes(), ", ") + `) or, as @NAME, by its
+A store is named by a URL (` + strings.Join(all.Set().Forms(), ", ") + `) or, as @NAME, by its
 name in a config file:
 
     stores:
@@ -135,7 +139,8 @@ name in a config file:
 On a terminal a command prints text; into a pipe, or with --json, it prints JSON,
 one object a line. What goes on is told on standard error.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 version conflict, 4 unknown outcome.`,
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 version conflict, 4 unknown outcome,
+5 sealed.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -149,7 +154,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 version conflict, 4 unknown outco
 	root.AddCommand(
 		a.quickstartCommand(), a.initCommand(), a.appendCommand(), a.readCommand(), a.followCommand(),
 		a.importCommand(), a.exportCommand(), a.copyCommand(), a.verifyCommand(),
-		a.statsCommand(), a.capsCommand(), a.conformanceCommand(), a.benchCommand(), a.benchWorkerCommand(), a.esdbtestCommand(),
+		a.sealCommand(), a.unsealCommand(), a.statsCommand(), a.capsCommand(), a.conformanceCommand(), a.benchCommand(), a.benchWorkerCommand(),
+		a.esdbtestCommand(), a.dynamodbtestCommand(),
 	)
 	return root
 }
@@ -166,7 +172,7 @@ type handle struct {
 func (a *app) url(arg string) (rawURL, name string, err error) {
 	stored, isName := strings.CutPrefix(arg, "@")
 	if !isName {
-		return arg, backends.Redact(arg), nil
+		return arg, all.Set().Redact(arg), nil
 	}
 	config, err := backends.ReadConfig(a.config)
 	if err != nil {
@@ -179,13 +185,13 @@ func (a *app) url(arg string) (rawURL, name string, err error) {
 // open opens a store for moving events: with the backend's own limits, and with
 // reserved names, for what is stored must be readable and movable.
 func (a *app) open(ctx context.Context, arg string) (*handle, error) {
-	return a.openWith(ctx, arg, backends.OpenBackend, forMoving())
+	return a.openWith(ctx, arg, all.Set().OpenBackend, forMoving())
 }
 
 // openExisting is open for commands that only read, which make no store where a
 // name is mistyped.
 func (a *app) openExisting(ctx context.Context, arg string) (*handle, error) {
-	return a.openWith(ctx, arg, backends.OpenExisting, forMoving())
+	return a.openWith(ctx, arg, all.Set().OpenExistingBackend, forMoving())
 }
 
 func forMoving() eventstore.Options {

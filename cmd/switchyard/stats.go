@@ -14,8 +14,9 @@ func (a *app) statsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stats URL",
 		Short: "Count a store's events, streams and categories",
-		Long:  `Read a store once and print what it holds: events, streams, positions and versions, in all and for each category.`,
-		Args:  cobra.ExactArgs(1),
+		Long: `Read a store once and print what it holds: events, streams, positions and versions, in all
+and for each category, and whether it is sealed.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reading(cmd.Context(), args[0], func(store *handle) error {
 				progress := a.report("read")
@@ -42,6 +43,9 @@ func (a *app) printStats(name string, s transfer.Stats) error {
 		fmt.Fprintf(w, "positions\t%s to %s\n", s.First, s.Head)
 		fmt.Fprintf(w, "recorded\t%s to %s\n", s.FirstTime.Format(time.RFC3339), s.LastTime.Format(time.RFC3339))
 		fmt.Fprintf(w, "longest stream\t%s\tversion %d\n", safe(s.Longest), s.Version)
+	}
+	if s.Sealed {
+		fmt.Fprintf(w, "sealed\t%s\n", safe(s.SealReason))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write output: %w", err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"sync"
 	"time"
@@ -15,47 +14,41 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/google/uuid"
 
+	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
-// Poll is how often a subscription looks for events of other handles, and
-// lockRetry how often a writer tries to get the file's lock.
-const (
-	Poll      = 20 * time.Millisecond
-	lockRetry = time.Millisecond
-)
+// lockRetry is how often a writer tries to get the file's lock.
+const lockRetry = time.Millisecond
 
 // Backend is one handle on a file; it implements [eventstore.Backend]. Several
 // handles, also of several processes, may use one file.
 type Backend struct {
-	lock *flock.Flock // held by the one writer
+	writing chan struct{} // has room for this handle's one writer,
+	lock    *flock.Flock  // and this is held by the one of all handles
+	hint    adapter.Hint  // wakes this handle's subscriptions
 
 	mu     sync.Mutex // guards everything below
 	file   *os.File
-	offset int64 // the end of the last whole line that was read
-	state
 	closed bool
+	offset int64           // the end of the last whole line that was read
+	state  *memory.Backend // what the lines up to there add up to
 }
-
-// state is what the lines of the file add up to.
-type state struct {
-	store       uuid.UUID
-	events      []eventstore.RecordedEvent // the one at index i has the position i+1
-	streams     map[string][]int           // a stream's events, as indexes
-	ids         map[eventKey]int
-	checkpoints map[string]eventstore.Checkpoint
-	snapshots   map[snapshotKey]eventstore.Snapshot
-}
-
-type (
-	eventKey struct {
-		stream string
-		id     uuid.UUID
-	}
-	snapshotKey struct{ stream, snapshotType string }
-)
 
 var _ eventstore.Backend = (*Backend)(nil)
+
+// line is one line of the file: exactly one field is set.
+type line struct {
+	Store          uuid.UUID                           `json:"store,omitzero"`
+	Append         []eventstore.StreamAppend           `json:"append,omitempty"`
+	Seal           *eventstore.SealRequest             `json:"seal,omitempty"`
+	Save           *eventstore.SaveCheckpointRequest   `json:"save,omitempty"`
+	Delete         *eventstore.DeleteCheckpointRequest `json:"delete,omitempty"`
+	Swap           *eventstore.SwapLeaseRequest        `json:"swap,omitempty"`
+	Snapshot       *eventstore.SaveSnapshotRequest     `json:"snapshot,omitempty"`
+	DeleteSnapshot *eventstore.DeleteSnapshotRequest   `json:"deleteSnapshot,omitempty"`
+}
 
 // Open opens the file, and initialises it if it is new.
 func Open(ctx context.Context, path string) (*Backend, error) {
@@ -63,17 +56,13 @@ func Open(ctx context.Context, path string) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open line log: %w", err)
 	}
-	b := &Backend{file: file, lock: flock.New(path + ".lock"), state: state{
-		streams:     make(map[string][]int),
-		ids:         make(map[eventKey]int),
-		checkpoints: make(map[string]eventstore.Checkpoint),
-		snapshots:   make(map[snapshotKey]eventstore.Snapshot),
-	}}
-	err = b.write(ctx, func() (*line, error) {
-		if b.store != uuid.Nil {
-			return nil, nil
+	b := &Backend{file: file, writing: make(chan struct{}, 1), lock: flock.New(path + ".lock"), state: memory.New()}
+	_, err = write(ctx, b, func() (none struct{}, entry *line, err error) {
+		if b.offset > 0 {
+			return none, nil, nil // somebody has initialised it
 		}
-		return &line{Store: uuid.New()}, nil
+		entry = &line{Store: uuid.New()}
+		return none, entry, b.apply(ctx, *entry)
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open line log: %w", err), b.Close())
@@ -89,158 +78,80 @@ func (b *Backend) Close() error {
 		return nil
 	}
 	b.closed = true
+	b.hint.Notify() // so that this handle's subscriptions notice
 	return errors.Join(b.file.Close(), b.lock.Close())
 }
 
-// Capabilities declares what a line log can do.
-func (b *Backend) Capabilities() eventstore.Capabilities {
-	return eventstore.Capabilities{
-		Backend:             "linelog",
-		MultiStreamAppend:   eventstore.Yes(),
-		GlobalOrder:         eventstore.Yes(),
-		LivePush:            eventstore.No("a file tells nobody that it grew"),
-		PollInterval:        Poll,
-		PreservedRecordTime: eventstore.Yes(),
-		Durability:          eventstore.SurvivesProcessCrash, // written, not flushed
-		TimePrecision:       time.Nanosecond,
-		Limits:              eventstore.PortableLimits(),
-	}
-}
-
-// Append implements [eventstore.Backend]. The lock is held from the check of the
-// versions until the line is in the file: readers see lines in the order in
-// which their writers checked.
-func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
-	results := make([]eventstore.AppendResult, len(req.Parts))
-	err := b.write(ctx, func() (*line, error) {
-		now, entry := time.Now().UTC(), &line{}
-		written := &written{Backend: b, versions: make(map[string]uint64), ids: make(map[eventKey]eventstore.RecordedEvent)}
-		for i, part := range req.Parts {
-			decision, err := eventstore.Decide(part, written.version(part.Stream), written.find(part.Stream))
-			if err != nil {
-				return nil, err
-			}
-			if !decision.Write {
-				results[i] = decision.Result
-				continue
-			}
-			at := now
-			if !part.RecordedAt.IsZero() {
-				at = part.RecordedAt.UTC()
-			}
-			results[i].FirstVersion = written.version(part.Stream) + 1
-			for _, event := range part.Events {
-				recorded := written.add(part.Stream, event, at)
-				entry.Append = append(entry.Append, recorded)
-				results[i].Version, results[i].Position = recorded.Version, recorded.Position
-			}
-		}
-		if len(entry.Append) == 0 {
-			return nil, nil // all of it was there
-		}
-		return entry, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return results, nil
-}
-
-// written is the state together with what the append at hand adds to it, for
-// later parts see what earlier ones write.
-type written struct {
-	*Backend
-	count    int
-	versions map[string]uint64
-	ids      map[eventKey]eventstore.RecordedEvent
-}
-
-func (w *written) version(stream string) uint64 {
-	return max(w.versions[stream], uint64(len(w.streams[stream])))
-}
-
-func (w *written) find(stream string) func(uuid.UUID) (eventstore.RecordedEvent, bool, error) {
-	return func(id uuid.UUID) (eventstore.RecordedEvent, bool, error) {
-		if i, ok := w.Backend.ids[eventKey{stream, id}]; ok {
-			return w.events[i], true, nil
-		}
-		event, ok := w.ids[eventKey{stream, id}]
-		return event, ok, nil
-	}
-}
-
-func (w *written) add(stream string, event eventstore.Event, at time.Time) eventstore.RecordedEvent {
-	w.count++
-	recorded := eventstore.RecordedEvent{
-		Event: event, Stream: stream, RecordedAt: at,
-		Version:  w.version(stream) + 1,
-		Position: eventstore.NewPosition(uint64(len(w.events)+w.count), 0),
-	}
-	w.versions[stream] = recorded.Version
-	w.ids[eventKey{stream, event.ID}] = recorded
-	return recorded
-}
-
-// Subscribe implements [eventstore.Backend].
-func (b *Backend) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-	return eventstore.Follow(ctx, req, eventstore.FollowSource{Page: b.ReadAll, Poll: Poll})
-}
-
-// line is one line of the file: exactly one field is set.
-type line struct {
-	Store             uuid.UUID                  `json:"store,omitzero"`
-	Append            []eventstore.RecordedEvent `json:"append,omitempty"`
-	Checkpoint        *eventstore.Checkpoint     `json:"checkpoint,omitempty"`
-	CheckpointDeleted string                     `json:"checkpointDeleted,omitempty"`
-	Snapshot          *eventstore.Snapshot       `json:"snapshot,omitempty"`
-	SnapshotDeleted   *eventstore.Snapshot       `json:"snapshotDeleted,omitempty"`
-}
-
-// write appends the line that decide returns, holding the file's lock. Nothing
-// is written where decide returns nil or an error.
-func (b *Backend) write(ctx context.Context, decide func() (*line, error)) error {
+// read answers from a state that is up to date.
+func read[T any](ctx context.Context, b *Backend, ask func() (T, error)) (none T, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return none, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return eventstore.ErrClosed
+		return none, eventstore.ErrClosed
+	}
+	if err := b.catchUp(ctx); err != nil {
+		return none, err
+	}
+	return ask()
+}
+
+// write makes a change and appends its line, if there is one. The file's lock is
+// held from the look at the state until the line is in the file, so that the lines
+// are in the order in which their changes were made. Readers do not wait for it.
+func write[T any](ctx context.Context, b *Backend, change func() (T, *line, error)) (none T, err error) {
+	select {
+	case b.writing <- struct{}{}: // the file's lock keeps out other handles only
+		defer func() { <-b.writing }()
+	case <-ctx.Done():
+		return none, ctx.Err()
 	}
 	if _, err := b.lock.TryLockContext(ctx, lockRetry); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("%w: lock the line log: %w", eventstore.ErrUnavailable, err)
+		return none, fmt.Errorf("lock the line log: %w", err)
 	}
 	defer func() { _ = b.lock.Unlock() }()
-	if err := b.catchUp(); err != nil {
-		return err
-	}
-	entry, err := decide()
-	if err != nil || entry == nil {
-		return err
-	}
+	return read(ctx, b, func() (T, error) {
+		result, entry, err := change()
+		if err != nil || entry == nil {
+			return result, err
+		}
+		if err := b.append(*entry); err != nil {
+			// The change was made in memory alone. What the file holds is read anew.
+			b.state, b.offset = memory.New(), 0
+			return none, err
+		}
+		b.hint.Notify()
+		return result, nil
+	})
+}
+
+// append writes a line. Once it is in the file nothing may fail, for it is stored
+// and every other handle sees it.
+func (b *Backend) append(entry line) error {
 	text, err := json.Marshal(entry)
 	if err != nil {
 		return fmt.Errorf("encode a line: %w", err)
 	}
+	text = append(text, '\n')
 	// A writer that crashed may have left a line without its end: it was never
 	// acknowledged, no reader took it, and it goes now.
 	if err := b.file.Truncate(b.offset); err != nil {
-		return fmt.Errorf("%w: %w", eventstore.ErrUnavailable, err)
+		return fmt.Errorf("write the line log: %w", err)
 	}
-	if _, err := b.file.WriteAt(append(text, '\n'), b.offset); err != nil {
+	if _, err := b.file.WriteAt(text, b.offset); err != nil {
 		if undo := b.file.Truncate(b.offset); undo != nil {
 			return fmt.Errorf("%w: %w", eventstore.ErrUnknownOutcome, errors.Join(err, undo))
 		}
-		return fmt.Errorf("%w: %w", eventstore.ErrUnavailable, err)
+		return fmt.Errorf("write the line log: %w", err)
 	}
-	return b.catchUp()
+	b.offset += int64(len(text))
+	return nil
 }
 
-// catchUp reads the whole lines that were added since the last time.
-func (b *Backend) catchUp() error {
+// catchUp makes the changes whose whole lines were added since the last time.
+func (b *Backend) catchUp(ctx context.Context) error {
 	reader := bufio.NewReader(io.NewSectionReader(b.file, b.offset, 1<<62))
 	for {
 		text, err := reader.ReadBytes('\n')
@@ -248,35 +159,42 @@ func (b *Backend) catchUp() error {
 			return nil // what is left has no end yet
 		}
 		if err != nil {
-			return fmt.Errorf("%w: read the line log: %w", eventstore.ErrUnavailable, err)
+			return fmt.Errorf("read the line log: %w", err)
 		}
 		var entry line
 		if err := json.Unmarshal(text, &entry); err != nil {
 			return fmt.Errorf("the line at byte %d of the line log is damaged: %w", b.offset, err)
 		}
-		b.apply(entry)
+		if err := b.apply(ctx, entry); err != nil {
+			return fmt.Errorf("the line at byte %d of the line log: %w", b.offset, err)
+		}
 		b.offset += int64(len(text))
 	}
 }
 
-func (s *state) apply(entry line) {
-	if entry.Store != uuid.Nil {
-		s.store = entry.Store
+// apply makes a line's change, which comes to the same as when it was made first.
+func (b *Backend) apply(ctx context.Context, entry line) (err error) {
+	records := b.state.Records()
+	switch {
+	case entry.Store != uuid.Nil:
+		b.state = memory.NewLogWithID(entry.Store).Open(nil)
+	case entry.Append != nil:
+		for i := range entry.Append {
+			entry.Append[i].Expected = eventstore.Any() // it was judged
+		}
+		_, err = b.state.Append(ctx, eventstore.AppendRequest{Parts: entry.Append})
+	case entry.Seal != nil:
+		_, err = b.state.Seal(ctx, *entry.Seal)
+	case entry.Save != nil:
+		err = records.Checkpoints.Save(ctx, *entry.Save)
+	case entry.Delete != nil:
+		err = records.Checkpoints.Delete(ctx, *entry.Delete)
+	case entry.Swap != nil:
+		_, err = records.Checkpoints.SwapLease(ctx, *entry.Swap)
+	case entry.Snapshot != nil:
+		err = records.Snapshots.Save(ctx, *entry.Snapshot)
+	case entry.DeleteSnapshot != nil:
+		err = records.Snapshots.Delete(ctx, *entry.DeleteSnapshot)
 	}
-	for _, event := range entry.Append {
-		i := len(s.events)
-		s.events = append(s.events, event)
-		s.streams[event.Stream] = append(s.streams[event.Stream], i)
-		s.ids[eventKey{event.Stream, event.ID}] = i
-	}
-	if c := entry.Checkpoint; c != nil {
-		s.checkpoints[c.Name] = *c
-	}
-	delete(s.checkpoints, entry.CheckpointDeleted)
-	if c := entry.Snapshot; c != nil {
-		s.snapshots[snapshotKey{c.Stream, c.Type}] = *c
-	}
-	if c := entry.SnapshotDeleted; c != nil {
-		delete(s.snapshots, snapshotKey{c.Stream, c.Type})
-	}
+	return err
 }

@@ -21,7 +21,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/all"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -39,7 +39,7 @@ func main() {
 
 // run places and changes an order, reads it back, and bills what was placed.
 func run(ctx context.Context, out io.Writer, config string) error {
-	store, err := backends.OpenConfig(ctx, config, "orders")
+	store, err := all.OpenConfig(ctx, config, "orders", nil)
 	if err != nil {
 		return err
 	}
@@ -129,26 +129,18 @@ func addItems(n int) func(order) (eventstore.Event, error) {
 	}
 }
 
-// bill runs a durable subscription until it has seen the order. Run again, it
-// goes on after the last order that it billed.
+// bill runs a durable subscription until it has handled everything that is there.
+// Run again, it goes on after the last order that it billed.
 func bill(ctx context.Context, out io.Writer, store *eventstore.Store, stream string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	billed := false
-	err := store.Run(ctx, eventstore.Subscription{
-		Name:   "billing",
-		Filter: eventstore.Filter{Category: "order", Types: []string{"OrderPlaced"}},
+	return store.Run(ctx, eventstore.Subscription{
+		Name:          "billing",
+		Filter:        eventstore.Filter{Categories: []string{"order"}, Types: []string{"OrderPlaced"}},
+		UntilCaughtUp: true,
 		Handler: func(_ context.Context, event eventstore.RecordedEvent) error {
 			if event.Stream == stream {
-				billed = true
 				fmt.Fprintln(out, "billed the order")
-				cancel()
 			}
 			return nil
 		},
 	})
-	if billed && errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
 }

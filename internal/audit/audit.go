@@ -30,7 +30,7 @@ type Book struct {
 type ack struct {
 	stream   string
 	version  uint64
-	position eventstore.Position // of the append's last event; zero for the others
+	position eventstore.Position
 }
 
 type delivery struct {
@@ -61,11 +61,8 @@ func (b *Book) Outcome(stream string, events []eventstore.Event, result eventsto
 	for i, event := range events {
 		switch {
 		case err == nil:
-			a := ack{stream: stream, version: result.FirstVersion + uint64(i)}
-			if i == len(events)-1 {
-				a.position = result.Position
-			}
-			b.acknowledged[event.ID] = a
+			stored := result.Events[i]
+			b.acknowledged[event.ID] = ack{stream: stream, version: stored.Version, position: stored.Position}
 		case errors.Is(err, eventstore.ErrUnknownOutcome):
 			b.unknown[event.ID] = err
 		default:
@@ -129,7 +126,8 @@ func (b *Book) Totals() Totals {
 
 // Findings are what an audit found wrong; all zero is right.
 type Findings struct {
-	// Lost events were acknowledged and are not in the store, or are elsewhere.
+	// Lost events were acknowledged and are not in the store, or not where they were
+	// acknowledged.
 	Lost int
 	// Duplicated events are in the store more than once.
 	Duplicated int
@@ -196,8 +194,9 @@ func (b *Book) Audit(stored iter.Seq2[eventstore.RecordedEvent, error]) (Finding
 		switch {
 		case !ok:
 			found.add(&found.Lost, "event %s was acknowledged as version %d of %q and is not stored", id, a.version, a.stream)
-		case event.Stream != a.stream || event.Version != a.version || (!a.position.IsZero() && event.Position != a.position):
-			found.add(&found.Lost, "event %s was acknowledged as version %d of %q and is version %d of %q", id, a.version, a.stream, event.Version, event.Stream)
+		case event.Stream != a.stream || event.Version != a.version || event.Position != a.position:
+			found.add(&found.Lost, "event %s was acknowledged as version %d of %q at %s and is version %d of %q at %s",
+				id, a.version, a.stream, a.position, event.Version, event.Stream, event.Position)
 		}
 	}
 	for subscriber, given := range b.deliveries {

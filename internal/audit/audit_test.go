@@ -35,7 +35,7 @@ func book() *audit.Book {
 	b := &audit.Book{}
 	for id := byte(1); id <= 2; id++ {
 		b.Outcome("s", []eventstore.Event{{ID: uuid.UUID{id}}}, eventstore.AppendResult{
-			FirstVersion: uint64(id), Version: uint64(id), Position: eventstore.NewPosition(uint64(id), 0),
+			Events: []eventstore.RecordedEvent{at(id, uint64(id), uint64(id))},
 		}, nil)
 	}
 	b.Outcome("s", []eventstore.Event{{ID: uuid.UUID{3}}}, eventstore.AppendResult{}, eventstore.ErrUnavailable)

@@ -99,7 +99,7 @@ func TestAStoreIsFilledAndReadFromAllOver(t *testing.T) {
 		return n
 	}
 	require.Equal(t, told, count(eventstore.ReadAllOptions{}))
-	require.Equal(t, 2010, count(eventstore.ReadAllOptions{Filter: eventstore.Filter{Category: "rare"}}), "one stream in ten")
+	require.Equal(t, 2010, count(eventstore.ReadAllOptions{Filter: eventstore.Filter{Categories: []string{"rare"}}}), "one stream in ten")
 
 	filling.Cases = filled.Cases()
 	results, err := bench.Run(t.Context(), []bench.Target{filling}, bench.Options{Duration: 5 * time.Millisecond, Rounds: 1, Match: "random|order of time|^append 1×1"})

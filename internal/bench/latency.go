@@ -51,7 +51,7 @@ func latency(ctx context.Context, store *eventstore.Store, subscribers int, d ti
 		done.Go(func() {
 			own, ready := make([]time.Duration, 0, total), sync.OnceFunc(listening.Done)
 			defer ready()
-			opts := eventstore.SubscribeOptions{After: info.Head, Filter: eventstore.Filter{Category: category}}
+			opts := eventstore.SubscribeOptions{After: info.Head.Position, Filter: eventstore.Filter{Categories: []string{category}}}
 			for message, err := range store.Subscribe(ctx, opts) {
 				if err != nil {
 					errs[s] = err
@@ -65,7 +65,7 @@ func latency(ctx context.Context, store *eventstore.Store, subscribers int, d ti
 					mu.Lock()
 					own = append(own, time.Since(sent[i]))
 					mu.Unlock()
-				case eventstore.MessageProgress:
+				case eventstore.MessageProgress, eventstore.MessageSealed:
 				}
 				if len(own) == total {
 					break

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/all"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/bench"
 )
@@ -23,10 +23,13 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asWorker) == "" {
 		os.Exit(m.Run())
 	}
-	if err := bench.Work(context.Background(), os.Stdin, os.Stdout, backends.Open); err != nil {
+	if err := bench.Work(context.Background(), os.Stdin, os.Stdout, open); err != nil {
 		os.Exit(1)
 	}
 }
+
+// open opens the stores that workers are told to.
+func open(ctx context.Context, url string) (*eventstore.Store, error) { return all.Open(ctx, url, nil) }
 
 func worker(ctx context.Context) (*exec.Cmd, error) {
 	cmd := exec.CommandContext(ctx, os.Args[0])
@@ -37,13 +40,13 @@ func worker(ctx context.Context) (*exec.Cmd, error) {
 
 func TestProcessesShareTheWritersOfEachCase(t *testing.T) {
 	url := "sqlite:" + filepath.ToSlash(filepath.Join(t.TempDir(), "shared.db"))
-	open := func(ctx context.Context) (*eventstore.Store, error) { return backends.Open(ctx, url) }
-	store, err := open(t.Context())
+	openIt := func(ctx context.Context) (*eventstore.Store, error) { return all.Open(ctx, url, nil) }
+	store, err := openIt(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	processes, err := bench.StartProcesses(t.Context(), 1, url, worker)
 	require.NoError(t, err)
-	target := bench.Target{Name: "two processes", Open: open, Cases: processes.Cases()}
+	target := bench.Target{Name: "two processes", Open: openIt, Cases: processes.Cases()}
 	require.Len(t, target.Cases, 5, "appends to new streams, but not by one writer, which cannot be divided")
 	results, err := bench.Run(t.Context(), []bench.Target{target}, bench.Options{Duration: 300 * time.Millisecond, Rounds: 1, Match: "append 8×1 "})
 	require.NoError(t, err)
@@ -73,5 +76,5 @@ func TestAProcessThatCannotDoItsPartIsAnError(t *testing.T) {
 func TestAWorkerGivesUpWhenItsOrdersEnd(t *testing.T) {
 	var out strings.Builder
 	orders := strings.NewReader(`{"URL":"memory:"} {"Writers":1,"Size":1,"Duration":3600000000000}`)
-	require.NoError(t, bench.Work(t.Context(), orders, &out, backends.Open), "an hour is not waited for")
+	require.NoError(t, bench.Work(t.Context(), orders, &out, open), "an hour is not waited for")
 }

@@ -47,7 +47,7 @@ func readCases() []Case {
 				return Result{}, err
 			}
 			return reads(ctx, d, func() iter.Seq2[eventstore.RecordedEvent, error] {
-				return store.ReadAll(ctx, eventstore.ReadAllOptions{Limit: 100_000, Filter: eventstore.Filter{Category: rareCategory}})
+				return store.ReadAll(ctx, eventstore.ReadAllOptions{Limit: 100_000, Filter: eventstore.Filter{Categories: []string{rareCategory}}})
 			})
 		}},
 	)
@@ -56,7 +56,7 @@ func readCases() []Case {
 // fill appends events to new streams of a category, unless it has as many.
 func fill(ctx context.Context, store *eventstore.Store, category string, n int) error {
 	have := 0
-	for _, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{Limit: n, Filter: eventstore.Filter{Category: category}}) {
+	for _, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{Limit: n, Filter: eventstore.Filter{Categories: []string{category}}}) {
 		if err != nil {
 			return err
 		}

@@ -72,7 +72,7 @@ func namespace() uuid.UUID { return uuid.NewSHA1(uuid.NameSpaceURL, []byte("swit
 func Write(ctx context.Context, w io.Writer, dir string, commits int) (Summary, error) {
 	args := []string{
 		"-C", dir, "-c", "core.quotePath=false", "log", "--reverse", "--no-renames", "--numstat", "-z",
-		"--format=%x01%H%x1f%an%x1f%aI%x1f%s",
+		"--format=%x01%H%x1f%an%x1f%aI%x1f%at%x1f%s",
 	}
 	if commits > 0 {
 		args = append(args, "-n", strconv.Itoa(commits))
@@ -147,15 +147,38 @@ func convert(git io.Reader, w io.Writer) (Summary, error) {
 }
 
 func parseCommit(header string) (Change, error) {
-	fields := strings.SplitN(header, "\x1f", 4)
-	if len(fields) != 4 {
+	fields := strings.SplitN(header, "\x1f", 5)
+	if len(fields) != 5 {
 		return Change{}, fmt.Errorf("read git history: %q is not a commit", header)
 	}
-	date, err := time.Parse(time.RFC3339, fields[2])
+	date, err := authorDate(fields[2], fields[3])
 	if err != nil {
 		return Change{}, fmt.Errorf("read git history: the date of commit %s: %w", fields[0], err)
 	}
-	return Change{Commit: fields[0], Author: text(fields[1]), Date: date, Subject: text(fields[3])}, nil
+	return Change{Commit: fields[0], Author: text(fields[1]), Date: date, Subject: text(fields[4])}, nil
+}
+
+// authorDate reads when a change was made, as git prints it and in seconds since
+// 1970. Old histories have time zones that no clock shows (-10039, +5146, +2400)
+// and years that no text holds: such a date is in UTC, and one out of range is
+// 1970, as in git itself.
+func authorDate(printed, seconds string) (time.Time, error) {
+	writable := func(date time.Time) bool {
+		_, err := date.MarshalJSON()
+		return err == nil && date.UTC().Year() >= 1 && date.UTC().Year() <= 9999
+	}
+	if date, err := time.Parse(time.RFC3339, printed); err == nil && writable(date) {
+		return date, nil
+	}
+	unix, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil {
+		return time.Time{}, err
+	}
+	date := time.Unix(unix, 0).UTC()
+	if !writable(date) {
+		date = time.Unix(0, 0).UTC()
+	}
+	return date, nil
 }
 
 // parseFile reads "insertions TAB deletions TAB path"; a binary file has "-" for

@@ -67,7 +67,7 @@ func newCluster(ctx context.Context, opts PostgresOptions, download bool) (_ *cl
 	}
 	folders = append(folders, dir)
 	c := &cluster{dir: dir, bin: bin, user: user, password: rand.Text(), settings: opts.Settings}
-	if c.guard, err = startGuard(folders); err != nil {
+	if c.guard, err = startGuard("QUIT", folders); err != nil {
 		return nil, errors.Join(err, removeAll(folders))
 	}
 	defer func() {
@@ -306,8 +306,7 @@ func (c *cluster) logTail() string {
 	if err != nil {
 		return err.Error()
 	}
-	const tail = 4 << 10
-	return string(text[max(0, len(text)-tail):])
+	return lastLines(text, 60)
 }
 
 // freePort picks a port below those that systems give to outgoing connections:

@@ -27,6 +27,25 @@
 //		Settings: map[string]string{"synchronous_commit": "off"},
 //	})
 //
+// PrivateDynoxide starts a server that speaks DynamoDB's protocol. Its program is
+// SWITCHYARD_TEST_DYNOXIDE, or one that cargo builds, once, into the user's cache
+// folder (3 minutes on two cores). Without either the test is skipped, which is
+// counted, and fails in CI.
+//
+// Kafka is Apache Kafka, never a double. It comes from the first of these that
+// serves; all but the first need a Java of version 17 or later:
+//
+//  1. SWITCHYARD_TEST_KAFKA_BROKERS, host:port,… of plaintext brokers of yours;
+//  2. SWITCHYARD_TEST_KAFKA_LIB, a folder of the jars of a Kafka, or the libs
+//     folder of the one in KAFKA_HOME: private brokers from it;
+//  3. Maven's mvn, which fetches the jars, once, into the user's cache folder,
+//     from where the user's own Maven settings say.
+//
+// Where none can be had a test is skipped and says what would help; with CI=true
+// it fails. [SharedKafka] is one broker for a package, and [PrivateKafka] one or
+// three for a test that kills (SIGKILL), pauses (SIGSTOP) or restarts them. A
+// broker takes about 350 MB and two seconds to start.
+//
 // Servers end with the tests that started them, and their folders with them, also
 // when the test process is killed. Private servers need a Unix.
 package testservers

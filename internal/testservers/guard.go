@@ -11,14 +11,16 @@ import (
 	"syscall"
 )
 
-// guardScript ends the last process it was told of and removes its folders as
-// soon as its input ends, which it does whenever the test process ends: in order,
+// guardScript ends the last process it was told of, by the signal of its first
+// argument, and removes the folders of the others as soon as its input ends, which it does whenever the test process ends: in order,
 // by a panic, or by SIGKILL.
 const guardScript = `
+signal=$1
+shift
 pid=0
 while read -r line; do pid=$line; done
 if [ "$pid" -gt 0 ]; then
-  kill -QUIT "$pid" 2>/dev/null
+  kill -"$signal" "$pid" 2>/dev/null
   tries=0
   while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 100 ]; do tries=$((tries + 1)); sleep 0.1; done
 fi
@@ -31,8 +33,11 @@ type guard struct {
 	shell *process
 }
 
-func startGuard(folders []string) (*guard, error) {
-	cmd := exec.CommandContext(context.Background(), "/bin/sh", append([]string{"-c", guardScript, "guard"}, folders...)...)
+// startGuard starts a guard that ends the server by the signal of that name, such
+// as QUIT.
+func startGuard(signal string, folders []string) (*guard, error) {
+	args := append([]string{"-c", guardScript, "guard", signal}, folders...)
+	cmd := exec.CommandContext(context.Background(), "/bin/sh", args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // outlives a Ctrl-C
 	cmd.Dir = "/"
 	input, err := cmd.StdinPipe()

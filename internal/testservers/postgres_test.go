@@ -3,13 +3,10 @@
 package testservers
 
 import (
-	"bufio"
 	"context"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -157,27 +154,10 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 }
 
 func TestAServerEndsWithATestProcessThatIsKilled(t *testing.T) {
-	orphan := exec.CommandContext(t.Context(), os.Args[0])
-	orphan.Env = append(os.Environ(), orphanVariable+"=1")
-	orphan.Stderr = os.Stderr
-	out, err := orphan.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, orphan.Start())
-	lines := bufio.NewScanner(out)
-	require.True(t, lines.Scan())
-	pid, err := strconv.Atoi(lines.Text())
-	require.NoError(t, err)
-	require.True(t, lines.Scan())
-	dir := lines.Text()
-	require.DirExists(t, dir)
-	require.False(t, gone(stateOf(pid)))
-
+	pid, dir, orphan := startOrphan(t, "postgres")
 	require.NoError(t, orphan.Process.Signal(syscall.SIGKILL))
 	require.Error(t, orphan.Wait())
-	require.Eventually(t, func() bool {
-		_, err := os.Stat(dir)
-		return os.IsNotExist(err) && gone(stateOf(pid))
-	}, 20*time.Second, 10*time.Millisecond)
+	requireEnds(t, pid, dir)
 }
 
 func TestAServerOfYoursIsUsedAndLeftAlone(t *testing.T) {

@@ -2,9 +2,11 @@ package transfer
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/bits"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -16,7 +18,8 @@ import (
 // attributes are a line's values while it is read.
 type attributes struct {
 	record      Record
-	seen        uint16
+	named       uint16 // the attributes that occurred
+	seen        uint16 // those of them that have a value
 	hasData     bool
 	data        []byte // raw JSON
 	base64      []byte
@@ -52,14 +55,20 @@ func (a *attributes) read(d *jsontext.Decoder) error {
 	if bit == 0 {
 		name = string(unquote(key))
 	}
-	if a.seen&bit != 0 {
+	if a.named&bit != 0 {
 		return fmt.Errorf("attribute %s occurs twice", nameOf(bit))
 	}
-	a.seen |= bit
+	a.named |= bit
 	value, err := d.ReadValue()
-	switch kind := value.Kind(); {
-	case err != nil:
+	if err != nil {
 		return syntaxError(err)
+	}
+	kind := value.Kind()
+	if kind == jsontext.KindNull && bit != seenData && bit != 0 {
+		return nil // an attribute that is null counts as absent
+	}
+	a.seen |= bit
+	switch {
 	case bit == seenData:
 		a.data, a.hasData = bytes.Clone(value), true
 		return nil
@@ -128,10 +137,8 @@ func (a *attributes) set(bit uint16, text []byte) (err error) {
 	case seenSpecVersion:
 		a.specVersion = string(text)
 	case seenID:
-		// The one spelling that export writes back unchanged.
-		a.record.ID, err = uuid.ParseBytes(text)
-		if err != nil || a.record.ID.String() != string(text) || a.record.ID == uuid.Nil {
-			return fmt.Errorf("id %q is not a UUID in lower case, other than the zero one; events keep their IDs, which are UUIDs", clip(string(text)))
+		if a.record.ID, err = ParseID(string(text)); err != nil {
+			return fmt.Errorf("id %w; events keep their IDs, which are UUIDs", err)
 		}
 	case seenSource:
 		a.source = string(text)
@@ -140,11 +147,11 @@ func (a *attributes) set(bit uint16, text []byte) (err error) {
 	case seenSubject:
 		a.record.Stream = string(text)
 	case seenTime:
-		a.record.RecordedAt, err = time.Parse(time.RFC3339Nano, string(text))
+		at, err := parseTime(string(text))
 		if err != nil {
-			return fmt.Errorf("time %q is not of the form 2006-01-02T15:04:05.999Z (RFC 3339)", clip(string(text)))
+			return err
 		}
-		a.record.RecordedAt = a.record.RecordedAt.UTC()
+		a.record.RecordedAt = &at
 	case seenContentType:
 		a.record.ContentType = string(text)
 	case seenVersion:
@@ -161,6 +168,40 @@ func (a *attributes) set(bit uint16, text []byte) (err error) {
 		a.base64 = bytes.Clone(text)
 	}
 	return nil
+}
+
+// ParseID reads an event's ID: a UUID in its common form of 36 characters, in
+// lower case or capitals, which are one ID, and not the zero UUID.
+func ParseID(text string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil || !strings.EqualFold(id.String(), text) || id == uuid.Nil {
+		return uuid.Nil, fmt.Errorf("%q is not a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057", clip(text))
+	}
+	return id, nil
+}
+
+// parseTime reads a time of RFC 3339, whose letters may be small, and whose
+// seconds are 60 in a leap second, at the end of a month in UTC. Go's clock has no
+// such second; it becomes the one after it.
+func parseTime(text string) (time.Time, error) {
+	const seconds = len("2006-01-02T15:04:")
+	capitals := strings.ToUpper(text)
+	leap := len(capitals) > seconds+2 && capitals[seconds:seconds+2] == "60"
+	if leap {
+		capitals = capitals[:seconds] + "59" + capitals[seconds+2:]
+	}
+	t, err := time.Parse(time.RFC3339Nano, capitals)
+	t = t.UTC()
+	if leap {
+		t = t.Add(time.Second)
+		if y, m, _ := t.Date(); !t.Truncate(time.Second).Equal(time.Date(y, m, 1, 0, 0, 0, 0, time.UTC)) {
+			err = errors.New("no leap second")
+		}
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time %q is not of the form 2006-01-02T15:04:05.999Z (RFC 3339)", clip(text))
+	}
+	return t, nil
 }
 
 // extend keeps an attribute that this format does not know.

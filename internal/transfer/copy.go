@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -84,7 +83,7 @@ type copier struct {
 
 	// All events of the source up to copied are in the target, and all events of
 	// the target up to checked are the source's.
-	copied, checked eventstore.Position
+	copied, checked eventstore.Place
 	saved           time.Time
 }
 
@@ -117,7 +116,7 @@ func (c *copier) move(ctx context.Context) error {
 	if err := c.checkTarget(ctx); err != nil {
 		return err
 	}
-	stored := c.source.ReadAll(ctx, eventstore.ReadAllOptions{After: c.copied})
+	stored := c.source.ReadAll(ctx, eventstore.ReadAllOptions{After: c.copied.Position})
 	if err := pipe(ctx, records(stored), c.writer, func() error { return c.written(ctx) }); err != nil {
 		return err
 	}
@@ -127,7 +126,7 @@ func (c *copier) move(ctx context.Context) error {
 	if !c.opts.Follow {
 		return nil
 	}
-	live := c.source.Subscribe(ctx, eventstore.SubscribeOptions{After: c.copied})
+	live := c.source.Subscribe(ctx, eventstore.SubscribeOptions{After: c.copied.Position})
 	return pipeLive(ctx, messages(live), c.writer, func() error { return c.written(ctx) })
 }
 
@@ -145,33 +144,33 @@ func (c *copier) written(ctx context.Context) error {
 	return c.save(ctx)
 }
 
-// wrote runs after each append. An append is contiguous in the target's order,
-// so whatever lies between the one before and this one is somebody else's.
-func (c *copier) wrote(ctx context.Context, parts []eventstore.StreamAppend, results []eventstore.AppendResult) error {
-	first := slices.IndexFunc(results, func(r eventstore.AppendResult) bool { return !r.Duplicate })
-	if first < 0 {
+// wrote runs after each append, with the events that are new to the target.
+// Whatever else lies between the append before and this one is somebody else's.
+func (c *copier) wrote(ctx context.Context, stored []eventstore.RecordedEvent) error {
+	if len(stored) == 0 {
 		return nil
 	}
-	// Up to the first part's last event, its other events are ours, and last.
-	ours := len(parts[first].Events) - 1
-	var tail []eventstore.RecordedEvent
-	between := eventstore.ReadAllOptions{After: c.checked, Before: results[first].Position}
-	for event, err := range c.target.ReadAll(ctx, between) {
+	last := stored[len(stored)-1]
+	before, ours := last.Position, make(map[eventstore.Position]struct{})
+	if c.target.Capabilities().ContiguousAppends.Supported() {
+		before = stored[0].Position // and nobody's event lies between them
+	} else {
+		for _, event := range stored {
+			ours[event.Position] = struct{}{}
+		}
+	}
+	for event, err := range c.target.ReadAll(ctx, eventstore.ReadAllOptions{After: c.checked.Position, Before: before}) {
 		if err != nil {
 			return fmt.Errorf("target: %w", err)
 		}
-		if tail = append(tail, event); len(tail) > ours {
-			if _, err := c.lookUp(ctx, tail[0]); err != nil {
-				return err
-			}
-			tail = tail[1:]
+		if _, mine := ours[event.Position]; mine {
+			continue
+		}
+		if _, err := c.lookUp(ctx, event); err != nil {
+			return err
 		}
 	}
-	for _, result := range results[first:] {
-		if !result.Duplicate {
-			c.checked = result.Position
-		}
-	}
+	c.checked = last.Place()
 	return nil
 }
 
@@ -179,11 +178,11 @@ func (c *copier) wrote(ctx context.Context, parts []eventstore.StreamAppend, res
 // with the source. Both are read side by side, for a copy has its source's order;
 // where the order differs the event is looked up.
 func (c *copier) checkTarget(ctx context.Context) error {
-	source := pullAll(ctx, c.source, c.copied)
+	source := pullAll(ctx, c.source, c.copied.Position)
 	defer func() { source.stop() }()
 	unbroken := true
 	var progress Progress
-	for event, err := range c.target.ReadAll(ctx, eventstore.ReadAllOptions{After: c.checked}) {
+	for event, err := range c.target.ReadAll(ctx, eventstore.ReadAllOptions{After: c.checked.Position}) {
 		if err != nil {
 			return fmt.Errorf("target: %w", err)
 		}
@@ -200,9 +199,9 @@ func (c *copier) checkTarget(ctx context.Context) error {
 			source = pullAll(ctx, c.source, original.Position)
 		}
 		if unbroken {
-			c.copied = original.Position
+			c.copied = original.Place()
 		}
-		c.checked = event.Position
+		c.checked = event.Place()
 		if progress.Read++; progress.Read%batchEvents == 0 && c.opts.Checking != nil {
 			c.opts.Checking(progress)
 		}

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -14,8 +13,8 @@ import (
 // A copy notes how far it is at this interval, and once more when it ends.
 const checkpointEvery, lastSaveTimeout = time.Second, 5 * time.Second
 
-// The names of a copy's two checkpoints in its target. The first holds a
-// position of the source, the second one of the target.
+// The names of a copy's two checkpoints in its target. The first holds a place in
+// the source, the second one in the target.
 func copiedName(source uuid.UUID) string  { return "switchyard-copied-from-" + source.String() }
 func checkedName(source uuid.UUID) string { return "switchyard-checked-against-" + source.String() }
 
@@ -26,23 +25,41 @@ func (c *copier) load(ctx context.Context, source, target eventstore.Info) error
 	if c.opts.Checkpoints == nil {
 		return nil
 	}
-	position := func(name string, store eventstore.Info) (eventstore.Position, error) {
-		checkpoint, ok, err := c.opts.Checkpoints.Load(ctx, name)
-		if err != nil {
-			return eventstore.Position{}, fmt.Errorf("load the copy's checkpoint: %w", err)
-		}
-		if !ok || checkpoint.Store != store.ID || store.Head.Before(checkpoint.Position) {
-			return eventstore.Position{}, nil
-		}
-		return checkpoint.Position, nil
+	copied, err := c.loadPlace(ctx, copiedName(source.ID), c.source, source)
+	if err != nil {
+		return err
 	}
-	copied, errCopied := position(copiedName(source.ID), source)
-	checked, errChecked := position(checkedName(source.ID), target)
+	checked, err := c.loadPlace(ctx, checkedName(source.ID), c.target, target)
+	if err != nil {
+		return err
+	}
 	if copied.IsZero() || checked.IsZero() {
-		copied, checked = eventstore.Position{}, eventstore.Position{}
+		copied, checked = eventstore.Place{}, eventstore.Place{}
 	}
 	c.copied, c.checked = copied, checked
-	return errors.Join(errCopied, errChecked)
+	return nil
+}
+
+// loadPlace returns the place of a checkpoint, if its store still holds that very
+// event there: one that was restored from a backup may have given the position to
+// another.
+func (c *copier) loadPlace(ctx context.Context, name string, store *eventstore.Store, info eventstore.Info) (eventstore.Place, error) {
+	result, err := c.opts.Checkpoints.Load(ctx, eventstore.LoadCheckpointRequest{Name: name})
+	if err != nil {
+		return eventstore.Place{}, fmt.Errorf("load the copy's checkpoint: %w", err)
+	}
+	place := result.Checkpoint.Place
+	if !result.Found || result.Checkpoint.Store != info.ID || !place.Named() {
+		return eventstore.Place{}, nil
+	}
+	event, ok, err := eventAt(ctx, store, place.Stream, place.Version)
+	if err != nil {
+		return eventstore.Place{}, fmt.Errorf("look at the copy's checkpoint: %w", err)
+	}
+	if !ok || event.Place() != place {
+		return eventstore.Place{}, nil
+	}
+	return place, nil
 }
 
 // save notes how far the copy is. Each checkpoint is true by itself, so a crash
@@ -53,13 +70,13 @@ func (c *copier) save(ctx context.Context) error {
 		return nil
 	}
 	for _, checkpoint := range []eventstore.Checkpoint{
-		{Name: copiedName(c.sourceID), Store: c.sourceID, Position: c.copied},
-		{Name: checkedName(c.sourceID), Store: c.targetID, Position: c.checked},
+		{Name: copiedName(c.sourceID), Store: c.sourceID, Place: c.copied},
+		{Name: checkedName(c.sourceID), Store: c.targetID, Place: c.checked},
 	} {
-		if checkpoint.Position.IsZero() {
+		if checkpoint.Place.IsZero() {
 			continue
 		}
-		if err := c.opts.Checkpoints.Save(ctx, checkpoint); err != nil {
+		if err := c.opts.Checkpoints.Save(ctx, eventstore.SaveCheckpointRequest{Checkpoint: checkpoint}); err != nil {
 			return fmt.Errorf("save the copy's checkpoint: %w", err)
 		}
 	}

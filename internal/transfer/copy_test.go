@@ -18,7 +18,7 @@ func TestACopyIsEqualToItsSource(t *testing.T) {
 	a, target := newStore(t, nil), memory.New()
 	b := newStore(t, target)
 	fill(t, a, 7, 3000)
-	opts := &CopyOptions{Checkpoints: target.Checkpoints()}
+	opts := &CopyOptions{Checkpoints: target.Records().Checkpoints}
 	result, err := Copy(t.Context(), a, b, opts)
 	require.NoError(t, err)
 	require.Equal(t, Result{Read: 3000, Stored: 3000}, result)
@@ -51,7 +51,7 @@ type stopping struct {
 
 var errKilled = errors.New("killed")
 
-func (s *stopping) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (s *stopping) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 	if s.left--; s.left < 0 {
 		return nil, errKilled
 	}
@@ -64,11 +64,11 @@ type without struct {
 	name string
 }
 
-func (w without) Load(ctx context.Context, name string) (eventstore.Checkpoint, bool, error) {
-	if w.name == name {
-		return eventstore.Checkpoint{}, false, nil
+func (w without) Load(ctx context.Context, req eventstore.LoadCheckpointRequest) (eventstore.LoadCheckpointResult, error) {
+	if w.name == req.Name {
+		return eventstore.LoadCheckpointResult{}, nil
 	}
-	return w.Checkpoints.Load(ctx, name)
+	return w.Checkpoints.Load(ctx, req)
 }
 
 func TestACopyThatWasEndedGoesOnWhateverItsCheckpointsSay(t *testing.T) {
@@ -77,19 +77,19 @@ func TestACopyThatWasEndedGoesOnWhateverItsCheckpointsSay(t *testing.T) {
 	info, err := a.Info(t.Context())
 	require.NoError(t, err)
 	for name, checkpoints := range map[string]func(log *memory.Log) eventstore.Checkpoints{
-		"both":              func(log *memory.Log) eventstore.Checkpoints { return log.Open(nil).Checkpoints() },
+		"both":              func(log *memory.Log) eventstore.Checkpoints { return log.Open(nil).Records().Checkpoints },
 		"none":              func(*memory.Log) eventstore.Checkpoints { return nil },
-		"empty":             func(*memory.Log) eventstore.Checkpoints { return memory.New().Checkpoints() },
+		"empty":             func(*memory.Log) eventstore.Checkpoints { return memory.New().Records().Checkpoints },
 		"the source's lags": func(log *memory.Log) eventstore.Checkpoints { return lagging(t, log, copiedName(info.ID)) },
 		"the target's lags": func(log *memory.Log) eventstore.Checkpoints { return lagging(t, log, checkedName(info.ID)) },
 		"one is missing": func(log *memory.Log) eventstore.Checkpoints {
-			return without{log.Open(nil).Checkpoints(), copiedName(info.ID)}
+			return without{log.Open(nil).Records().Checkpoints, copiedName(info.ID)}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := memory.NewLog()
 			killed := newStore(t, &stopping{Backend: log.Open(nil), left: 3})
-			_, err := Copy(t.Context(), a, killed, &CopyOptions{Checkpoints: log.Open(nil).Checkpoints()})
+			_, err := Copy(t.Context(), a, killed, &CopyOptions{Checkpoints: log.Open(nil).Records().Checkpoints})
 			require.ErrorIs(t, err, errKilled)
 
 			b := newStore(t, log.Open(nil))
@@ -104,14 +104,81 @@ func TestACopyThatWasEndedGoesOnWhateverItsCheckpointsSay(t *testing.T) {
 // lagging returns a log's checkpoints with one of them at an early position.
 func lagging(t *testing.T, log *memory.Log, name string) eventstore.Checkpoints {
 	t.Helper()
-	checkpoints := log.Open(nil).Checkpoints()
-	checkpoint, ok, err := checkpoints.Load(t.Context(), name)
+	checkpoints := log.Open(nil).Records().Checkpoints
+	stored, err := checkpoints.Load(t.Context(), eventstore.LoadCheckpointRequest{Name: name})
 	require.NoError(t, err)
-	require.True(t, ok)
-	checkpoint.Position = eventstore.NewPosition(700, 0)
-	require.NoError(t, checkpoints.Delete(t.Context(), name))
-	require.NoError(t, checkpoints.Save(t.Context(), checkpoint))
+	require.True(t, stored.Found)
+	checkpoint := stored.Checkpoint
+	checkpoint.Place = all(t, newStore(t, log.Open(nil)))[699].Place() // the copy has its source's order
+	require.NoError(t, checkpoints.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: checkpoint, Reset: true}))
 	return checkpoints
+}
+
+// A restored or failed-over store keeps its identity and gives the positions of
+// lost events to others. Its checkpoints then name events that it does not hold.
+func TestACopyStartsAnewWhereAStoreWasRestored(t *testing.T) {
+	source := newStore(t, nil)
+	fill(t, source, 3, 1200)
+	info, err := source.Info(t.Context())
+	require.NoError(t, err)
+	for _, name := range []string{copiedName(info.ID), checkedName(info.ID)} {
+		log := memory.NewLog()
+		target, checkpoints := newStore(t, log.Open(nil)), log.Open(nil).Records().Checkpoints
+		_, err := Copy(t.Context(), source, target, &CopyOptions{Checkpoints: checkpoints})
+		require.NoError(t, err)
+		stored, err := checkpoints.Load(t.Context(), eventstore.LoadCheckpointRequest{Name: name})
+		require.NoError(t, err)
+		checkpoint := stored.Checkpoint
+		checkpoint.Place.ID = uuid.New() // what was at that place before
+		require.NoError(t, checkpoints.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: checkpoint, Reset: true}))
+		var checked int
+		_, err = Copy(t.Context(), source, target, &CopyOptions{Checkpoints: checkpoints, Checking: func(p Progress) { checked = p.Read }})
+		require.NoError(t, err)
+		require.NotZero(t, checked, "all of the target is compared again: %s", name)
+	}
+}
+
+// scattered is a memory store in whose order other programs' events lie between
+// those of one append.
+type scattered struct {
+	*memory.Backend
+	other *eventstore.Event // what comes between next
+}
+
+func (s *scattered) Capabilities() eventstore.Capabilities {
+	caps := s.Backend.Capabilities()
+	caps.ContiguousAppends = eventstore.No("this double has none")
+	return caps
+}
+
+func (s *scattered) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+	var results []eventstore.PartResult
+	for i := range req.Parts {
+		if i > 0 && s.other != nil {
+			foreign := eventstore.StreamAppend{Stream: "foreign", Expected: eventstore.Any(), Events: []eventstore.Event{*s.other}}
+			if _, err := s.Backend.Append(ctx, eventstore.AppendRequest{Parts: []eventstore.StreamAppend{foreign}}); err != nil {
+				return nil, err
+			}
+			s.other = nil
+		}
+		result, err := s.Backend.Append(ctx, eventstore.AppendRequest{Parts: req.Parts[i : i+1]})
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, result...)
+	}
+	return results, nil
+}
+
+func TestACopyNoticesAnEventBetweenThoseOfItsAppend(t *testing.T) {
+	source, backend := newStore(t, nil), &scattered{Backend: memory.New()}
+	fill(t, source, 3, 30)
+	_, err := Copy(t.Context(), source, newStore(t, backend), nil)
+	require.NoError(t, err)
+
+	backend = &scattered{Backend: memory.New(), other: &eventstore.Event{ID: uuid.New(), Type: "Foreign", Data: []byte("{}")}}
+	_, err = Copy(t.Context(), source, newStore(t, backend), nil)
+	require.ErrorIs(t, err, ErrForeign)
 }
 
 func TestACopyRefusesATargetWithForeignEvents(t *testing.T) {
@@ -133,7 +200,7 @@ func TestACopyRefusesATargetWithForeignEvents(t *testing.T) {
 				a, target := newStore(t, nil), memory.New()
 				b := newStore(t, target)
 				fill(t, a, 4, 2000)
-				opts := &CopyOptions{Checkpoints: target.Checkpoints()}
+				opts := &CopyOptions{Checkpoints: target.Records().Checkpoints}
 				if when == "before the first copy" {
 					head := newStore(t, nil)
 					fill(t, head, 4, 400)
@@ -193,7 +260,7 @@ func TestACopyFollowsItsSource(t *testing.T) {
 	b := newStore(t, target)
 	fill(t, a, 2, 100)
 	done, caughtUp := make(chan error, 1), make(chan Result, 1)
-	opts := &CopyOptions{Follow: true, Checkpoints: target.Checkpoints(), CaughtUp: func(r Result) { caughtUp <- r }}
+	opts := &CopyOptions{Follow: true, Checkpoints: target.Records().Checkpoints, CaughtUp: func(r Result) { caughtUp <- r }}
 	go func() {
 		_, err := Copy(ctx, a, b, opts)
 		done <- err
@@ -221,15 +288,15 @@ func TestAnEndedFollowLeavesItsCheckpoints(t *testing.T) {
 	a, target := newStore(t, nil), memory.New()
 	b := newStore(t, target)
 	fill(t, a, 2, 100)
-	opts := &CopyOptions{Follow: true, Checkpoints: target.Checkpoints(), CaughtUp: func(Result) { cancel() }}
+	opts := &CopyOptions{Follow: true, Checkpoints: target.Records().Checkpoints, CaughtUp: func(Result) { cancel() }}
 	_, err := Copy(ctx, a, b, opts)
 	require.ErrorIs(t, err, context.Canceled)
 	from, err := a.Info(t.Context())
 	require.NoError(t, err)
-	checkpoint, ok, err := target.Checkpoints().Load(t.Context(), copiedName(from.ID))
+	stored, err := target.Records().Checkpoints.Load(t.Context(), eventstore.LoadCheckpointRequest{Name: copiedName(from.ID)})
 	require.NoError(t, err)
-	require.True(t, ok)
-	require.Equal(t, from.Head, checkpoint.Position)
+	require.True(t, stored.Found)
+	require.Equal(t, from.Head, stored.Checkpoint.Place)
 }
 
 func TestACopyIntoALesserBackendKeepsWhatItCan(t *testing.T) {
@@ -242,4 +309,22 @@ func TestACopyIntoALesserBackendKeepsWhatItCan(t *testing.T) {
 	require.True(t, report.Equal())
 	require.Equal(t, []Loss{{What: "record times", Why: "this double has none"}}, Losses(b.Capabilities()))
 	require.Empty(t, Losses(a.Capabilities()))
+}
+
+// narrow is a memory store that takes two parts in one append.
+type narrow struct{ *memory.Backend }
+
+func (n narrow) Capabilities() eventstore.Capabilities {
+	caps := n.Backend.Capabilities()
+	caps.Limits.MaxAppendParts = 2
+	return caps
+}
+
+func TestACopyKeepsToTheLimitOnTheParts(t *testing.T) {
+	a, b := newStore(t, nil), newStore(t, narrow{memory.New()})
+	fill(t, a, 5, 50)
+	result, err := Copy(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.Equal(t, 50, result.Stored)
+	requireSame(t, a, b)
 }

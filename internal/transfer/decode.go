@@ -20,8 +20,8 @@ type Record struct {
 	Stream string
 	// Version is the event's in its stream; 0 means the next one.
 	Version uint64
-	// RecordedAt is kept where the target can; zero means now.
-	RecordedAt time.Time
+	// RecordedAt is kept where the target can; nil means now.
+	RecordedAt *time.Time
 	// line is the event's in the file that it came from, position the one in the
 	// store; the other is zero.
 	line     int
@@ -33,8 +33,13 @@ type Record struct {
 func from(event eventstore.RecordedEvent) Record {
 	return Record{
 		Event: event.Event, Stream: event.Stream, Version: event.Version,
-		RecordedAt: event.RecordedAt, position: event.Position,
+		RecordedAt: &event.RecordedAt, position: event.Position,
 	}
+}
+
+// origin is where the event is in the store that it came from.
+func (r Record) origin() eventstore.Place {
+	return eventstore.Place{Position: r.position, Stream: r.Stream, Version: r.Version, ID: r.ID}
 }
 
 // place says where the event came from, for errors.
@@ -76,7 +81,9 @@ func allowDuplicates() jsontext.Options { return jsontext.AllowDuplicateNames(tr
 // Parse reads one line, with or without its line break. What CloudEvents calls
 // the subject is the stream. An event of another origin keeps its source and
 // its other attributes as metadata; nothing is dropped but the position, which
-// is the new store's to give.
+// is the new store's to give. An attribute that is null counts as absent, as
+// CloudEvents has it. An event without data becomes JSON null, or no bytes where
+// its content type is not JSON.
 func (p *Parser) Parse(line []byte) (Record, error) {
 	a, err := p.attributes(line)
 	if err != nil {
@@ -139,9 +146,9 @@ func (a *attributes) bytes(contentType string) ([]byte, error) {
 			return nil, fmt.Errorf("data_base64: %w", err)
 		}
 		return data, nil
-	case !a.hasData && isJSON(contentType):
-		return nil, errors.New(`data is missing; write "data":null, or name a content type that is not JSON`)
-	case !a.hasData || isJSON(contentType):
+	case !a.hasData && IsJSON(contentType):
+		return []byte("null"), nil
+	case !a.hasData || IsJSON(contentType):
 		return a.data, nil
 	}
 	if jsontext.Value(a.data).Kind() != '"' {
@@ -214,6 +221,9 @@ func syntaxError(err error) error {
 	}
 	var syntactic *jsontext.SyntacticError
 	if errors.As(err, &syntactic) && syntactic.Err != nil {
+		if strings.Contains(syntactic.Err.Error(), "surrogate") {
+			return fmt.Errorf("it is not JSON: %w at byte %d; half of a surrogate pair is no Unicode text, so give such data as data_base64", syntactic.Err, syntactic.ByteOffset+1)
+		}
 		return fmt.Errorf("it is not JSON: %w at byte %d", syntactic.Err, syntactic.ByteOffset+1)
 	}
 	return fmt.Errorf("it is not JSON: %w", err)
@@ -222,7 +232,7 @@ func syntaxError(err error) error {
 // clip shortens untrusted text for a message.
 func clip(s string) string {
 	if len(s) > 64 {
-		return s[:64] + "…"
+		return strings.ToValidUTF8(s[:64], "") + "…" // not half a character
 	}
 	return s
 }

@@ -2,14 +2,12 @@ package transfer
 
 import (
 	"encoding/base64"
-	"fmt"
 	"maps"
 	"mime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -29,7 +27,10 @@ import (
 //
 // Data keeps its bytes. JSON is embedded as it is where the line stays one line
 // and every reader finds the same bytes in it; other text is a JSON string; the
-// rest is data_base64.
+// rest is data_base64: JSON that is laid out on lines of its own, that holds a
+// hidden character (such as a zero-width joiner; to escape it would change the
+// data's bytes), or a lone surrogate, which a store takes for JSON and CloudEvents
+// do not. Import refuses a bare lone surrogate for the same reason.
 //
 // The parser is jsontext, the coming standard library's: it hands out the exact
 // bytes of a value, refuses what encoding/json silently repairs (invalid UTF-8,
@@ -43,8 +44,8 @@ const sourcePrefix = "switchyard:"
 func Source(store uuid.UUID) string { return sourcePrefix + store.String() }
 
 // AppendLine appends an event of a store as one line of NDJSON, with its line
-// break, to b. The line holds no control character and no bidirectional
-// override, so it is safe on a terminal.
+// break, to b. The line holds no control character, no bidirectional override and
+// nothing that is not shown, so it is safe on a terminal.
 func AppendLine(b []byte, source string, event eventstore.RecordedEvent) []byte {
 	b = append(b, lineStart...)
 	b = append(b, event.ID.String()...)
@@ -101,8 +102,8 @@ func appendString(b []byte, s string) []byte {
 			b = append(b, '\\', byte(r))
 		case ' ' <= r && r < utf8.RuneSelf-1:
 			b = append(b, byte(r))
-		case actsOnTerminal(r):
-			b = fmt.Appendf(b, `\u%04x`, r)
+		case hidden(r):
+			b = appendEscape(b, r)
 		default:
 			b = utf8.AppendRune(b, r)
 		}
@@ -110,19 +111,12 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// actsOnTerminal finds what may change how the text around it is shown: the
-// control characters (C0, DEL and C1), the bidirectional controls, and the line
-// and paragraph separators. All are in the basic plane.
-func actsOnTerminal(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
-}
-
 func appendData(b []byte, event eventstore.Event) []byte {
 	switch {
-	case isJSON(event.ContentType) && embeds(event.Data):
+	case IsJSON(event.ContentType) && embeds(event.Data):
 		b = append(b, `,"data":`...)
 		return append(b, event.Data...)
-	case !isJSON(event.ContentType) && utf8.Valid(event.Data):
+	case !IsJSON(event.ContentType) && utf8.Valid(event.Data):
 		return appendField(b, "data", string(event.Data))
 	}
 	b = append(b, `,"data_base64":"`...)
@@ -144,15 +138,15 @@ func embeds(data []byte) bool {
 		}
 		ascii = ascii && c < utf8.RuneSelf
 	}
-	if !ascii && strings.IndexFunc(string(data), actsOnTerminal) >= 0 {
+	if !ascii && strings.IndexFunc(string(data), hidden) >= 0 {
 		return false
 	}
 	return jsontext.Value(data).IsValid(jsontext.AllowDuplicateNames(true))
 }
 
-// isJSON tells whether a media type is JSON, as the contract has it: none,
+// IsJSON tells whether a media type is JSON, as the contract has it: none,
 // application/json, or any that ends in +json.
-func isJSON(contentType string) bool {
+func IsJSON(contentType string) bool {
 	if contentType == "" || contentType == eventstore.JSONContentType {
 		return true
 	}

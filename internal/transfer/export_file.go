@@ -15,10 +15,15 @@ import (
 var ErrForeignFile = errors.New("the file is not an export of this store")
 
 // ExportFile is [Export] into a file that may hold an earlier export of the same
-// store: a line that was cut off is removed, and what follows the last whole line
-// is added. Any other content is ErrForeignFile, and is left alone.
+// store: what follows the last whole line is added. A line that was cut off is
+// written anew where it is the beginning of the line that follows. Any other
+// content is ErrForeignFile, and is left alone.
 func ExportFile(ctx context.Context, from *eventstore.Store, file *os.File, opts *ExportOptions) (int, error) {
-	end, line, err := lastLine(file)
+	foreign := fmt.Errorf("%w: %s; name another file, or remove it", ErrForeignFile, file.Name())
+	end, line, rest, err := lastLine(file)
+	if errors.Is(err, errLongLine) {
+		return 0, foreign
+	}
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", file.Name(), err)
 	}
@@ -32,14 +37,26 @@ func ExportFile(ctx context.Context, from *eventstore.Store, file *os.File, opts
 			return 0, err
 		}
 		record, err := NewParser().Parse(line)
-		if err != nil || record.source != Source(info.ID) || record.position.IsZero() || info.Head.Before(record.position) {
-			return 0, fmt.Errorf("%w: %s; name another file, or remove it", ErrForeignFile, file.Name())
+		if err != nil || record.source != Source(info.ID) {
+			return 0, foreign
+		}
+		event, ok, err := eventAt(ctx, from, record.Stream, record.Version)
+		if err != nil && !errors.Is(err, eventstore.ErrInvalid) {
+			return 0, err
+		}
+		if !ok || event.Place() != record.origin() {
+			return 0, foreign // the store is not the one it was, such as one restored from a backup
 		}
 		if resumed.After.Before(record.position) {
 			resumed.After = record.position
 		}
-	} else if !bytes.HasPrefix(line, []byte(lineStart)) && !bytes.HasPrefix([]byte(lineStart), line) {
-		return 0, fmt.Errorf("%w: %s; name another file, or remove it", ErrForeignFile, file.Name())
+	}
+	if len(rest) > 0 {
+		if err := beginsNextLine(ctx, from, resumed, rest); errors.Is(err, ErrForeignFile) {
+			return 0, foreign
+		} else if err != nil {
+			return 0, err
+		}
 	}
 	if err := file.Truncate(end); err != nil {
 		return 0, fmt.Errorf("remove the cut-off line: %w", err)
@@ -54,24 +71,49 @@ func ExportFile(ctx context.Context, from *eventstore.Store, file *os.File, opts
 	return n, file.Sync()
 }
 
+// beginsNextLine returns ErrForeignFile where text is not the beginning of the
+// first line that an export would write: only such text may be written over.
+func beginsNextLine(ctx context.Context, from *eventstore.Store, opts ExportOptions, text []byte) error {
+	info, err := from.Info(ctx)
+	if err != nil {
+		return err
+	}
+	for event, err := range from.ReadAll(ctx, eventstore.ReadAllOptions{After: opts.After, Filter: opts.Filter, Limit: 1}) {
+		if err != nil {
+			return err
+		}
+		if bytes.HasPrefix(AppendLine(nil, Source(info.ID), event), text) {
+			return nil
+		}
+	}
+	return ErrForeignFile
+}
+
 // lineStart is how every exported line starts.
 const lineStart = `{"specversion":"1.0","id":"`
 
-// lastLine returns where the last whole line of a file ends, and that line. In a
-// file without a whole line they are 0 and how the file starts.
-func lastLine(file *os.File) (end int64, line []byte, err error) {
+// errLongLine says that a file's end is no line that an export writes.
+var errLongLine = errors.New("the last line is too long")
+
+// lastLine returns where the last whole line of a file ends, that line, and what
+// follows it. In a file without a whole line that is all of it.
+func lastLine(file *os.File) (end int64, line, rest []byte, err error) {
 	size, err := file.Seek(0, io.SeekEnd)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
-	const step = 64 << 10
-	var tail []byte // the file from start on
-	for start := size; start > 0 && len(tail) <= maxLineBytes; {
+	// The file from start on; twice as much each time, so that a long line is not
+	// copied again and again.
+	start, tail := size, []byte(nil)
+	for step := int64(64 << 10); start > 0; step *= 2 {
+		if len(tail) > 2*maxLineBytes {
+			return 0, nil, nil, errLongLine
+		}
 		n := min(step, start)
 		start -= n
 		block := make([]byte, n, int(n)+len(tail))
 		if _, err := file.ReadAt(block, start); err != nil {
-			return 0, nil, err
+			return 0, nil, nil, err
 		}
 		tail = append(block, tail...)
 		stop := bytes.LastIndexByte(tail, '\n')
@@ -80,8 +122,8 @@ func lastLine(file *os.File) (end int64, line []byte, err error) {
 		}
 		begin := bytes.LastIndexByte(tail[:stop], '\n')
 		if begin >= 0 || start == 0 {
-			return start + int64(stop) + 1, tail[begin+1 : stop], nil
+			return start + int64(stop) + 1, tail[begin+1 : stop], tail[stop+1:], nil
 		}
 	}
-	return 0, tail, nil
+	return 0, nil, tail, nil
 }

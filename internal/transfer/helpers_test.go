@@ -38,7 +38,7 @@ func fill(t *testing.T, store *eventstore.Store, streams, n int) {
 		}
 		_, err := store.AppendStreams(t.Context(), eventstore.StreamAppend{
 			Stream: fmt.Sprintf("counter-%d", i%streams), Expected: eventstore.Exactly(uint64(i / streams)),
-			Events: []eventstore.Event{event}, RecordedAt: at.Add(time.Duration(i) * time.Millisecond),
+			Events: []eventstore.Event{event}, RecordedAt: new(at.Add(time.Duration(i) * time.Millisecond)),
 		})
 		require.NoError(t, err)
 	}
@@ -79,7 +79,7 @@ func (f forgetful) Capabilities() eventstore.Capabilities {
 	return caps
 }
 
-func (f forgetful) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (f forgetful) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 	part := req.Parts[0]
 	page, err := f.ReadStream(ctx, eventstore.ReadStreamRequest{Stream: part.Stream, Backward: true, PageSize: eventstore.PageSize{MaxEvents: 1, MaxBytes: 1}})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -36,6 +37,37 @@ func TestWhatIsExportedIsImportedUnchanged(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Result{Read: 2500, Duplicates: 2500}, result, "the second time changes nothing")
 	requireSame(t, a, b)
+}
+
+// A time is kept or refused, whatever it is: that of year 1 is .NET's "none".
+func TestAnImportKeepsEveryTimeOrRefusesTheLine(t *testing.T) {
+	line := func(at string) string {
+		return `{"specversion":"1.0","id":"` + uuid.NewString() + `","source":"/x","type":"T","subject":"s","time":"` + at + `","data":1}`
+	}
+	for _, at := range []string{"0001-01-01T00:00:00Z", "0001-01-01T02:00:00+02:00", "1583-10-05T06:07:08Z", "9999-12-31T23:59:59.999999999Z"} {
+		store := newStore(t, nil)
+		_, err := Import(t.Context(), store, strings.NewReader(line(at)), nil)
+		require.NoError(t, err)
+		want, err := time.Parse(time.RFC3339Nano, at)
+		require.NoError(t, err)
+		require.Equal(t, want.UTC(), all(t, store)[0].RecordedAt)
+	}
+	recent := newStore(t, since1970{memory.New()})
+	_, err := Import(t.Context(), recent, strings.NewReader(line("2000-01-01T00:00:00Z")+"\n"+line("0001-01-01T00:00:00Z")), nil)
+	var wrong *LineError
+	require.ErrorAs(t, err, &wrong)
+	require.Equal(t, 2, wrong.Line)
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.Len(t, all(t, recent), 1)
+}
+
+// since1970 is a memory store that keeps no earlier record time.
+type since1970 struct{ *memory.Backend }
+
+func (s since1970) Capabilities() eventstore.Capabilities {
+	caps := s.Backend.Capabilities()
+	caps.Earliest = new(time.Unix(0, 0).UTC())
+	return caps
 }
 
 func TestAnImportGoesOnWhereTheLastOneEnded(t *testing.T) {

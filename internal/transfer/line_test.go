@@ -40,6 +40,10 @@ func TestALineKeepsEveryByteOfAnEvent(t *testing.T) {
 		"JSON with a right-to-left mark": {Data: []byte("\"a\u202eb\"")},
 		"JSON with a C1 control":         {Data: []byte("\"a\u009bb\"")},
 		"JSON null":                      {Data: []byte("null")},
+		"JSON with tags":                 {Data: []byte("\"a\U000E0041b\"")},
+		"JSON with a zero-width space":   {Data: []byte("\"a\u200bb\"")},
+		"text that is not shown":         {ContentType: "text/plain", Data: []byte("a\u200b\u200d\U000E0041\U000E0101\u3164\ufeff\u00adb\ufe0f")},
+		"metadata that is not shown":     {Data: []byte("1"), Metadata: map[string]string{"a\u200b": "\U000E0041\u2060"}},
 		"a +json type":                   {ContentType: "application/vnd.order+json; charset=utf-8", Data: []byte("1")},
 		"every byte":                     {ContentType: "application/octet-stream", Data: every},
 		"no bytes":                       {ContentType: "text/plain", Data: nil},
@@ -61,11 +65,11 @@ func TestALineKeepsEveryByteOfAnEvent(t *testing.T) {
 			}
 			line, record := roundTrip(t, stored)
 			for _, r := range strings.TrimSuffix(line, "\n") {
-				require.False(t, actsOnTerminal(r), "%U is written as an escape", r)
+				require.False(t, hidden(r), "%U is written as an escape", r)
 			}
 			require.Empty(t, Difference(stored, eventstore.RecordedEvent{Event: record.Event, Stream: record.Stream, Version: record.Version}))
 			require.Equal(t, stored.Stream, record.Stream)
-			require.Equal(t, stored.RecordedAt, record.RecordedAt)
+			require.Equal(t, stored.RecordedAt, *record.RecordedAt)
 		})
 	}
 }
@@ -93,22 +97,73 @@ func TestAForeignCloudEventKeepsItsAttributes(t *testing.T) {
 	require.JSONEq(t, `{"a":1}`, string(record.Data))
 	require.Equal(t, "application/json", record.ContentType)
 	require.Zero(t, record.Version, "it goes to the end of its stream")
-	require.True(t, record.RecordedAt.IsZero())
+	require.Nil(t, record.RecordedAt)
+}
+
+func TestWhatCloudEventsAllowsIsImported(t *testing.T) {
+	const rest = `"source":"/shop","type":"T","subject":"s"`
+	for name, test := range map[string]struct {
+		line        string
+		data        string
+		contentType string
+		time        string
+	}{
+		"optional attributes that are null": {
+			`{` + id + `,` + rest + `,"time":null,"datacontenttype":null,"version":null,"position":null,"metadata":null,"data_base64":null,"data":1}`,
+			`1`, "application/json", "",
+		},
+		"a source that is null":          {`{` + id + `,"source":null,"type":"T","subject":"s","data":1}`, `1`, "application/json", ""},
+		"no data":                        {`{` + id + `,` + rest + `}`, `null`, "application/json", ""},
+		"no data, and base64 null":       {`{` + id + `,` + rest + `,"data_base64":null}`, `null`, "application/json", ""},
+		"no data of another type":        {`{` + id + `,` + rest + `,"datacontenttype":"text/plain"}`, ``, "text/plain", ""},
+		"data that is null":              {`{` + id + `,` + rest + `,"data":null}`, `null`, "application/json", ""},
+		"a time in small letters":        {`{` + id + `,` + rest + `,"data":1,"time":"2026-01-02t03:04:05.5z"}`, `1`, "application/json", "2026-01-02T03:04:05.5Z"},
+		"a leap second":                  {`{` + id + `,` + rest + `,"data":1,"time":"2016-12-31T23:59:60Z"}`, `1`, "application/json", "2017-01-01T00:00:00Z"},
+		"a leap second in its time zone": {`{` + id + `,` + rest + `,"data":1,"time":"1990-12-31T15:59:60.25-08:00"}`, `1`, "application/json", "1991-01-01T00:00:00.25Z"},
+		"an ID in capitals": {
+			`{"specversion":"1.0","id":"01890A5D-AC96-774B-BCCE-B302099A8057",` + rest + `,"data":1}`, `1`, "application/json", "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			record, err := NewParser().Parse([]byte(test.line))
+			require.NoError(t, err)
+			require.Equal(t, "01890a5d-ac96-774b-bcce-b302099a8057", record.ID.String())
+			require.Equal(t, test.data, string(record.Data))
+			require.Equal(t, test.contentType, record.ContentType)
+			if test.time == "" {
+				require.Nil(t, record.RecordedAt)
+			} else {
+				require.Equal(t, test.time, record.RecordedAt.Format(time.RFC3339Nano))
+			}
+			store := newStore(t, nil)
+			_, err = Import(t.Context(), store, strings.NewReader(test.line), nil)
+			require.NoError(t, err, "the store takes it")
+		})
+	}
 }
 
 func TestAWrongLineSaysWhatIsWrong(t *testing.T) {
 	for line, want := range map[string]string{
-		``:                               "ends early",
-		`{`:                              "ends early",
-		`{"specversion":"1.0","id":"`:    "ends early",
-		`[]`:                             "not a JSON object",
-		`{}`:                             `specversion is not "1.0"`,
-		`{"specversion":"0.3"}`:          `specversion is not "1.0"`,
-		`{"specversion":1}`:              "attribute specversion is not a text",
-		`{"specversion":"1.0"}`:          "id is missing",
-		`{"specversion":"1.0","id":"7"}`: `id "7" is not a UUID`,
-		`{"specversion":"1.0","id":"01890A5D-ac96-774b-bcce-b302099a8057"}`: "is not a UUID in lower case",
-		`{"specversion":"1.0","id":"00000000-0000-0000-0000-000000000000"}`: "other than the zero one",
+		``:                                "ends early",
+		`{`:                               "ends early",
+		`{"specversion":"1.0","id":"`:     "ends early",
+		`[]`:                              "not a JSON object",
+		`{}`:                              `specversion is not "1.0"`,
+		`{"specversion":"0.3"}`:           `specversion is not "1.0"`,
+		`{"specversion":1}`:               "attribute specversion is not a text",
+		`{"specversion":"1.0"}`:           "id is missing",
+		`{"specversion":"1.0","id":"7"}`:  `id "7" is not a UUID`,
+		`{"specversion":"1.0","id":null}`: "id is missing",
+		`{"specversion":"1.0","id":null,"id":"x"}`:                                            "attribute id occurs twice",
+		`{"specversion":"1.0","id":"{01890a5d-ac96-774b-bcce-b302099a8057}"}`:                 "is not a UUID such as",
+		`{"specversion":"1.0","id":"01890a5dac96774bbcceb302099a8057"}`:                       "is not a UUID such as",
+		`{"specversion":"1.0","id":"00000000-0000-0000-0000-000000000000"}`:                   "is not a UUID such as",
+		`{` + id + `,"time":"2016-12-31T23:59:61Z"}`:                                          "RFC 3339",
+		`{` + id + `,"time":"2016-12-30T23:59:60Z"}`:                                          "RFC 3339",
+		`{` + id + `,"time":"2016-12-31T23:58:60Z"}`:                                          "RFC 3339",
+		`{` + id + `,"time":"2016-12-31 23:59:59Z"}`:                                          "RFC 3339",
+		`{` + id + `,"type":"T","subject":null,"data":1}`:                                     "subject is missing",
+		`{` + id + `,"type":"T","subject":"s","data":{"a":"\ud800"}}`:                         "data_base64",
 		`{` + id + `,"type":"T"}`:                                                             "subject is missing",
 		`{` + id + `,"subject":"s"}`:                                                          "type is missing",
 		`{` + id + `,"type":"T","type":"U"}`:                                                  "attribute type occurs twice",
@@ -118,7 +173,6 @@ func TestAWrongLineSaysWhatIsWrong(t *testing.T) {
 		`{` + id + `,"version":"0"}`:                                                          "not a number from 1",
 		`{` + id + `,"version":-1}`:                                                           "not a number from 1",
 		`{` + id + `,"version":true}`:                                                         "attribute version is not a text",
-		`{` + id + `,"type":"T","subject":"s"}`:                                               "data is missing",
 		`{` + id + `,"type":"T","subject":"s","data":1,"data_base64":"MQ=="}`:                 "both data and data_base64",
 		`{` + id + `,"type":"T","subject":"s","data_base64":"M?"}`:                            "data_base64",
 		`{` + id + `,"type":"T","subject":"s","datacontenttype":"text/plain","data":1}`:       "not a JSON string",
@@ -140,6 +194,35 @@ func TestAWrongLineSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestWhatATerminalObeysOrHidesIsHidden(t *testing.T) {
+	for _, r := range []rune{
+		0, '\t', '\n', 0x1b, 0x7f, 0x80, 0x9b, 0xad, 0x34f, 0x61c, 0x115f, 0x180e, 0x200b, 0x200c, 0x200d, 0x200e, 0x200f,
+		0x2028, 0x2029, 0x202a, 0x202e, 0x2060, 0x2066, 0x2069, 0x3164, 0xfeff, 0xffa0, 0xfff9, 0xE0001, 0xE0020, 0xE007F, 0xE0100, 0xE01EF,
+	} {
+		require.True(t, hidden(r), "%U", r)
+	}
+	for _, r := range " ~é日　ا😀\u00a0\u0301\ufe0e\ufe0f\ufffd" {
+		require.False(t, hidden(r), "%U", r)
+	}
+}
+
+func TestEscapedJSONMeansTheSame(t *testing.T) {
+	for _, text := range []string{
+		"plain é 日本 ❤\ufe0f", "\u202e", "a\u200bb", "\U000E0041\U000E007F", "\x1b[31m", "\u009b", "\u2028", "\ufeff", "\u00ad", "\U000E0101", "\u3164",
+	} {
+		plain, err := json.Marshal(map[string]string{text: text})
+		require.NoError(t, err)
+		escaped := EscapeJSON("{\n\t" + string(plain[1:]) + "\n")
+		for _, r := range strings.NewReplacer("\n", "", "\t", "").Replace(escaped) {
+			require.False(t, hidden(r), "%U in %q", r, escaped)
+		}
+		var back map[string]string
+		require.NoError(t, json.Unmarshal([]byte(escaped), &back))
+		require.Equal(t, map[string]string{text: text}, back)
+	}
+	require.Equal(t, "\"❤\ufe0f 日本　\"", EscapeJSON("\"❤\ufe0f 日本　\""), "what is shown stays as it is")
+}
+
 // FuzzLine holds the parser against any input, and what it accepts against the
 // writer: an event that came out of a line goes through another one unchanged.
 func FuzzLine(f *testing.F) {
@@ -154,14 +237,17 @@ func FuzzLine(f *testing.F) {
 			require.True(t, utf8.ValidString(strings.ToValidUTF8(err.Error(), "")))
 			return
 		}
-		if record.RecordedAt.Year() < 1 || record.RecordedAt.Year() > 9999 {
-			t.Skip("no store records such a time")
+		stored := eventstore.RecordedEvent{Event: record.Event, Stream: record.Stream, Version: max(record.Version, 1)}
+		if record.RecordedAt != nil {
+			stored.RecordedAt = *record.RecordedAt
 		}
-		stored := eventstore.RecordedEvent{Event: record.Event, Stream: record.Stream, Version: max(record.Version, 1), RecordedAt: record.RecordedAt}
+		if stored.RecordedAt.Year() < 1 || stored.RecordedAt.Year() > 9999 {
+			t.Skip("RFC 3339 has no such year")
+		}
 		_, again := roundTrip(t, stored)
 		require.Empty(t, Difference(stored, eventstore.RecordedEvent{Event: again.Event, Stream: again.Stream, Version: again.Version}))
 		require.Equal(t, record.Stream, again.Stream)
-		require.True(t, record.RecordedAt.Equal(again.RecordedAt))
+		require.True(t, stored.RecordedAt.Equal(*again.RecordedAt))
 	})
 }
 

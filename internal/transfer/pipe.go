@@ -2,7 +2,10 @@ package transfer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
+	"runtime/debug"
 )
 
 // batch is what the reading goroutine hands to the writing one.
@@ -11,9 +14,21 @@ type batch struct {
 	err     error // ends the transfer after the records
 }
 
+// panicError is the panic of a source, on its way to the goroutine that can
+// recover it.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string {
+	return fmt.Sprintf("the source panicked: %v\n%s", e.value, e.stack)
+}
+
 // pipe reads records in a goroutine of its own and writes them, a batch at a
 // time, in this one: at most three batches are in memory. What was read before
-// an error is written before it is returned. written is called after each batch.
+// an error is written before it is returned. written is called after each batch. A
+// panic of the source is the caller's.
 //
 // When ctx is done pipe returns at once; the goroutine ends when the source next
 // looks at anything.
@@ -52,6 +67,9 @@ func drain(ctx context.Context, batches <-chan batch, w *writer, written func() 
 			if err := written(); err != nil {
 				return err
 			}
+			if panicked := (*panicError)(nil); errors.As(b.err, &panicked) {
+				panic(panicked)
+			}
 			if b.err != nil {
 				return b.err
 			}
@@ -70,6 +88,23 @@ func collect(ctx context.Context, source iter.Seq2[Record, error], full func(eve
 			return false
 		}
 	}
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		value := recover()
+		if value == nil {
+			value = "it called runtime.Goexit"
+		}
+		send(batch{err: &panicError{value: value, stack: debug.Stack()}})
+	}()
+	readBatches(source, full, send)
+	returned = true
+}
+
+// readBatches is collect's reading; send tells whether to go on.
+func readBatches(source iter.Seq2[Record, error], full func(events, bytes int) bool, send func(batch) bool) {
 	var records []Record
 	bytes := 0
 	for record, err := range source {
@@ -115,7 +150,13 @@ func merge(ctx context.Context, in <-chan batch, full func(events, bytes int) bo
 			}
 			waiting, bytes = batch{}, 0
 		case b, more := <-receive:
-			if !more {
+			if !more { // what waits is the last
+				if len(waiting.records) > 0 {
+					select {
+					case out <- waiting:
+					case <-ctx.Done():
+					}
+				}
 				return
 			}
 			for _, record := range b.records {

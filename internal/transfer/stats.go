@@ -14,6 +14,8 @@ import (
 // Stats is what a store holds, in numbers.
 type Stats struct {
 	Store      uuid.UUID           `json:"store"`
+	Sealed     bool                `json:"sealed"`
+	SealReason string              `json:"sealReason,omitempty"`
 	Events     int                 `json:"events"`
 	Streams    int                 `json:"streams"`
 	Bytes      int64               `json:"bytes"` // of all events, as limits count them
@@ -36,14 +38,16 @@ type CategoryStats struct {
 }
 
 // Measure reads a whole store once. The categories come with the most events
-// first. It holds one number for each category and nothing for a stream: a
-// stream is counted by its first event.
+// first. It holds one number for each category and nothing for a stream, which is
+// counted by its first event; only where streams may begin later than at version 1
+// it holds their names.
 func Measure(ctx context.Context, store *eventstore.Store, progress func(Progress)) (Stats, error) {
 	info, err := store.Info(ctx)
 	if err != nil {
 		return Stats{}, err
 	}
-	stats := Stats{Store: info.ID}
+	stats := Stats{Store: info.ID, Sealed: info.Sealed, SealReason: info.SealReason}
+	first := firstEvents(store.Capabilities())
 	categories := make(map[string]*CategoryStats)
 	for event, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
 		if err != nil {
@@ -58,7 +62,8 @@ func Measure(ctx context.Context, store *eventstore.Store, progress func(Progres
 		stats.add(event)
 		category.Events++
 		category.Version = max(category.Version, event.Version)
-		if event.Version == 1 {
+		if first(event) {
+			stats.Streams++
 			category.Streams++
 		}
 		if stats.Events%batchEvents == 0 && progress != nil {
@@ -85,10 +90,21 @@ func (s *Stats) add(event eventstore.RecordedEvent) {
 	s.Events++
 	s.Bytes += int64(event.Size())
 	s.Head, s.LastTime = event.Position, event.RecordedAt
-	if event.Version == 1 {
-		s.Streams++
-	}
 	if event.Version > s.Version {
 		s.Longest, s.Version = event.Stream, event.Version
+	}
+}
+
+// firstEvents returns what tells whether an event is the first of its stream, of
+// events that come in their order.
+func firstEvents(caps eventstore.Capabilities) func(eventstore.RecordedEvent) bool {
+	if caps.WholeStreams.Supported() {
+		return func(event eventstore.RecordedEvent) bool { return event.Version == 1 }
+	}
+	seen := make(map[string]struct{})
+	return func(event eventstore.RecordedEvent) bool {
+		_, met := seen[event.Stream]
+		seen[event.Stream] = struct{}{}
+		return !met
 	}
 }

@@ -1,11 +1,13 @@
 package transfer
 
 import (
+	"context"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -88,4 +90,43 @@ func TestMeasureCountsWhatAStoreHolds(t *testing.T) {
 		{Category: "counter", Streams: 4, Events: 10, Version: 3},
 		{Category: "single", Streams: 1, Events: 1, Version: 1},
 	}, stats.Categories)
+}
+
+// late is a memory store whose streams may begin later than at version 1.
+type late struct{ *memory.Backend }
+
+func (l late) Capabilities() eventstore.Capabilities {
+	caps := l.Backend.Capabilities()
+	caps.WholeStreams = eventstore.No("this double has none")
+	return caps
+}
+
+func (l late) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	page, err := l.Backend.ReadAll(ctx, req)
+	for i := range page.Events {
+		page.Events[i].Version += 5
+	}
+	return page, err
+}
+
+func TestMeasureCountsStreamsThatBeginLater(t *testing.T) {
+	store := newStore(t, late{memory.New()})
+	fill(t, store, 4, 10)
+	stats, err := Measure(t.Context(), store, nil)
+	require.NoError(t, err)
+	require.Equal(t, 4, stats.Streams)
+	require.Equal(t, []CategoryStats{{Category: "counter", Streams: 4, Events: 10, Version: 8}}, stats.Categories)
+}
+
+func TestMeasureTellsThatAStoreIsSealed(t *testing.T) {
+	store := newStore(t, nil)
+	stats, err := Measure(t.Context(), store, nil)
+	require.NoError(t, err)
+	require.False(t, stats.Sealed)
+	_, err = store.Seal(t.Context(), "moved")
+	require.NoError(t, err)
+	stats, err = Measure(t.Context(), store, nil)
+	require.NoError(t, err)
+	require.True(t, stats.Sealed)
+	require.Equal(t, "moved", stats.SealReason)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -24,13 +25,18 @@ type Loss struct {
 }
 
 // Losses says what of an event a target with these capabilities does not keep.
-// Versions, IDs, types, data, content types and metadata are always kept;
-// positions never are, for they are the target's own order.
+// Versions, IDs, types, content types and metadata are always kept, and so is data
+// at least as JSON: a target that cannot refuses the event. Positions never are,
+// for they are the target's own order.
 func Losses(target eventstore.Capabilities) []Loss {
-	if target.PreservedRecordTime.Supported() {
-		return nil
+	var losses []Loss
+	if !target.PreservedRecordTime.Supported() {
+		losses = append(losses, Loss{What: "record times", Why: target.PreservedRecordTime.Reason()})
 	}
-	return []Loss{{What: "record times", Why: target.PreservedRecordTime.Reason()}}
+	if !target.ExactData.Supported() {
+		losses = append(losses, Loss{What: "the exact bytes of JSON data", Why: target.ExactData.Reason()})
+	}
+	return losses
 }
 
 // writer appends records to a store in their order. It is used by one goroutine.
@@ -38,13 +44,14 @@ type writer struct {
 	store     *eventstore.Store
 	maxEvents int
 	maxBytes  int
+	maxParts  int
 	multi     bool // several streams in one append
 	keepTimes bool
 	result    Result
 	// reached is where in its store the last record came from.
-	reached eventstore.Position
-	// wrote, where not nil, hears of each append that succeeded.
-	wrote func(ctx context.Context, parts []eventstore.StreamAppend, results []eventstore.AppendResult) error
+	reached eventstore.Place
+	// wrote, where not nil, hears of each append's new events.
+	wrote func(ctx context.Context, stored []eventstore.RecordedEvent) error
 }
 
 func newWriter(store *eventstore.Store) *writer {
@@ -53,6 +60,7 @@ func newWriter(store *eventstore.Store) *writer {
 		store:     store,
 		maxEvents: min(batchEvents, limits.MaxAppendEvents),
 		maxBytes:  min(batchBytes, limits.MaxAppendBytes),
+		maxParts:  limits.MaxAppendParts,
 		multi:     caps.MultiStreamAppend.Supported(),
 		keepTimes: caps.PreservedRecordTime.Supported(),
 	}
@@ -71,7 +79,7 @@ func (w *writer) write(ctx context.Context, records []Record) error {
 		if err := w.writeGroup(ctx, records[:n]); err != nil {
 			return err
 		}
-		w.reached = records[n-1].position
+		w.reached = records[n-1].origin()
 		records = records[n:]
 	}
 	return nil
@@ -79,12 +87,16 @@ func (w *writer) write(ctx context.Context, records []Record) error {
 
 // group returns how many of the records may go into one append.
 func (w *writer) group(records []Record) int {
-	bytes := 0
+	bytes, parts := 0, 1
 	for i, r := range records {
 		bytes += r.Size()
-		switch {
-		case i == 0:
-		case i >= w.maxEvents, bytes > w.maxBytes, !w.multi && !w.continues(records[i-1], r):
+		if i == 0 {
+			continue
+		}
+		if !w.continues(records[i-1], r) {
+			parts++
+		}
+		if i >= w.maxEvents || bytes > w.maxBytes || parts > w.maxParts || (parts > 1 && !w.multi) {
 			return i
 		}
 	}
@@ -94,7 +106,11 @@ func (w *writer) group(records []Record) int {
 // continues tells whether two records can be in one part of an append.
 func (w *writer) continues(before, r Record) bool {
 	next := r.Version == before.Version+1 && before.Version > 0 || r.Version == 0 && before.Version == 0
-	return next && r.Stream == before.Stream && (!w.keepTimes || r.RecordedAt.Equal(before.RecordedAt))
+	return next && r.Stream == before.Stream && (!w.keepTimes || sameTime(r.RecordedAt, before.RecordedAt))
+}
+
+func sameTime(a, b *time.Time) bool {
+	return a == b || a != nil && b != nil && a.Equal(*b)
 }
 
 func (w *writer) parts(records []Record) []eventstore.StreamAppend {
@@ -125,7 +141,7 @@ func (w *writer) writeGroup(ctx context.Context, records []Record) error {
 	results, err := w.store.AppendStreams(ctx, parts...)
 	switch {
 	case err == nil:
-		return w.accept(ctx, records, parts, results)
+		return w.accept(ctx, records, results)
 	case !refused(err):
 		return located(records[0], err)
 	case len(records) == 1:
@@ -146,18 +162,20 @@ func refused(err error) bool {
 
 // accept counts what an append did, and holds the versions that it gave against
 // those that the records ask for.
-func (w *writer) accept(ctx context.Context, records []Record, parts []eventstore.StreamAppend, results []eventstore.AppendResult) error {
+func (w *writer) accept(ctx context.Context, records []Record, results []eventstore.AppendResult) error {
 	i := 0
-	for p, part := range parts {
-		first, n := records[i], len(part.Events)
-		if first.Version > 0 && results[p].FirstVersion != first.Version {
+	var stored []eventstore.RecordedEvent
+	for _, result := range results {
+		first, n := records[i], len(result.Events)
+		if got := result.Events[0].Version; first.Version > 0 && got != first.Version {
 			return located(first, fmt.Errorf("the target has event %s at version %d of stream %q, not at version %d",
-				first.ID, results[p].FirstVersion, clip(first.Stream), first.Version))
+				first.ID, got, clip(first.Stream), first.Version))
 		}
-		if results[p].Duplicate {
+		if result.Duplicate {
 			w.result.Duplicates += n
 		} else {
 			w.result.Stored += n
+			stored = append(stored, result.Events...)
 		}
 		i += n
 	}
@@ -165,7 +183,7 @@ func (w *writer) accept(ctx context.Context, records []Record, parts []eventstor
 	if w.wrote == nil {
 		return nil
 	}
-	return w.wrote(ctx, parts, results)
+	return w.wrote(ctx, stored)
 }
 
 // settle looks at a single record that the store refused: it may be stored
@@ -194,6 +212,9 @@ func (w *writer) settle(ctx context.Context, r Record, refusal error) error {
 
 // eventAt returns the event of a stream at a version, and whether there is one.
 func eventAt(ctx context.Context, store *eventstore.Store, stream string, version uint64) (eventstore.RecordedEvent, bool, error) {
+	if version == 0 {
+		return eventstore.RecordedEvent{}, false, nil
+	}
 	for event, err := range store.ReadStream(ctx, stream, eventstore.ReadOptions{After: version - 1, Limit: 1}) {
 		return event, err == nil, err
 	}

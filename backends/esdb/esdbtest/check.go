@@ -33,7 +33,7 @@ func (e *streamDeletedError) Error() string { return fmt.Sprintf("stream %q is d
 // record of the write which this one repeats, nil when it is to be written, or
 // an error of the types above. The caller holds the lock.
 func (s *store) check(stream string, expected int64, ids []uuid.UUID) (repeated *record, err error) {
-	current := s.last(stream)
+	current := s.lastForWriter(stream)
 	wrong := &wrongVersionError{stream: stream, expected: expected, actual: current}
 	if current == deletedRevision {
 		return nil, &streamDeletedError{stream}

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
-	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
@@ -147,31 +146,6 @@ func (state State) proto() gossip.MemberInfo_VNodeState {
 	default:
 		return gossip.MemberInfo_Unknown
 	}
-}
-
-// featuresService tells clients what the server can do. Like gossip it asks for
-// no credentials.
-type featuresService struct {
-	serverfeatures.UnimplementedServerFeaturesServer
-	opts *Options
-}
-
-// GetSupportedMethods implements ServerFeatures. BatchAppend is not named, so
-// that clients which know it use Append.
-func (f *featuresService) GetSupportedMethods(context.Context, *shared.Empty) (*serverfeatures.SupportedMethods, error) {
-	if f.opts.NoServerFeatures {
-		return nil, status.Error(codes.Unimplemented, "unknown service event_store.client.server_features.ServerFeatures")
-	}
-	methods := &serverfeatures.SupportedMethods{EventStoreServerVersion: f.opts.Version}
-	add := func(service string, names ...string) {
-		for _, name := range names {
-			methods.Methods = append(methods.Methods, &serverfeatures.SupportedMethod{ServiceName: service, MethodName: name})
-		}
-	}
-	add("event_store.client.streams.streams", "append", "read", "delete", "tombstone")
-	add("event_store.client.gossip.gossip", "read")
-	add("event_store.client.server_features.serverfeatures", "getsupportedmethods")
-	return methods, nil
 }
 
 type gossipService struct {

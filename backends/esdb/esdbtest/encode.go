@@ -57,7 +57,7 @@ func (e encoder) event(r resolved) *streams.ReadResp {
 	return &streams.ReadResp{Content: &streams.ReadResp_Event{Event: &streams.ReadResp_ReadEvent{
 		Event:    e.record(r.event),
 		Link:     e.record(r.link),
-		Position: &streams.ReadResp_ReadEvent_CommitPosition{CommitPosition: original.position},
+		Position: &streams.ReadResp_ReadEvent_CommitPosition{CommitPosition: uint64(original.position)},
 	}}}
 }
 
@@ -77,8 +77,8 @@ func (e encoder) record(r *record) *streams.ReadResp_ReadEvent_RecordedEvent {
 		Id:               id,
 		StreamIdentifier: streamIdentifier(r.stream),
 		StreamRevision:   wireRevision(r.revision),
-		PreparePosition:  r.position,
-		CommitPosition:   r.position,
+		PreparePosition:  uint64(r.position),
+		CommitPosition:   uint64(r.position),
 		Metadata: map[string]string{
 			"type":         r.eventType,
 			"content-type": content,
@@ -89,10 +89,10 @@ func (e encoder) record(r *record) *streams.ReadResp_ReadEvent_RecordedEvent {
 	}
 }
 
-// wireRevision is the revision as the protocol has it: unsigned, with the end
-// of the stream, where a tombstone is, as the largest number.
+// wireRevision is the revision as the protocol has it: unsigned, with none as the
+// largest number. That of a tombstone is the largest signed one.
 func wireRevision(revision int64) uint64 {
-	if revision < 0 || revision == deletedRevision {
+	if revision < 0 {
 		return math.MaxUint64
 	}
 	return uint64(revision)
@@ -104,14 +104,10 @@ func confirmation() *streams.ReadResp {
 	}}
 }
 
-func checkpoint(position uint64) *streams.ReadResp {
+func checkpoint(at logPosition) *streams.ReadResp {
 	return &streams.ReadResp{Content: &streams.ReadResp_Checkpoint_{
-		Checkpoint: &streams.ReadResp_Checkpoint{CommitPosition: position, PreparePosition: position},
+		Checkpoint: &streams.ReadResp_Checkpoint{CommitPosition: uint64(at.commit), PreparePosition: uint64(at.prepare)},
 	}}
-}
-
-func caughtUp() *streams.ReadResp {
-	return &streams.ReadResp{Content: &streams.ReadResp_CaughtUp_{CaughtUp: &streams.ReadResp_CaughtUp{}}}
 }
 
 func streamNotFound(stream string) *streams.ReadResp {
@@ -127,25 +123,31 @@ type resolved struct {
 	link  *record
 }
 
-// resolve follows a link if asked to; other events are themselves.
+// resolve follows a link if asked to; other events are themselves, and so is a
+// link that names no event at all.
 func (s *store) resolve(r *record, links bool) resolved {
 	if !links || r.eventType != typeLink {
 		return resolved{event: r}
 	}
-	return resolved{event: s.target(string(r.data)), link: r}
+	number, stream, ok := strings.Cut(string(r.data), "@")
+	revision, err := strconv.ParseInt(number, 10, 64)
+	if !ok || err != nil {
+		return resolved{event: r}
+	}
+	return resolved{event: s.target(stream, revision), link: r}
 }
 
-// target finds the event "revision@stream", nil if there is none to be read.
-func (s *store) target(reference string) *record {
-	number, stream, ok := strings.Cut(reference, "@")
-	if !ok {
-		return nil
+// target finds an event that a link names, nil if there is none to be read. The
+// revision -1 is the stream's last event.
+func (s *store) target(stream string, revision int64) *record {
+	if revision == -1 {
+		p, err := s.streamBackward(stream, deletedRevision, 1)
+		if err != nil || len(p.records) == 0 {
+			return nil
+		}
+		return p.records[0]
 	}
-	revision, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || revision < 0 {
-		return nil
-	}
-	p, err := s.streamForward(stream, revision, 1, false)
+	p, err := s.streamForward(stream, revision, 1)
 	if err != nil || len(p.records) == 0 || p.records[0].revision != revision {
 		return nil
 	}

@@ -83,6 +83,17 @@ func handlerError() error {
 	return status.Error(codes.Unknown, "Exception was thrown by handler.")
 }
 
+// notOneOf refuses a oneof of the protocol in which nothing is set. Type is the
+// server's name of it.
+func notOneOf(oneof string) error {
+	return invalidArgument(fmt.Sprintf("'None' is not a valid EventStore.Client.Streams.%sOneofCase", oneof))
+}
+
+// unexpectedResult is what the server answers a read which it cannot carry out.
+func unexpectedResult(kind, result string) error {
+	return status.Errorf(codes.Unknown, "Unexpected %sResult: %s", kind, result)
+}
+
 // storeFault turns the store's refusals into answers.
 func storeFault(operation string, err error) error {
 	var wrong *wrongVersionError

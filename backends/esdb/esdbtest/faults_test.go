@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -178,4 +180,61 @@ func TestStartRefusesAnAddressItCannotHave(t *testing.T) {
 		_, err := esdbtest.Start(&opts)
 		require.ErrorContains(t, err, "esdbtest: ")
 	}
+}
+
+func TestM12_ASubscriptionFromTheEndMissesWhatIsWrittenBeforeItLooks(t *testing.T) {
+	srv, c := startAndConnect(t)
+	release, held := make(chan struct{}), make(chan struct{})
+	srv.SetHooks(esdbtest.Hooks{BeforeRead: func(ctx context.Context, call esdbtest.Call) error {
+		if call.Method != esdbtest.MethodSubscribe {
+			return nil
+		}
+		close(held)
+		return esdbtest.Stall(release)(ctx, call)
+	}})
+	go func() {
+		<-held
+		_, _ = appendTo(t.Context(), c, "s", esdb.Any{}, event("before")) // it shows below
+		close(release)
+	}()
+	sub := subscribeAll(t, c, esdb.SubscribeToAllOptions{From: esdb.End{}})
+	require.NotNil(t, sub.next().CaughtUp)
+	mustAppend(t, c, "s", esdb.Any{}, event("after"))
+	require.Equal(t, "after", sub.nextEvent().Event.EventType)
+	require.Equal(t, []uint64{0, 1}, mustRevisions(t, c, "s"))
+}
+
+func TestTheHundredAndFirstCallOfAConnectionWaits(t *testing.T) {
+	srv, c := startAndConnect(t)
+	client := raw(t, srv) // one connection
+	ctx, cancel := context.WithCancel(t.Context())
+	for i := range 100 {
+		call, err := client.Read(ctx, &streams.ReadReq{Options: &streams.ReadReq_Options{
+			StreamOption: &streams.ReadReq_Options_All{All: &streams.ReadReq_Options_AllOptions{
+				AllOption: &streams.ReadReq_Options_AllOptions_End{},
+			}},
+			CountOption:  &streams.ReadReq_Options_Subscription{},
+			FilterOption: &streams.ReadReq_Options_NoFilter{},
+			UuidOption:   &streams.ReadReq_Options_UUIDOption{Content: &streams.ReadReq_Options_UUIDOption_Structured{}},
+		}})
+		require.NoError(t, err)
+		_, err = call.Recv()
+		require.NoError(t, err, "subscription %d", i)
+	}
+	deleted := make(chan error, 1)
+	mustAppend(t, c, "s", esdb.Any{}, event("another connection is free"))
+	go func() {
+		_, err := client.Delete(t.Context(), &streams.DeleteReq{Options: &streams.DeleteReq_Options{
+			StreamIdentifier:       &shared.StreamIdentifier{StreamName: []byte("s")},
+			ExpectedStreamRevision: &streams.DeleteReq_Options_Any{},
+		}})
+		deleted <- err
+	}()
+	select {
+	case err := <-deleted:
+		t.Fatal("it was served", err)
+	case <-time.After(quiet):
+	}
+	cancel()
+	require.NoError(t, <-deleted, "it is served when a call ends")
 }

@@ -1,12 +1,11 @@
 package esdbtest
 
 import (
-	"regexp"
+	"fmt"
 	"strings"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"github.com/dlclark/regexp2"
 )
 
 // filter keeps some of the records of $all. The zero filter keeps all.
@@ -14,9 +13,10 @@ type filter struct {
 	set      bool // the client sent a filter
 	byType   bool // match the event type, else the stream name
 	prefixes []string
-	pattern  *regexp.Regexp
-	window   int // how many records a page may consider
-	interval int // how many considered records there are between checkpoints
+	cultural []culturalPrefix // in their place, where they are compared by culture
+	pattern  *regexp2.Regexp  // goes before prefixes
+	window   int              // how many records a page may consider
+	interval int              // how many considered records there are between checkpoints
 }
 
 func (f *filter) matches(r *record) bool {
@@ -28,7 +28,13 @@ func (f *filter) matches(r *record) bool {
 		text = r.eventType
 	}
 	if f.pattern != nil {
-		return f.pattern.MatchString(text)
+		found, err := f.pattern.MatchString(text)
+		return err == nil && found // it fails by time-out only, and has none
+	}
+	for i := range f.cultural {
+		if f.cultural[i].begins(text) {
+			return true
+		}
 	}
 	for _, prefix := range f.prefixes {
 		if strings.HasPrefix(text, prefix) {
@@ -38,37 +44,61 @@ func (f *filter) matches(r *record) bool {
 	return false
 }
 
-func parseFilter(options *streams.ReadReq_Options) (filter, error) {
-	wanted, ok := options.FilterOption.(*streams.ReadReq_Options_Filter)
-	if !ok {
+// parseFilter reads the filter of a request to $all.
+func (s *Server) parseFilter(options *streams.ReadReq_Options) (filter, error) {
+	wanted := options.GetFilter()
+	if wanted == nil {
 		return filter{window: pageSize}, nil
 	}
-	f := filter{set: true, window: pageSize}
+	f := filter{set: true}
 	var expression *streams.ReadReq_Options_FilterOptions_Expression
-	switch kind := wanted.Filter.GetFilter().(type) {
+	switch kind := wanted.GetFilter().(type) {
 	case *streams.ReadReq_Options_FilterOptions_EventType:
 		f.byType, expression = true, kind.EventType
 	case *streams.ReadReq_Options_FilterOptions_StreamIdentifier:
 		expression = kind.StreamIdentifier
 	default:
-		return filter{}, invalidArgument("a filter needs an event type or a stream identifier")
+		return filter{}, invalidArgument(fmt.Sprintf(
+			"'%s' is not a valid EventStore.Client.Streams.ReadReq+Types+Options+Types+FilterOptions", describe(wanted)))
 	}
-	if text := expression.GetRegex(); text != "" {
-		pattern, err := regexp.Compile(text)
+	switch window := wanted.GetWindow().(type) {
+	case *streams.ReadReq_Options_FilterOptions_Max:
+		f.window = int(window.Max)
+	case *streams.ReadReq_Options_FilterOptions_Count:
+		f.window = pageSize
+	default:
+		return filter{}, notOneOf("ReadReq+Types+Options+Types+FilterOptions+Window")
+	}
+	switch text := expression.GetRegex(); {
+	case text != "":
+		pattern, err := regexp2.Compile(text, regexp2.None) // .NET's syntax and meaning
 		if err != nil {
-			return filter{}, status.Errorf(codes.InvalidArgument,
-				"esdbtest: filter is no RE2 expression (the real server takes .NET ones): %v", err)
+			return filter{}, handlerError()
 		}
 		f.pattern = pattern
-	} else {
+	case s.opts.OrdinalPrefixes:
 		f.prefixes = expression.GetPrefix()
+	default:
+		for _, prefix := range expression.GetPrefix() {
+			f.cultural = append(f.cultural, newCulturalPrefix(prefix))
+		}
 	}
-	if w, ok := wanted.Filter.GetWindow().(*streams.ReadReq_Options_FilterOptions_Max); ok {
-		f.window = int(w.Max)
-	}
-	if f.window == 0 {
-		return filter{}, handlerError()
-	}
-	f.interval = f.window * int(wanted.Filter.GetCheckpointIntervalMultiplier())
+	f.interval = f.window * int(wanted.GetCheckpointIntervalMultiplier())
 	return f, nil
+}
+
+// describe writes filter options that name nothing to filter by, as the server's
+// messages have them.
+func describe(options *streams.ReadReq_Options_FilterOptions) string {
+	var members []string
+	switch window := options.GetWindow().(type) {
+	case *streams.ReadReq_Options_FilterOptions_Max:
+		members = append(members, fmt.Sprintf(`"max": %d`, window.Max))
+	case *streams.ReadReq_Options_FilterOptions_Count:
+		members = append(members, `"count": { }`)
+	}
+	if n := options.GetCheckpointIntervalMultiplier(); n != 0 {
+		members = append(members, fmt.Sprintf(`"checkpointIntervalMultiplier": %d`, n))
+	}
+	return "{ " + strings.Join(members, ", ") + " }"
 }

@@ -53,6 +53,11 @@ type Hooks struct {
 	// refused writes.
 	AfterCommit Hook
 
+	// BeforeRead runs when a read or a subscription has been received, before it
+	// looks where the log ends. What is written while it is held is written before
+	// a subscription from the end, and so not sent to it.
+	BeforeRead Hook
+
 	// BeforePage runs before each page of at most 32 events that a read or a
 	// subscription takes from the log.
 	BeforePage Hook
@@ -101,6 +106,10 @@ func (s *Server) beforeCommit(ctx context.Context, call Call) error {
 
 func (s *Server) afterCommit(ctx context.Context, call Call) error {
 	return s.run(ctx, s.hooks.Load().AfterCommit, call)
+}
+
+func (s *Server) beforeRead(ctx context.Context, call Call) error {
+	return s.run(ctx, s.hooks.Load().BeforeRead, call)
 }
 
 func (s *Server) beforePage(ctx context.Context, call Call) error {

@@ -19,8 +19,8 @@ func (s *store) metadataOf(stream string) streamMetadata {
 		return streamMetadata{maxCount: 1} // a metastream keeps its last event only
 	}
 	events := s.streams[metastreamOf(stream)]
-	if len(events) == 0 {
-		return streamMetadata{}
+	if len(events) == 0 || !events[len(events)-1].json {
+		return streamMetadata{} // its type does not matter, only that it is JSON
 	}
 	return parseMetadata(events[len(events)-1].data)
 }

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// pageSize is how many events one page of a read holds, as on the real server,
-// and how far a subscription may lag before it is behind.
+// pageSize is how many events one page of a read holds, as on the real server.
 const pageSize = 32
 
 // errNoStream says that a stream has no events a reader may see: it was never
@@ -16,44 +15,36 @@ var errNoStream = errors.New("stream not found")
 // page is a part of the log, taken under one lock.
 type page struct {
 	records []*record
-	next    int64           // where the next page begins: a revision, or an index for $all
-	end     bool            // there was nothing more when the page was taken
-	wake    <-chan struct{} // closed when something is written after the page was taken
+	next    int64 // where the next page begins: a revision, or an index for $all
+	end     bool  // there was nothing more when the page was taken
 }
 
-// streamForward takes events from the revision on. A raw page leaves the
-// metadata out of account: that is how live events are delivered. The page's
-// wake and next are good even with errNoStream.
-func (s *store) streamForward(stream string, from int64, limit int, raw bool) (page, error) {
+// streamForward takes events from the revision on. The page's next is good even
+// with errNoStream.
+func (s *store) streamForward(stream string, from int64, limit int) (page, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 
-	events, p := s.streams[stream], page{wake: s.wake, end: true}
+	events := s.streams[stream]
 	count := int64(len(events))
-	p.next = max(from, count)
-	// A live reader gets what was written before the tombstone, and then the
-	// error; others get the error only.
-	deleted := s.last(stream) == deletedRevision
-	if deleted && (!raw || from >= count) {
+	p := page{next: max(from, count), end: true}
+	if s.last(stream) == deletedRevision {
 		return p, &streamDeletedError{stream}
 	}
 	meta := s.metadataOf(stream)
-	if !raw && (count == 0 || meta.truncateBefore == deletedRevision) {
+	if count == 0 || meta.truncateBefore == deletedRevision {
 		return p, errNoStream
 	}
-	start := from
-	if !raw {
-		start = max(from, meta.firstRevision(count))
-	}
+	start := max(from, meta.firstRevision(count))
 	if start >= count {
 		return p, nil
 	}
-	stop := min(start+int64(limit), count)
-	p.records = events[start:stop]
-	p.next, p.end = stop, stop == count && !deleted
-	if !raw {
-		p.records = s.young(p.records, meta.maxAge)
+	stop := count
+	if int64(limit) < count-start {
+		stop = start + int64(limit)
 	}
+	p.records = s.young(events[start:stop], meta.maxAge)
+	p.next, p.end = stop, stop == count
 	return p, nil
 }
 
@@ -82,13 +73,6 @@ func (s *store) streamBackward(stream string, from int64, limit int) (page, erro
 	return p, nil
 }
 
-// lastRevision is the stream's last revision, -1 without events.
-func (s *store) lastRevision(stream string) int64 {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return int64(len(s.streams[stream])) - 1
-}
-
 // allForward takes records from the index on: at most limit that the filter
 // keeps, and at most window altogether. All considered ones are in the page.
 func (s *store) allForward(index int64, limit, window int, keep filter) page {
@@ -103,7 +87,7 @@ func (s *store) allForward(index int64, limit, window int, keep filter) page {
 		}
 		stop++
 	}
-	return page{records: s.records[index:stop], next: stop, end: stop == count, wake: s.wake}
+	return page{records: s.records[index:stop], next: stop, end: stop == count}
 }
 
 // allBackward takes records from before the index down.

@@ -70,7 +70,7 @@ func TestM3_ForwardReadsIncludeTheirPositionAndBackwardReadsExcludeIt(t *testing
 func TestM3_PositionsInsideARecordAreRefused(t *testing.T) {
 	_, c := startAndConnect(t)
 	at := mustAppend(t, c, "s", esdb.NoStream{}, events(2)...)
-	inside := esdb.Position{Commit: at.CommitPosition + 1, Prepare: at.CommitPosition + 1}
+	inside := esdb.Position{Commit: at.CommitPosition - 1, Prepare: at.CommitPosition - 1}
 
 	for _, direction := range []esdb.Direction{esdb.Forwards, esdb.Backwards} {
 		_, err := readAll(t.Context(), c, esdb.ReadAllOptions{From: inside, Direction: direction}, 10)
@@ -80,7 +80,7 @@ func TestM3_PositionsInsideARecordAreRefused(t *testing.T) {
 	require.NotNil(t, dropped)
 	require.Equal(t, codes.InvalidArgument, status.Code(dropped.Error))
 
-	// Beyond the end: nothing to read, and a subscription waits there.
+	// Beyond the end: nothing to read forward, and a subscription waits there.
 	beyond := esdb.Position{Commit: at.CommitPosition + 1<<20, Prepare: at.CommitPosition + 1<<20}
 	none, err := readAll(t.Context(), c, esdb.ReadAllOptions{From: beyond}, 10)
 	require.NoError(t, err)
@@ -172,8 +172,25 @@ func TestM4_ReadsPastTheEndAreEmptyAndEmptyReadsFail(t *testing.T) {
 			require.Equal(t, test.want, revisions(evs))
 		})
 	}
-	_, err := readAll(t.Context(), c, esdb.ReadAllOptions{}, 0)
-	requireCode(t, err, esdb.ErrorCodeUnknown)
+}
+
+func TestM4_AReadOfNoEventsOfAllNeverEnds(t *testing.T) {
+	_, c := startAndConnect(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	reading, err := c.ReadAll(ctx, esdb.ReadAllOptions{}, 0)
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := drain(reading)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		t.Fatal("it ended", err)
+	case <-time.After(quiet):
+	}
+	cancel()
+	require.Error(t, <-ended)
 }
 
 func TestM4_StreamPositionsComeOnlyToThoseWhoAsk(t *testing.T) {
@@ -187,6 +204,7 @@ func TestM4_StreamPositionsComeOnlyToThoseWhoAsk(t *testing.T) {
 			}},
 			CountOption:   &streams.ReadReq_Options_Count{Count: 10},
 			FilterOption:  &streams.ReadReq_Options_NoFilter{},
+			UuidOption:    &streams.ReadReq_Options_UUIDOption{Content: &streams.ReadReq_Options_UUIDOption_Structured{}},
 			ControlOption: &streams.ReadReq_Options_ControlOption{Compatibility: compatibility},
 		}})
 		require.NoError(t, err)
@@ -368,6 +386,11 @@ func TestM13_LinksAreResolvedAndMissingTargetsAreNil(t *testing.T) {
 	require.Equal(t, "$>", plain[0].Event.EventType)
 
 	check := func(e *esdb.ResolvedEvent, i int) {
+		if i == 6 {
+			require.Nil(t, e.Link, "it names no event")
+			require.Equal(t, "$>", e.Event.EventType)
+			return
+		}
 		require.NotNil(t, e.Link)
 		require.EqualValues(t, i, e.OriginalEvent().EventNumber)
 		if i == 0 {

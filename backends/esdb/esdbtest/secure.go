@@ -2,22 +2,13 @@ package esdbtest
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/subtle"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/pem"
-	"fmt"
-	"math/big"
-	"net"
 	"slices"
 	"strings"
-	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -36,7 +27,7 @@ const (
 // auth is what a secure server has and an insecure one has not.
 type auth struct {
 	cert           tls.Certificate
-	certPEM        []byte
+	authorityPEM   []byte
 	users          map[string]User
 	allowAnonymous bool
 }
@@ -49,11 +40,12 @@ func newAuth(o Options, host string) (*auth, error) {
 		a.users[u.Name] = u
 	}
 	var err error
-	a.cert, a.certPEM, err = selfSigned(host)
+	a.cert, a.authorityPEM, err = newCertificate(host)
 	return a, err
 }
 
-// roles are the roles of the caller: nil without credentials.
+// roles are the roles of the caller: nil without credentials, or with some of
+// another kind than the server knows.
 func (a *auth) roles(ctx context.Context) ([]string, error) {
 	header := metadata.ValueFromIncomingContext(ctx, "authorization")
 	if len(header) == 0 {
@@ -62,11 +54,13 @@ func (a *auth) roles(ctx context.Context) ([]string, error) {
 	refused := status.Error(codes.Unauthenticated, "Unauthenticated")
 	scheme, encoded, _ := strings.Cut(header[0], " ")
 	if !strings.EqualFold(scheme, "Basic") {
-		return nil, refused
+		return nil, nil
 	}
 	decoded, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
-		return nil, refused
+		// The server answers with HTTP's 500 and not with a status; this is what
+		// a client makes of it.
+		return nil, status.Error(codes.Unknown, "Received HTTP status code 500")
 	}
 	name, password, _ := strings.Cut(string(decoded), ":")
 	user, ok := a.users[name]
@@ -74,6 +68,29 @@ func (a *auth) roles(ctx context.Context) ([]string, error) {
 		return nil, refused
 	}
 	return append([]string{user.Name, roleAll}, user.Groups...), nil
+}
+
+// authenticate refuses a call with wrong credentials, whatever it asks for.
+func (s *Server) authenticate(ctx context.Context) error {
+	if s.auth == nil {
+		return nil
+	}
+	_, err := s.auth.roles(ctx)
+	return err
+}
+
+func (s *Server) authenticateUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, serve grpc.UnaryHandler) (any, error) {
+	if err := s.authenticate(ctx); err != nil {
+		return nil, err
+	}
+	return serve(ctx, req)
+}
+
+func (s *Server) authenticateStream(service any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, serve grpc.StreamHandler) error {
+	if err := s.authenticate(stream.Context()); err != nil {
+		return err
+	}
+	return serve(service, stream)
 }
 
 // right is something an access control list grants, by its name there.
@@ -149,36 +166,4 @@ func (s *store) acl(stream string) map[string][]string {
 		acl[right] = roles
 	}
 	return acl
-}
-
-// selfSigned makes a certificate for the local host, and for host if that is
-// something else.
-func selfSigned(host string) (tls.Certificate, []byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, nil, fmt.Errorf("esdbtest: key: %w", err)
-	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(time.Now().UnixNano()),
-		Subject:               pkix.Name{CommonName: "eventstoredb-node"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().AddDate(1, 0, 0),
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true,
-		IsCA:                  true, // so that it can be named as its own authority
-		DNSNames:              []string{"localhost"},
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-	}
-	if ip := net.ParseIP(host); ip != nil {
-		template.IPAddresses = append(template.IPAddresses, ip)
-	} else if host != "" {
-		template.DNSNames = append(template.DNSNames, host)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return tls.Certificate{}, nil, fmt.Errorf("esdbtest: certificate: %w", err)
-	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, certPEM, nil
 }

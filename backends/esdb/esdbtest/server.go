@@ -19,10 +19,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// maxMessageSize is above the append limit and the client's own limit of
-// 17 MiB, so that the append limit is what an oversize append meets.
-const maxMessageSize = 17 << 20
-
 // Server is a running double. Its methods may be called concurrently.
 type Server struct {
 	opts  Options
@@ -56,6 +52,7 @@ func Start(opts *Options) (*Server, error) {
 		}
 	}
 	s.store.writeFirstSystemEvents()
+	s.store.writeHistory(o.History)
 	s.lifecycle.Lock()
 	defer s.lifecycle.Unlock()
 	if err := s.listenAndServe(); err != nil {
@@ -71,23 +68,35 @@ func (s *Server) Address() string {
 
 // URL returns the connection string for the client: esdb://127.0.0.1:port with
 // tls=false, or with the admin's credentials when the server is secure. The
-// latter sets tlsVerifyCert=false; to verify, write [Server.CertificatePEM] to
-// a file and name it with tlsCAFile.
+// latter sets tlsVerifyCert=false; see [Server.VerifiedURL] for one that verifies.
 func (s *Server) URL() string {
-	u := url.URL{Scheme: "esdb", Host: s.endpoint(), RawQuery: "tls=false"}
+	if s.auth == nil {
+		return s.url("tls=false")
+	}
+	return s.url("tls=true&tlsVerifyCert=false")
+}
+
+// VerifiedURL is the URL of a secure server whose authority's certificate, see
+// [Server.CertificatePEM], is in that file.
+func (s *Server) VerifiedURL(authorityFile string) string {
+	return s.url("tls=true&tlsCAFile=" + url.QueryEscape(authorityFile))
+}
+
+func (s *Server) url(query string) string {
+	u := url.URL{Scheme: "esdb", Host: s.endpoint(), RawQuery: query}
 	if s.auth != nil {
 		u.User = url.UserPassword(adminName, defaultPassword)
-		u.RawQuery = "tls=true&tlsVerifyCert=false"
 	}
 	return u.String()
 }
 
-// CertificatePEM returns the certificate of a secure server, nil otherwise.
+// CertificatePEM returns the certificate of the authority that signed a secure
+// server's, nil otherwise. A client that trusts it can verify the server.
 func (s *Server) CertificatePEM() []byte {
 	if s.auth == nil {
 		return nil
 	}
-	return s.auth.certPEM
+	return s.auth.authorityPEM
 }
 
 // Stop cuts all connections, ends all calls and frees the port. The log is
@@ -145,7 +154,8 @@ func (s *Server) listenAndServe() error {
 	s.conns.Store(c)
 
 	options := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(maxMessageSize),
+		grpc.MaxRecvMsgSize(s.opts.MaxMessageSize),
+		grpc.MaxConcurrentStreams(maxCalls),
 		// The real server answers any number of pings. grpc-go by default
 		// hangs up on a client that pings every 10 s, as this one does, with
 		// too_many_pings; a minimum of 1 ns never strikes.
@@ -158,7 +168,7 @@ func (s *Server) listenAndServe() error {
 		options = append(options, grpc.Creds(credentials.NewTLS(&tls.Config{
 			Certificates: []tls.Certificate{s.auth.cert},
 			MinVersion:   tls.VersionTLS12,
-		})))
+		})), grpc.UnaryInterceptor(s.authenticateUnary), grpc.StreamInterceptor(s.authenticateStream))
 	}
 	server, served := grpc.NewServer(options...), make(chan struct{})
 	streams.RegisterStreamsServer(server, &streamsService{srv: s})

@@ -1,12 +1,11 @@
--- Version 1 of the store. {schema} is replaced by the schema's quoted name.
--- Everything here runs in one transaction, under the migration's lock.
-
-create schema if not exists {schema};
+-- Version 1 of the store. {schema} is replaced by the quoted name of the schema, which
+-- exists. Everything here runs in one transaction, under the migration's lock.
 
 create table {schema}.store (
     only_row       boolean primary key default true check (only_row),
     id             uuid not null default gen_random_uuid(),
     schema_version int not null,
+    seal_reason    text,           -- null is not sealed
     created_at     timestamptz not null default now()
 );
 
@@ -34,11 +33,21 @@ create index events_type on {schema}.events (event_type, global_position);
 -- Time follows position, so a block range index answers at almost no cost.
 create index events_time on {schema}.events using brin (created_at);
 
+-- One row a subscription: its checkpoint, which is null where there is none, and its
+-- lease, whose epoch is the checkpoint's too. Numbers are what a Go uint64 can hold,
+-- for a checkpoint may be another store's.
 create table {schema}.checkpoints (
     name          text collate "C" primary key,
-    store_id      uuid not null,
-    position_high numeric(20) not null,
-    position_low  numeric(20) not null,
+    store_id      uuid,
+    position_high numeric(20),
+    position_low  numeric(20),
+    stream_id     text collate "C",
+    version       numeric(20),
+    event_id      uuid,
+    epoch         numeric(20) not null default 0,
+    owner         text not null default '',
+    renewals      numeric(20) not null default 0,
+    ttl           bigint not null default 0,  -- in nanoseconds
     updated_at    timestamptz not null default now()
 );
 
@@ -46,7 +55,7 @@ create table {schema}.snapshots (
     stream_id      text collate "C" not null,
     snapshot_type  text collate "C" not null,
     version        bigint not null,
-    schema_version int not null,
+    schema_version bigint not null,
     data           bytea not null,
     updated_at     timestamptz not null default now(),
     primary key (stream_id, snapshot_type)
@@ -60,134 +69,188 @@ end $$;
 create trigger immutable before update or delete or truncate on {schema}.events
     for each statement execute function {schema}.refuse_change();
 
--- lock_order takes the lock that orders the store: one advisory lock, named by
--- the events table, held to the end of the transaction. It is no row, because a
--- row that every append updates grows a chain of dead versions as long as any
--- old snapshot lives in the database. 1398231072 is "SWY " in ASCII.
-create function {schema}.lock_order() returns void
-language plpgsql
-set lock_timeout = '10s'
-as $$
-begin
-    if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'append in a % transaction: its snapshot is older than the lock; use read committed',
-            current_setting('transaction_isolation') using errcode = 'active_sql_transaction';
-    end if;
-    perform pg_advisory_xact_lock((1398231072::bigint << 32) | '{schema}.events'::regclass::oid::bigint);
-end $$;
-
--- append judges and writes a group of appends in its order. The first five
--- arrays have one element an append: its stream; the number of the first append
--- of the group to that stream; the versions between which it may be written;
--- how many events it has. The others have one element an event: the number of
--- its append, then its columns. An append is
---   written:  versions and positions hold those of its last event;
---   refused:  versions holds the stream's version, positions is null;
---   not judged, because its stream holds one of its event IDs: both are null.
+-- append judges and writes a group of appends in its order. ends has one element an
+-- append: the number of its last part. The next arrays have one element a part: its
+-- stream; the number of the first part of the group to that stream; the versions
+-- between which it may be written; how many events it has, which is none where it only
+-- checks its stream; and how many events of the group are before its own. The others
+-- have one element an event: the number of its part, then its columns.
 --
--- The lock comes first. In read committed each statement after it sees all that
--- was committed before, so versions are checked and positions are taken where
--- nobody else can, until the commit makes them visible. Positions have no gaps.
+-- An append is written where each of its parts may be, the store is not sealed, and no
+-- stream holds one of the event IDs that are for it: of what else that can mean, and of
+-- what is wrong with an append that was not written, the caller judges, by what it is
+-- told here. Of each part, versions holds its stream's version before it, and positions
+-- the position before its first event, or null where its append was not written. met
+-- holds the parts some of whose event IDs are in their streams. recorded is the record
+-- time of the events that were given none, and seal the reason of the store's seal.
+--
+-- The lock comes first: one advisory lock, named by the events table, held to the end
+-- of the transaction. It is no row, because a row that every append updates grows a
+-- chain of dead versions as long as any old snapshot lives in the database. 1398231072
+-- is "SWY " in ASCII. In read committed each statement after the lock sees all that was
+-- committed before, so the seal and the versions are checked and positions are taken
+-- where nobody else can, until the commit makes them visible. Positions have no gaps.
+--
+-- Names in a function's text and in its settings are frozen text: after schemas were
+-- renamed they may lead to another store. The type of an argument is no name, and stays
+-- this schema's events table whatever that is called: hence the last one, which nobody
+-- passes. The caller passes the OIDs of the events table that it opened and of its type.
+-- A function that belongs to another table, as in a copy of the schema whose functions
+-- still are the original's, raises SY001 and writes nothing. Where the names lead
+-- elsewhere it takes its schema's present name from that type.
 create function {schema}.append(
-    streams text[], firsts int[], lowest bigint[], highest bigint[], counts int[],
-    appends int[], event_streams text[], ids uuid[], types text[], datas bytea[],
+    table_oid bigint, type_oid bigint, ends int[],
+    streams text[], firsts int[], lowest bigint[], highest bigint[], counts int[], offsets int[],
+    parts int[], event_streams text[], ids uuid[], types text[], datas bytea[],
     content_types text[], metadatas bytea[], times timestamptz[],
-    out versions bigint[], out positions bigint[])
+    out versions bigint[], out positions bigint[], out met int[], out recorded timestamptz, out seal text,
+    place {schema}.events default null)
 language plpgsql
 security definer
+-- What the body sets for itself ends with it, because of this line.
 set search_path = {schema}, pg_temp
 -- A plan made while the table was small must not outlive that.
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set lock_timeout = '10s'
 as $$
 declare
     head     bigint;
     at       bigint;
-    total    int := 0;
+    part     int := 1;
     current  bigint[];
-    seen     int[];
-    version_base  bigint[];
-    position_base bigint[];
-    recorded timestamptz;
+    allowed  boolean;
+    written  oid;
 begin
-    perform lock_order();
+    -- One expression, for each is compiled anew in each transaction, and a statement costs
+    -- more still. Where it is not true, the next ones say why.
+    if current_setting('transaction_isolation') = 'read committed'
+        and pg_advisory_xact_lock((1398231072::bigint << 32) | table_oid) is not null
+        and pg_typeof(place)::oid::bigint = type_oid and to_regclass('events')::oid::bigint = table_oid then
+        null;
+    elsif current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'append in a % transaction: its snapshot is older than the lock; use read committed',
+            current_setting('transaction_isolation') using errcode = 'active_sql_transaction';
+    elsif pg_typeof(place)::oid::bigint <> type_oid then
+        raise exception 'append: the functions of this schema belong to another table than %', table_oid using errcode = 'SY001';
+    else
+        perform set_config('search_path', (
+            select quote_ident(n.nspname) || ', pg_temp'
+            from pg_type t join pg_class c on c.oid = t.typrelid join pg_namespace n on n.oid = c.relnamespace
+            where t.oid = pg_typeof(place)), true);
+    end if;
 
-    select coalesce(max(e.global_position), 0) into head from events e;
-    current := array(select coalesce((select max(e.version) from events e where e.stream_id = s), 0)
-                     from unnest(streams) s);
-    -- A stream without events holds no IDs: those who make streams need not look.
-    seen := array(select u.append from unnest(appends, ids, event_streams) u(append, id, stream)
-                  where current[firsts[u.append]] > 0
-                    and (select true from events e where e.id = u.id and e.stream_id = u.stream));
-    versions := array_fill(null::bigint, array[cardinality(streams)]);
-    positions := versions;
-    version_base := versions;
-    position_base := versions;
-    for i in 1 .. cardinality(streams) loop
-        at := current[firsts[i]];
-        if i = any(seen) then
-            null;
-        elsif at between lowest[i] and highest[i] then
-            -- base + the event's number in the group is its version or position
-            version_base[i] := at - total;
-            position_base[i] := head - total;
-            at := at + counts[i];
-            head := head + counts[i];
-            current[firsts[i]] := at;
-            positions[i] := head;
-            versions[i] := at;
-        else
-            versions[i] := at;
+    if cardinality(counts) = 1 and counts[1] = 1 then -- the commonest append of all, in one statement
+        with seen as materialized (
+            select v.head, v.version, v.seal,
+                   -- A stream without events holds no IDs: who makes a stream need not look.
+                   v.version > 0 and exists (select from events e where e.id = ids[1] and e.stream_id = streams[1]) as met
+            from (select coalesce((select max(e.global_position) from events e), 0) as head,
+                         coalesce((select max(e.version) from events e where e.stream_id = streams[1]), 0) as version,
+                         (select s.seal_reason from store s where s.only_row) as seal
+                  offset 0) v), -- so that the planner does not look twice
+        inserted as (
+            insert into events as i (global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata)
+            select w.head + 1, w.version + 1, ids[1], coalesce(times[1], clock_timestamp()),
+                   streams[1], types[1], content_types[1], datas[1], metadatas[1]
+            from seen w
+            where w.seal is null and not w.met and w.version between lowest[1] and highest[1]
+            returning i.tableoid, i.created_at)
+        select array[w.version], array[case when i.tableoid is not null then w.head end], case when w.met then array[1] end,
+               i.created_at, w.seal, i.tableoid
+            into versions, positions, met, recorded, seal, written
+            from seen w left join inserted i on true;
+        if written <> table_oid::oid then
+            raise exception 'append: the schema was renamed meanwhile' using errcode = 'SY001';
         end if;
-        total := total + counts[i];
+        return;
+    end if;
+
+    select coalesce((select max(e.global_position) from events e), 0),
+           array(select coalesce((select max(e.version) from events e where e.stream_id = s), 0) from unnest(streams) s),
+           (select s.seal_reason from store s where s.only_row)
+        into head, current, seal;
+    -- A stream without events holds no IDs: those who make streams need not look.
+    if 0 < any(current) then
+        met := array(select u.part from unnest(parts, ids, event_streams) u(part, id, stream)
+                     where current[firsts[u.part]] > 0
+                       and (select true from events e where e.id = u.id and e.stream_id = u.stream));
+    end if;
+    for append in 1 .. cardinality(ends) loop
+        if ends[append] = part then -- it has one part, as most have
+            at := current[firsts[part]];
+            versions[part] := at;
+            positions[part] := null;
+            if seal is null and at between lowest[part] and highest[part] and part = any(met) is not true then
+                positions[part] := head;
+                head := head + counts[part];
+                current[firsts[part]] := at + counts[part];
+            end if;
+            part := part + 1;
+            continue;
+        end if;
+        allowed := seal is null;
+        for p in part .. ends[append] loop
+            at := current[firsts[p]];
+            versions[p] := at;
+            positions[p] := null;
+            current[firsts[p]] := at + counts[p];
+            if at < lowest[p] or at > highest[p] or p = any(met) then
+                allowed := false;
+            end if;
+        end loop;
+        if allowed then
+            for p in part .. ends[append] loop
+                positions[p] := head;
+                head := head + counts[p];
+            end loop;
+        else
+            for p in reverse ends[append] .. part loop
+                current[firsts[p]] := versions[p];
+            end loop;
+        end if;
+        part := ends[append] + 1;
     end loop;
     recorded := clock_timestamp();
-    -- positions[…] is null where nothing is to be written
-    insert into events (global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata)
-    select position_base[u.append] + u.n, version_base[u.append] + u.n, u.id, coalesce(u.at, recorded),
-           u.stream, u.type, u.content_type, u.data, u.metadata
-    from unnest(appends, event_streams, ids, types, datas, content_types, metadatas, times)
-        with ordinality u(append, stream, id, type, data, content_type, metadata, at, n)
-    where position_base[u.append] is not null;
+    with inserted as (
+        insert into events (global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata)
+        -- positions[…] is null where nothing is to be written
+        select positions[u.part] + u.n - offsets[u.part], versions[u.part] + u.n - offsets[u.part], u.id, coalesce(u.at, recorded),
+               u.stream, u.type, u.content_type, u.data, u.metadata
+        from unnest(parts, event_streams, ids, types, datas, content_types, metadatas, times)
+            with ordinality u(part, stream, id, type, data, content_type, metadata, at, n)
+        where positions[u.part] is not null
+        returning tableoid)
+    select max(i.tableoid) into written from inserted i;
+    if written <> table_oid::oid then
+        raise exception 'append: the schema was renamed meanwhile' using errcode = 'SY001';
+    end if;
 end $$;
 
--- append_one is append for one event, the commonest append of all: the same steps
--- with less to set up, lock_order's included. Its verdict is append's, with nulls
--- for an event whose ID the stream holds.
-create function {schema}.append_one(
-    stream text, lowest bigint, highest bigint, event_id uuid, type text, data bytea,
-    content text, meta bytea, recorded timestamptz,
-    out at_version bigint, out at_position bigint)
+-- seal seals the store, or lifts its seal where reason is null, under the lock that
+-- orders appends: every append is before the seal or meets it. The first reason stays.
+create function {schema}.seal(table_oid bigint, type_oid bigint, reason text, place {schema}.events default null) returns void
 language plpgsql
 security definer
 set search_path = {schema}, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
 set lock_timeout = '10s'
 as $$
-declare
-    head    bigint;
-    current bigint;
-    met     boolean;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
-        perform lock_order(); -- which says why not
+        raise exception 'seal in a % transaction: its snapshot is older than the lock; use read committed',
+            current_setting('transaction_isolation') using errcode = 'active_sql_transaction';
     end if;
-    perform pg_advisory_xact_lock((1398231072::bigint << 32) | '{schema}.events'::regclass::oid::bigint);
-    select coalesce((select max(e.global_position) from events e), 0),
-           coalesce((select max(e.version) from events e where e.stream_id = stream), 0),
-           (select true from events e where e.id = event_id and e.stream_id = stream)
-        into head, current, met;
-    if met then
-        return;
+    perform pg_advisory_xact_lock((1398231072::bigint << 32) | table_oid);
+    if pg_typeof(place)::oid::bigint <> type_oid then
+        raise exception 'seal: the functions of this schema belong to another table than %', table_oid using errcode = 'SY001';
     end if;
-    at_version := current;
-    if current between lowest and highest then
-        at_version := current + 1;
-        at_position := head + 1;
-        insert into events (global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata)
-        values (at_position, at_version, event_id, coalesce(recorded, clock_timestamp()), stream, type, content, data, meta);
+    if to_regclass('events')::oid::bigint is distinct from table_oid then
+        perform set_config('search_path', (
+            select quote_ident(n.nspname) || ', pg_temp'
+            from pg_type t join pg_class c on c.oid = t.typrelid join pg_namespace n on n.oid = c.relnamespace
+            where t.oid = pg_typeof(place)), true);
     end if;
+    update store set seal_reason = case when reason is null then null else coalesce(seal_reason, reason) end where only_row;
 end $$;
 
 -- as_jsonb is null where the bytes are no JSON that jsonb can hold.
@@ -206,6 +269,6 @@ select global_position, stream_id, split_part(stream_id, '-', 1) as category, ve
        event_data as event_bytes
 from {schema}.events;
 
-revoke all on function {schema}.append, {schema}.append_one, {schema}.lock_order from public;
+revoke all on function {schema}.append, {schema}.seal from public;
 
 insert into {schema}.store (schema_version) values (1);

@@ -14,6 +14,7 @@ import {
   StreamDeletedError, StreamNotFoundError, UnknownError, WrongExpectedVersionError,
   binaryEvent, eventTypeFilter, jsonEvent, streamNameFilter,
 } from "@eventstore/db-client";
+import { report } from "./report.mjs";
 
 const [url, secureURL, followerURL, leaderPort] = process.argv.slice(2);
 const client = EventStoreDBClient.connectionString(url);
@@ -294,19 +295,6 @@ row("M15 a read of many pages is whole and in order", async () => {
   assert.deepEqual(revisions(back), want.reverse());
 });
 
-for (const { name, run } of rows) {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error("no answer in 20 s")), 20_000);
-  });
-  let error = null;
-  try {
-    await Promise.race([run(), late]);
-  } catch (err) {
-    error = err.stack ?? String(err);
-  }
-  clearTimeout(timer);
-  console.log(JSON.stringify({ row: name, error }));
-}
+await report(rows);
 await client.dispose();
 process.exit(0); // what a failed row left open shall not hold the rest up

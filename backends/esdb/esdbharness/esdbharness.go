@@ -1,0 +1,63 @@
+// Package esdbharness prepares EventStoreDB stores for conformance runs,
+// benchmarks and tests, on a server or on its double. It is linked by those
+// alone. The double is package esdbtest.
+package esdbharness
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/backends/esdb"
+	"github.com/switchyard-dev/switchyard/conformance"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+const (
+	// prefix begins the namespaces. Package esdb hides such streams from a store
+	// that is the whole server: what is tested there is none of its events.
+	prefix = "switchyard-test-"
+	// pollInterval is that of the handles without notifications: short, because
+	// checks wait for it.
+	pollInterval = 20 * time.Millisecond
+)
+
+// Isolate prepares a store in a new namespace of the URL's server, with the URL's
+// parameters. The server must answer: what it holds now is not looked through
+// when the store is removed.
+func Isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, error) {
+	config, err := esdb.ClientConfig(u)
+	if err != nil {
+		return nil, err
+	}
+	namespace := prefix + uuid.NewString()
+	before, err := head(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	fresh := with(u, map[string]string{"namespace": namespace, "create": "on"})
+	return &conformance.Isolated{
+		URL:              fresh.String(),
+		Open:             opener(fresh),
+		OpenPolling:      opener(with(&fresh, map[string]string{"push": "off", "poll": pollInterval.String()})),
+		HoldWriterReason: "the server has one writer, which takes positions and makes them visible in their order",
+		Remove:           func(ctx context.Context) error { return remove(ctx, config, namespace, before) },
+	}, nil
+}
+
+// with returns the URL with other values of these parameters.
+func with(u *url.URL, parameters map[string]string) url.URL {
+	values := u.Query()
+	for name, value := range parameters {
+		values.Set(name, value)
+	}
+	other := *u
+	other.RawQuery = values.Encode()
+	return other
+}
+
+func opener(u url.URL) func(context.Context) (eventstore.Backend, error) {
+	return func(ctx context.Context) (eventstore.Backend, error) { return esdb.Scheme().Open(ctx, &u) }
+}

@@ -1,0 +1,150 @@
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+const (
+	defaultReplicas = 3
+	pollEvery       = 50 * time.Millisecond
+)
+
+// CreateOptions say how a topic is created. An existing one is never changed.
+type CreateOptions struct {
+	// Replicas is the number of copies; 0 means 3, or one for each broker where
+	// there are fewer.
+	Replicas int
+	// Fsync makes brokers write each record to disk before they acknowledge it.
+	Fsync bool
+}
+
+// Create makes a store's log unless it exists, which is no error: another process
+// may have been faster. It returns when the client knows the topic.
+func (c *Connection) Create(ctx context.Context, topic string, opts CreateOptions) error {
+	metadata, err := c.Client.Metadata(ctx, &kafka.MetadataRequest{})
+	if err != nil {
+		return fmt.Errorf("ask the brokers for the cluster: %w", err)
+	}
+	brokers := len(metadata.Brokers)
+	replicas := opts.Replicas
+	if replicas == 0 {
+		replicas = min(defaultReplicas, brokers)
+	}
+	if replicas > brokers {
+		return &eventstore.InvalidError{Field: "replication", Reason: fmt.Sprintf("%d copies need as many brokers, and there are %d", replicas, brokers)}
+	}
+	// Bounded, for the client waits until it sees the topic.
+	request, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	created, err := c.Client.CreateTopics(request, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{
+		Topic: topic, NumPartitions: 1, ReplicationFactor: replicas, ConfigEntries: logSettings(replicas, opts.Fsync),
+	}}})
+	if err == nil {
+		err = created.Errors[topic]
+	}
+	if err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
+		return fmt.Errorf("create topic %s: %w", topic, err)
+	}
+	return c.waitFor(ctx, topic)
+}
+
+// waitFor waits until the client knows a topic and its leader: one that another
+// process has created a moment ago is not in its metadata yet.
+func (c *Connection) waitFor(ctx context.Context, topic string) error {
+	err := again(ctx, func() error {
+		_, _, err := c.leader(ctx, topic)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("find topic %s: %w", topic, err)
+	}
+	return nil
+}
+
+// again repeats a read while another try may help at once, until the context ends.
+func again(ctx context.Context, read func() error) error {
+	for {
+		err := read()
+		if err == nil || !OfRead(err).Again {
+			return err
+		}
+		if !pause(ctx, pollEvery) {
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+// Describe returns what there is of a topic; false where it does not exist.
+func (c *Connection) Describe(ctx context.Context, topic string) (Topic, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	configs, err := c.Client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
+		Resources: []kafka.DescribeConfigRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic}},
+	})
+	if err == nil && len(configs.Resources) == 1 {
+		err = configs.Resources[0].Error
+	}
+	if errors.Is(err, kafka.UnknownTopicOrPartition) {
+		return Topic{}, false, nil
+	}
+	if err == nil && len(configs.Resources) != 1 {
+		err = errors.New("the answer does not have it")
+	}
+	if err != nil {
+		return Topic{}, false, fmt.Errorf("ask for the settings of topic %s: %w", topic, err)
+	}
+	t := Topic{Name: topic, Settings: map[string]string{}}
+	for _, entry := range configs.Resources[0].ConfigEntries {
+		t.Settings[entry.ConfigName] = entry.ConfigValue
+	}
+	if err := c.waitFor(ctx, topic); err != nil { // a broker has it, and the client may not know yet
+		return Topic{}, false, err
+	}
+	metadata, err := c.cached(ctx, topic)
+	if err != nil {
+		return Topic{}, false, err
+	}
+	t.Partitions, t.Replicas = len(metadata.Partitions), len(metadata.Partitions[0].ReplicaNodes)
+	// A broker that has just become the leader may not know it yet.
+	err = again(ctx, func() error {
+		t.LogStart, err = c.logStart(ctx, topic)
+		return err
+	})
+	if err != nil {
+		return Topic{}, false, fmt.Errorf("ask for the first offset of topic %s: %w", topic, err)
+	}
+	return t, true, nil
+}
+
+func (c *Connection) logStart(ctx context.Context, topic string) (int64, error) {
+	offsets, err := c.Client.ListOffsets(ctx, &kafka.ListOffsetsRequest{
+		Topics: map[string][]kafka.OffsetRequest{topic: {kafka.FirstOffsetOf(0)}},
+	})
+	if err != nil {
+		return 0, err
+	}
+	if len(offsets.Topics[topic]) != 1 {
+		return 0, errors.New("the answer does not have it")
+	}
+	partition := offsets.Topics[topic][0]
+	return partition.FirstOffset, partition.Error
+}
+
+// pause waits, and returns false if the context ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

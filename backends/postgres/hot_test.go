@@ -1,0 +1,121 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// racers answers losers of one stream and notes when each was answered.
+type racers struct {
+	hot      hot
+	began    time.Time
+	answered chan time.Duration
+}
+
+func newRacers() *racers {
+	return &racers{began: time.Now(), answered: make(chan time.Duration, 100)}
+}
+
+func (r *racers) lose(ctx context.Context, expected eventstore.ExpectedVersion) {
+	err := error(&eventstore.ConflictError{Stream: "hot-1", Expected: expected, Actual: 9})
+	go func() {
+		r.hot.answered(ctx, context.Background(), nil, err)
+		r.answered <- time.Since(r.began)
+	}()
+	synctest.Wait()
+}
+
+func (r *racers) win(ctx context.Context) {
+	r.hot.answered(ctx, context.Background(), []eventstore.StreamAppend{{Stream: "hot-1"}}, nil)
+	synctest.Wait()
+}
+
+func TestWhoLosesAloneIsAnsweredAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRacers()
+		for range 3 {
+			r.lose(t.Context(), eventstore.Exactly(1))
+			require.Len(t, r.answered, 1)
+			<-r.answered
+			r.win(t.Context())
+		}
+		<-time.After(2 * coolAfter) // of the bubble's clock
+		synctest.Wait()
+		require.Empty(t, r.hot.streams, "what has cooled is forgotten")
+	})
+}
+
+func TestOfManyLosersOneIsAnsweredForEachAppendThatIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRacers()
+		for range 6 {
+			r.lose(t.Context(), eventstore.Exactly(1))
+		}
+		for answered := 1; answered <= 6; answered++ {
+			require.Len(t, r.answered, answered)
+			r.win(t.Context())
+		}
+		require.Len(t, r.answered, 6)
+	})
+}
+
+func TestALoserIsHeldForABoundedTimeOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRacers()
+		for range 4 {
+			r.lose(t.Context(), eventstore.Exactly(1))
+		}
+		<-time.After(time.Second)
+		synctest.Wait()
+		require.Equal(t, time.Duration(0), <-r.answered)
+		for range 3 {
+			require.Equal(t, heldFor, <-r.answered)
+		}
+		require.Empty(t, r.hot.streams)
+	})
+}
+
+func TestALoserWhoseCallerLeavesOrWhoseHandleClosesIsNotHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRacers()
+		r.lose(t.Context(), eventstore.Exactly(1))
+		ctx, cancel := context.WithCancel(t.Context())
+		r.lose(ctx, eventstore.Exactly(1))
+		r.lose(t.Context(), eventstore.Exactly(1))
+		require.Len(t, r.answered, 1)
+		cancel()
+		synctest.Wait()
+		require.Len(t, r.answered, 2)
+		r.win(t.Context())
+		require.Len(t, r.answered, 3, "who left takes nobody's turn")
+		closed, end := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.hot.answered(t.Context(), closed, nil, &eventstore.ConflictError{Stream: "hot-1", Expected: eventstore.Exactly(1)})
+		}()
+		synctest.Wait()
+		end()
+		<-done
+		require.Equal(t, time.Duration(0), time.Since(r.began))
+	})
+}
+
+func TestOtherVerdictsAreNotHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRacers()
+		for range 5 {
+			r.lose(t.Context(), eventstore.NoStream())
+		}
+		r.hot.answered(t.Context(), context.Background(), nil, errors.New("another error"))
+		require.Len(t, r.answered, 5)
+		require.Empty(t, r.hot.streams)
+	})
+}

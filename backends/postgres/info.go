@@ -1,0 +1,57 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// Info implements [eventstore.Backend].
+func (b *Backend) Info(ctx context.Context) (info eventstore.Info, err error) {
+	err = b.call(ctx, func(ctx context.Context) error {
+		info, err = b.info(ctx, b.pool)
+		return err
+	})
+	return info, err
+}
+
+func (b *Backend) info(ctx context.Context, db querier) (eventstore.Info, error) {
+	var info eventstore.Info
+	var table int64
+	var reason, stream *string
+	var head, version *int64 // null, like the rest, in an empty store
+	var id *uuid.UUID
+	if err := db.QueryRow(ctx, b.sql.info).Scan(&table, &info.ID, &reason, &head, &stream, &version, &id); err != nil {
+		return eventstore.Info{}, err
+	}
+	if err := b.checkTable(table); err != nil {
+		return eventstore.Info{}, err
+	}
+	if reason != nil {
+		info.Sealed, info.SealReason = true, *reason
+	}
+	if head != nil && stream != nil && version != nil && id != nil {
+		info.Head = eventstore.Place{Position: position(*head), Stream: *stream, Version: uint64(*version), ID: *id}
+	}
+	return info, nil
+}
+
+// Seal implements [eventstore.Backend]. Whoever appends has taken the lock before the
+// seal and committed, or takes it afterwards and meets it.
+func (b *Backend) Seal(ctx context.Context, req eventstore.SealRequest) (info eventstore.Info, err error) {
+	reason := &req.Reason
+	if req.Lift {
+		reason = nil
+	}
+	err = b.call(ctx, func(ctx context.Context) error {
+		if _, err := b.pool.Exec(ctx, b.sql.seal, b.table, b.rowType, reason); err != nil {
+			return err
+		}
+		b.wake.appended() // subscriptions say that they have the last event
+		info, err = b.info(ctx, b.pool)
+		return err
+	})
+	return info, err
+}

@@ -1,0 +1,102 @@
+package postgres_test
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// Writers of three processes are at work when another one seals the store: what each
+// was told is stored is before the seal, and nothing is stored after it.
+func TestASealIsExactAcrossProcesses(t *testing.T) {
+	rawURL := server.Database(t)
+	backend := openBackend(t, openPool(t, rawURL), nil)
+	store := newStore(t, backend, nil)
+	for round := range 3 {
+		says := make(chan said, 1<<16)
+		var children []*child
+		for range 3 {
+			children = append(children, startChild(t, "write", rawURL, says))
+		}
+		var heard []said
+		for stored := map[*child]int{}; len(stored) < len(children) || len(heard) < 200; {
+			s := <-says
+			require.Equal(t, "stored", s.word, s.text)
+			heard, stored[s.by] = append(heard, s), stored[s.by]+1
+		}
+		reason := "round " + strconv.Itoa(round)
+		info, err := store.Seal(t.Context(), reason)
+		require.NoError(t, err)
+		require.True(t, info.Sealed)
+		for _, c := range children {
+			<-c.done
+		}
+		close(says)
+		refused := 0
+		for s := range says {
+			if s.word == "sealed" {
+				require.Equal(t, reason, s.text)
+				refused++
+				continue
+			}
+			heard = append(heard, s)
+		}
+		require.Equal(t, len(children), refused, "every process is told the reason")
+		head, _ := info.Head.Position.Words()
+		told := make(map[uint64]bool)
+		for _, s := range heard {
+			require.Equal(t, "stored", s.word, s.text)
+			position, err := strconv.ParseUint(s.text, 10, 64)
+			require.NoError(t, err)
+			require.LessOrEqual(t, position, head, "acknowledged, and behind the seal")
+			told[position] = true
+		}
+		after, err := store.Info(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, info, after, "nothing is stored after the seal")
+
+		// Whoever has read up to the seal has everything that anybody was told of.
+		for message, err := range store.Subscribe(t.Context(), eventstore.SubscribeOptions{}) {
+			require.NoError(t, err)
+			if message.Kind == eventstore.MessageSealed {
+				require.Equal(t, info.Head, message.Place)
+				break
+			}
+			if message.Kind == eventstore.MessageEvent {
+				high, _ := message.Event.Position.Words()
+				delete(told, high)
+			}
+		}
+		require.Empty(t, told)
+		_, err = store.Unseal(t.Context())
+		require.NoError(t, err)
+	}
+}
+
+// A role that appends cannot seal, nor lift a seal: that is its owner's.
+func TestSealingNeedsARightOfItsOwn(t *testing.T) {
+	_, _, owner := openStore(t)
+	role, rawURL := newRole(t, owner)
+	mustExec(t, owner, "grant usage on schema switchyard to "+role, "grant select on all tables in schema switchyard to "+role,
+		"grant execute on function switchyard.append to "+role)
+	store := newStore(t, openBackend(t, openPool(t, rawURL), nil), nil)
+	_, err := store.Append(t.Context(), "order-1", eventstore.Any(), event("Placed", "{}"))
+	require.NoError(t, err)
+	for range 2 {
+		_, err = store.Seal(t.Context(), "moved")
+		definite(t, err, "seal")
+		require.ErrorContains(t, err, "42501")
+		mustExec(t, owner, `update switchyard.store set seal_reason = 'sealed already'`)
+	}
+	_, err = store.Unseal(t.Context())
+	require.ErrorContains(t, err, "42501")
+	mustExec(t, owner, "grant execute on function switchyard.seal to "+role)
+	info, err := store.Seal(t.Context(), "moved")
+	require.NoError(t, err)
+	require.Equal(t, "sealed already", info.SealReason)
+	_, err = store.Append(t.Context(), "order-1", eventstore.Any(), event("Placed", "{}"))
+	require.ErrorIs(t, err, eventstore.ErrSealed)
+}

@@ -1,0 +1,277 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// The checks of places: that a store which was restored or replaced is noticed.
+
+func placeChecks() []Check {
+	checks := []Check{
+		{
+			Name: "place/next-within-the-store", Promise: 15, Core: true,
+			Sentence: "Next of a page is the place of an event of the store, and never lies beyond the last one.",
+			Run:      nextWithinStore,
+		},
+		{
+			Name: "place/signals-name-events", Promise: 18,
+			Sentence: "The place of every message of a subscription is that of an event of the store.",
+			Run:      signalsNameEvents,
+		},
+		{
+			Name: "place/head-and-result", Promise: 14, Needs: NeedsOpenAgain,
+			Sentence: "The head that Info returns is the last event's place, and an append returns every event as it is read.",
+			Run:      headAndResult,
+		},
+		{
+			Name: "place/another-event", Promise: 18, Needs: NeedsOpenAgain, Core: true,
+			Sentence: "A page, a subscription and a durable subscription are refused with ErrForeignCheckpoint where the place to resume from holds another event.",
+			Run:      placeOfAnotherEvent,
+		},
+		{
+			Name: "place/ahead", Promise: 18, Needs: NeedsOpenAgain, Core: true,
+			Sentence: "A position after the last event is refused with ErrCheckpointAhead by a subscription and by a durable one, which saves nothing.",
+			Run:      placeAhead,
+		},
+	}
+	for i := range checks {
+		checks[i].Requires, checks[i].Refused = globalOrder, refuseGlobalOrder
+	}
+	return checks
+}
+
+// expectPlace returns an error unless an event of the store is at a place.
+func expectPlace(ctx context.Context, what string, store *eventstore.Store, place eventstore.Place) error {
+	if !place.Named() {
+		return unexpected(what, "the place of an event of the store", fmt.Sprintf("%+v", place))
+	}
+	found, err := collect(store.ReadStream(ctx, place.Stream, eventstore.ReadOptions{After: place.Version - 1, Limit: 1}))
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if len(found) != 1 || found[0].Place() != place {
+		return unexpected(what, "the place of an event of the store", fmt.Sprintf("%+v", place))
+	}
+	return nil
+}
+
+func nextWithinStore(ctx context.Context, env *Env) error {
+	all, err := writeLog(ctx, env, 12, env.Store)
+	if err != nil {
+		return err
+	}
+	last := all[len(all)-1]
+	for _, filter := range []eventstore.Filter{{}, {Types: []string{"Nothing"}}, {Categories: []string{eventstore.Category(all[0].Stream)}}, {StreamPrefixes: []string{all[1].Stream}}} {
+		for _, size := range []int{1, 3, 1000} {
+			req := eventstore.ReadAllRequest{Filter: filter, PageSize: eventstore.PageSize{MaxEvents: size, MaxBytes: 1 << 20}}
+			for range len(all) + 2 {
+				page, err := env.Fixture.Backend.ReadAll(ctx, req)
+				if err != nil {
+					return err
+				}
+				what := fmt.Sprintf("Next of a page of %d after %s with filter %+v", size, req.After, filter)
+				if last.Position.Before(page.Next.Position) {
+					return unexpected(what, "at most the last event's place, "+last.Place().String(), page.Next)
+				}
+				if err := expectPlace(ctx, what, env.Store, page.Next); err != nil {
+					return err
+				}
+				if page.End {
+					if page.Next != last.Place() {
+						return unexpected(what+" at the end", last.Place(), page.Next)
+					}
+					break
+				}
+				req.After = page.Next
+			}
+			// What lies after the last event is nothing, at the place itself.
+			req.After = last.Place()
+			page, err := env.Fixture.Backend.ReadAll(ctx, req)
+			if err != nil {
+				return err
+			}
+			if !page.End || len(page.Events) != 0 || (page.Next != last.Place() && !page.Next.IsZero()) {
+				return unexpected("page after the last event", "an empty one that ends there", fmt.Sprintf("%+v", page))
+			}
+		}
+	}
+	return nil
+}
+
+func signalsNameEvents(ctx context.Context, env *Env) error {
+	all, err := writeLog(ctx, env, 8, env.Store)
+	if err != nil {
+		return err
+	}
+	last := all[len(all)-1]
+	for _, filter := range []eventstore.Filter{{}, {Types: []string{"Nothing"}}, {Categories: []string{eventstore.Category(all[0].Stream)}}} {
+		l := listen(ctx, env, env.Store, eventstore.SubscribeOptions{Filter: filter})
+		if err := l.waitPast(ctx, last.Position); err != nil {
+			return err
+		}
+		messages, err := l.seen()
+		if err != nil {
+			return err
+		}
+		for i, message := range messages {
+			what := fmt.Sprintf("place of message %d (kind %d) with filter %+v", i+1, message.Kind, filter)
+			if message.Kind == eventstore.MessageEvent && message.Place != message.Event.Place() {
+				return unexpected(what, message.Event.Place(), message.Place)
+			}
+			if err := expectPlace(ctx, what, env.Store, message.Place); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func headAndResult(ctx context.Context, env *Env) error {
+	stores, err := twoHandles(ctx, env)
+	if err != nil {
+		return err
+	}
+	for i, store := range stores {
+		stream := env.Stream("Order")
+		var results []eventstore.RecordedEvent
+		for j := range 3 {
+			result, err := store.Append(ctx, stream, eventstore.Exactly(uint64(len(results))), env.Events(j+1)...)
+			if err != nil {
+				return err
+			}
+			results = append(results, result.Events...)
+		}
+		stored, err := collect(stores[1-i].ReadStream(ctx, stream, eventstore.ReadOptions{}))
+		if err != nil {
+			return err
+		}
+		if err := expectSame("events that appends returned, as another handle reads them", stored, results); err != nil {
+			return err
+		}
+		for _, reader := range stores {
+			info, err := reader.Info(ctx)
+			if err != nil {
+				return err
+			}
+			if want := stored[len(stored)-1].Place(); info.Head != want {
+				return unexpected("head", want, info.Head)
+			}
+		}
+	}
+	return nil
+}
+
+func placeOfAnotherEvent(ctx context.Context, env *Env) error {
+	stores, err := twoHandles(ctx, env)
+	if err != nil {
+		return err
+	}
+	all, err := writeLog(ctx, env, 8, stores[:]...)
+	if err != nil {
+		return err
+	}
+	info, err := env.Store.Info(ctx)
+	if err != nil {
+		return err
+	}
+	middle, next := all[len(all)/2].Place(), all[len(all)/2+1].Place()
+	otherID, otherStream, otherVersion, otherPosition := middle, middle, middle, middle
+	otherID.ID = uuid.UUID{9, 8, 7}
+	otherStream.Stream = env.Stream("Another")
+	otherVersion.Version += 1000
+	otherPosition.Position = next.Position
+	page := eventstore.PageSize{MaxEvents: 10, MaxBytes: 1 << 20}
+	for name, place := range map[string]eventstore.Place{
+		"another ID": otherID, "another stream": otherStream, "another version": otherVersion, "another position": otherPosition,
+	} {
+		_, err := env.Fixture.Backend.ReadAll(ctx, eventstore.ReadAllRequest{After: place, PageSize: page})
+		if err := expectError("a page after a place with "+name, err, eventstore.ErrForeignCheckpoint); err != nil {
+			return err
+		}
+		subscription, cancel := within(ctx, patience)
+		defer cancel()
+		messages, err := collect(env.Fixture.Backend.Subscribe(subscription, eventstore.SubscribeRequest{After: place, PageSize: page}))
+		if err := expectError("the backend's subscription after a place with "+name, err, eventstore.ErrForeignCheckpoint); err != nil {
+			return err
+		}
+		if n := len(eventsOf(messages)); n != 0 {
+			return unexpected("events of a subscription after a place with "+name, 0, n)
+		}
+		if !env.Caps.Checkpoints.Supported() {
+			continue
+		}
+		checkpoint := eventstore.Checkpoint{Name: name, Store: info.ID, Place: place}
+		if err := env.Fixture.Backend.Records().Checkpoints.Save(ctx, eventstore.SaveCheckpointRequest{Checkpoint: checkpoint}); err != nil {
+			return err
+		}
+		var handled recorder
+		err = startRun(ctx, env, stores[1], eventstore.Subscription{Name: name, Handler: handled.handle}).wait(ctx)
+		if err := expectError("Run from a checkpoint with "+name, err, eventstore.ErrForeignCheckpoint); err != nil {
+			return err
+		}
+		if n := len(handled.events()); n != 0 {
+			return unexpected("events handled from a checkpoint with "+name, 0, n)
+		}
+		if !env.Caps.WholeStreams.Supported() && (place == otherStream || place == otherVersion) {
+			continue // no event there is no proof
+		}
+		if err := expectError("SaveCheckpoint with "+name, stores[1].SaveCheckpoint(ctx, checkpoint), eventstore.ErrForeignCheckpoint); err != nil {
+			return err
+		}
+	}
+	// The place itself is one to resume from.
+	result, err := env.Fixture.Backend.ReadAll(ctx, eventstore.ReadAllRequest{After: middle, PageSize: page})
+	if err != nil {
+		return fmt.Errorf("a page after an event's place: %w", err)
+	}
+	return expectContiguous("a page after an event's place", all, middle.Position, result.Events)
+}
+
+func placeAhead(ctx context.Context, env *Env) error {
+	stores, err := twoHandles(ctx, env)
+	if err != nil {
+		return err
+	}
+	try := func(head eventstore.Position) error {
+		for i, position := range []eventstore.Position{beyond(head), eventstore.NewPosition(math.MaxUint64, math.MaxUint64), eventstore.NewPosition(math.MaxInt64, 0)} {
+			for _, store := range stores {
+				short, cancel := within(ctx, patience)
+				defer cancel()
+				messages, err := collect(store.Subscribe(short, eventstore.SubscribeOptions{After: position}))
+				if err := expectError(fmt.Sprintf("Subscribe after %s, which is ahead of the store", position), err, eventstore.ErrCheckpointAhead); err != nil {
+					return err
+				}
+				if len(messages) > 0 {
+					return unexpected("messages of a subscription that begins ahead of the store", "none", fmt.Sprintf("%+v", messages))
+				}
+				if !env.Caps.Checkpoints.Supported() {
+					continue
+				}
+				name := fmt.Sprintf("ahead %d", i)
+				err = startRun(ctx, env, store, eventstore.Subscription{Name: name, After: position, Handler: ignoreEvent}).wait(ctx)
+				if err := expectError(fmt.Sprintf("Run after %s, which is ahead of the store", position), err, eventstore.ErrCheckpointAhead); err != nil {
+					return err
+				}
+				if _, found, err := store.LoadCheckpoint(ctx, name); found || err != nil {
+					return unexpected("checkpoint of a subscription that was refused", "none", fmt.Sprintf("found %t, error %v", found, err))
+				}
+			}
+		}
+		return nil
+	}
+	if err := try(eventstore.Position{}); err != nil {
+		return fmt.Errorf("in an empty store: %w", err)
+	}
+	all, err := writeLog(ctx, env, 4, stores[:]...)
+	if err != nil {
+		return err
+	}
+	return errors.Join(try(all[len(all)-1].Position))
+}

@@ -1,0 +1,190 @@
+package eventstore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Subscription is a durable subscription for [Store.Run].
+type Subscription struct {
+	// Name identifies the subscription's checkpoint and lease: 1–255 bytes.
+	Name string
+	// Handler is called with each event, in the global order unless Concurrency
+	// says otherwise. An event is finished when Handler returns nil. Delivery is at
+	// least once: an event may come again after a crash or when the lease changes
+	// hands, so Handler must bear repetition. Its context ends when Run is to stop
+	// or the lease is lost.
+	Handler func(ctx context.Context, event RecordedEvent) error
+	// HandleBatch, in place of Handler, is called with the events that are at hand,
+	// in the global order; see [Batch].
+	HandleBatch func(ctx context.Context, batch Batch) error
+	// Concurrency is how many events Handler may be given at once, of different
+	// streams: the order is kept within each stream, and the checkpoint stays
+	// before the first event that is not finished. 0 means 1, 1,024 is the most.
+	// HandleBatch has no concurrency.
+	Concurrency int
+	// Filter selects events. Another filter under the same name goes on from the
+	// same checkpoint.
+	Filter Filter
+	// After is where a subscription without a checkpoint begins; the zero
+	// Position is the first event.
+	After Position
+	// UntilCaughtUp makes Run return nil once everything that was stored when it
+	// began is handled and the checkpoint is saved.
+	UntilCaughtUp bool
+	// Checkpoints keeps the progress and the lease; nil means the store's own.
+	Checkpoints Checkpoints
+	// CheckpointEvery saves the checkpoint after so many finished events; 0 means
+	// 100. A batch saves it after each batch.
+	CheckpointEvery int
+	// CheckpointInterval saves the checkpoint, if it moved, after this time at
+	// the latest; 0 means 1 s.
+	CheckpointInterval time.Duration
+	// LeaseTTL is how long the lease lasts without a renewal, and so how long the
+	// others wait for an owner that was killed; 0 means 15 s, and 100 ms is the
+	// shortest. It is renewed every third of it.
+	LeaseTTL time.Duration
+	// Retry says how often an event is tried.
+	Retry HandlerRetry
+	// ParkStream, where not empty, is the stream that takes a link to each event
+	// that failed for good; the subscription then goes on. Empty means that Run
+	// stops with a [HandlerError]. Events of this stream are not handled.
+	ParkStream string
+}
+
+// Batch is what [Subscription].HandleBatch is given: up to 256 events or 4 MiB
+// that are at hand, without waiting for more.
+type Batch struct {
+	Events []RecordedEvent
+	// Checkpoint is what Run saves when the batch is finished. A target that saves
+	// it in the transaction of its own work, and passes over what it has, handles
+	// every event exactly once.
+	Checkpoint Checkpoint
+}
+
+// HandlerRetry says how often and how fast a failing event is handled again. A
+// failure that matches ErrUnavailable is the world's and not the event's: it is
+// waited out and not counted.
+type HandlerRetry struct {
+	// Attempts counts the first one too; 0 means 5.
+	Attempts int
+	// Pause is the wait after the first failure; it doubles up to MaxPause.
+	// Zero means 100 ms, and 10 s for MaxPause.
+	Pause, MaxPause time.Duration
+}
+
+// HandlerError says which event a handler failed on for good.
+type HandlerError struct {
+	Subscription string
+	Stream       string
+	EventID      uuid.UUID
+	Version      uint64
+	Position     Position
+	Attempts     int
+	// Err is the handler's last error; a [PanicError] where it panicked.
+	Err error
+}
+
+func (e *HandlerError) Error() string {
+	return fmt.Sprintf("subscription %q: event %s (version %d of stream %q) failed %d times: %s", clip(e.Subscription), e.EventID, e.Version, clip(e.Stream), e.Attempts, e.Err)
+}
+
+// Unwrap returns the handler's last error. One that matches a context's error
+// keeps that to itself, so that a failure is not taken for a clean stop.
+func (e *HandlerError) Unwrap() error {
+	if isContextError(e.Err) {
+		return opaque{e.Err}
+	}
+	return e.Err
+}
+
+// PanicError is the panic of a handler, or of what runs beside it: the keeper of
+// checkpoints and a tracer.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panicked: %v", e.Value) }
+
+// ParkedType is the type of the events that link to a parked event. Their data
+// is JSON with the fields of [Parked].
+const ParkedType = "EventParked"
+
+// Parked is the link to an event that a subscription's handler failed on for good.
+type Parked struct {
+	Subscription string    `json:"subscription"`
+	Stream       string    `json:"stream"`
+	Version      uint64    `json:"version"`
+	Position     Position  `json:"position"`
+	EventID      uuid.UUID `json:"eventId"`
+	Error        string    `json:"error"`
+}
+
+// Link returns the event that parks the failed one: of [ParkedType], with the data
+// of [Parked]. Its ID is made from the subscription's and the event's, so parking
+// twice stores one link: appending it again with another error text is refused
+// with ErrEventIDReused, and the link is there.
+func (e *HandlerError) Link() (Event, error) {
+	link, err := JSONEvent(ParkedType, Parked{
+		Subscription: e.Subscription, Stream: e.Stream, Version: e.Version,
+		Position: e.Position, EventID: e.EventID, Error: clip(e.Err.Error()),
+	})
+	link.ID = uuid.NewSHA1(e.EventID, []byte(e.Subscription+"\x00"+e.Stream))
+	return link, err
+}
+
+const (
+	maxConcurrency = 1024
+	leastLease     = 100 * time.Millisecond
+)
+
+// checkSubscription checks a subscription and fills in its defaults.
+func (s *Store) checkSubscription(ctx context.Context, sub Subscription) (Subscription, error) {
+	if err := s.checkCheckpointName(ctx, sub.Name); err != nil {
+		return sub, err
+	}
+	switch {
+	case sub.Handler == nil && sub.HandleBatch == nil:
+		return sub, invalid("handler", "it is nil; give the function that handles an event, or HandleBatch")
+	case sub.Handler != nil && sub.HandleBatch != nil:
+		return sub, invalid("handler", "there is HandleBatch too; give one of them")
+	case sub.HandleBatch != nil && sub.Concurrency > 1:
+		return sub, invalid("concurrency", "%d with HandleBatch, which is called with one batch at a time; give Handler, or no concurrency", sub.Concurrency)
+	case sub.Concurrency > maxConcurrency:
+		return sub, invalid("concurrency", "%d, limit %d; more handlers at once need another process and name", sub.Concurrency, maxConcurrency)
+	case sub.LeaseTTL > 0 && sub.LeaseTTL < leastLease:
+		return sub, invalid("lease TTL", "%s is shorter than %s; a lease is renewed every third of it", sub.LeaseTTL, leastLease)
+	case sub.CheckpointEvery < 0, sub.CheckpointInterval < 0, sub.LeaseTTL < 0, sub.Concurrency < 0,
+		sub.Retry.Attempts < 0, sub.Retry.Pause < 0, sub.Retry.MaxPause < 0:
+		return sub, invalid("subscription", "a number or duration is negative; zero means the default")
+	}
+	if sub.ParkStream != "" {
+		if err := s.checkName("park stream", sub.ParkStream, s.limits.MaxStreamBytes); err != nil {
+			return sub, err
+		}
+	}
+	if err := s.checkFilter(sub.Filter); err != nil {
+		return sub, err
+	}
+	if sub.Checkpoints == nil {
+		own, err := s.checkpoints()
+		if err != nil {
+			return sub, err
+		}
+		sub.Checkpoints = own
+	}
+	sub.Filter = sub.Filter.clone()
+	sub.Concurrency = cmp.Or(sub.Concurrency, 1)
+	sub.CheckpointEvery = cmp.Or(sub.CheckpointEvery, 100)
+	sub.CheckpointInterval = cmp.Or(sub.CheckpointInterval, time.Second)
+	sub.LeaseTTL = cmp.Or(sub.LeaseTTL, 15*time.Second)
+	sub.Retry.Attempts = cmp.Or(sub.Retry.Attempts, 5)
+	sub.Retry.Pause = cmp.Or(sub.Retry.Pause, 100*time.Millisecond)
+	sub.Retry.MaxPause = cmp.Or(sub.Retry.MaxPause, 10*time.Second)
+	return sub, nil
+}

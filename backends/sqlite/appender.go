@@ -33,6 +33,7 @@ type appender struct {
 	*known
 	conn      *conn
 	assumeNew bool
+	streams   adapter.Streams // what the judge asks, with the IDs that are stored
 	now       time.Time
 	queued    []row
 	args      []driver.Value // reused
@@ -71,7 +72,9 @@ func (w *writer) appender(assumeNew bool) (*appender, error) {
 		}
 		w.known = &known{dataVersion: dataVersion, seal: seal, versions: make(map[string]uint64)}
 	}
-	return &appender{known: w.known, conn: w.conn, assumeNew: assumeNew, now: time.Now().UTC().Truncate(time.Microsecond)}, nil
+	a := &appender{known: w.known, conn: w.conn, assumeNew: assumeNew, now: time.Now().UTC().Truncate(time.Microsecond)}
+	a.streams = adapter.Streams{Version: a.version, Find: a.find, Sealed: a.seal}
+	return a, nil
 }
 
 func readSeal(c *conn) (*eventstore.SealedError, error) {
@@ -87,14 +90,13 @@ func readSeal(c *conn) (*eventstore.SealedError, error) {
 
 // append judges an append and queues its rows.
 func (a *appender) append(parts []eventstore.StreamAppend) ([]eventstore.PartResult, error) {
-	store := adapter.Streams{Version: a.version, Find: a.find, Sealed: a.seal}
+	streams := a.streams
 	if a.assumeNew {
-		store.Find = findNone
+		streams.Find = findNone
 	}
-	decisions, err := adapter.Judge(parts, store)
+	decisions, err := adapter.Judge(parts, streams)
 	if a.assumeNew && isVerdict(err) {
-		store.Find = a.find
-		decisions, err = adapter.Judge(parts, store)
+		decisions, err = adapter.Judge(parts, a.streams)
 	}
 	if err != nil {
 		return nil, err

@@ -139,20 +139,26 @@ func (f *files) lookAtDatabase() error {
 // look makes sure that a path leads to a file that is open. What is found gone
 // stays so: the handle's connections are no longer to be trusted.
 func (f *files) look(path string, opened fs.FileInfo) error {
-	info, err := os.Stat(path)
+	same, err := leadsTo(path, opened)
 	gone := &goneError{}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		gone.reason = fmt.Sprintf("%q, which is open, was renamed or deleted", path)
 	case err != nil:
 		return fmt.Errorf("look whether it is still the same file: %w", err)
-	case os.SameFile(opened, info):
+	case same:
 		return nil
 	default:
 		gone.reason = fmt.Sprintf("%q, which is open, was replaced by another file", path)
 	}
 	f.gone.CompareAndSwap(nil, gone)
 	return gone
+}
+
+// leadsToByStat is leadsTo by what every system has.
+func leadsToByStat(path string, opened fs.FileInfo) (bool, error) {
+	info, err := os.Stat(path)
+	return err == nil && os.SameFile(opened, info), err
 }
 
 // attach counts a connection that has read the database, and so has it and its

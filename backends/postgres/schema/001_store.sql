@@ -74,7 +74,9 @@ create trigger immutable before update or delete or truncate on {schema}.events
 -- stream; the number of the first part of the group to that stream; the versions
 -- between which it may be written; how many events it has, which is none where it only
 -- checks its stream; and how many events of the group are before its own. The others
--- have one element an event: the number of its part, then its columns.
+-- have one element an event: the number of its part, then its columns. Where counts is
+-- null the group is one event, and offsets, parts, event_streams, ends and firsts are
+-- null too.
 --
 -- An append is written where each of its parts may be, the store is not sealed, and no
 -- stream holds one of the event IDs that are for it: of what else that can mean, and of
@@ -140,7 +142,7 @@ begin
             where t.oid = pg_typeof(place)), true);
     end if;
 
-    if cardinality(counts) = 1 and counts[1] = 1 then -- the commonest append of all, in one statement
+    if counts is null then -- the commonest append of all, in one statement
         with seen as materialized (
             select v.head, v.version, v.seal,
                    -- A stream without events holds no IDs: who makes a stream need not look.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // Records implements [eventstore.Backend].
@@ -20,10 +21,10 @@ func (b *Backend) Records() eventstore.Records {
 	return eventstore.Records{Checkpoints: checkpoints{b}, Snapshots: snapshots{b}}
 }
 
-// progress is the data of the record under a subscription's name: its checkpoint,
-// where there is one, and its lease. Their epochs are one, and a single record holds
-// both, so that each change is compared with all of it and written at once.
-type progress struct {
+// storedProgress is the data of the record under a subscription's name. A single
+// record holds checkpoint and lease, so that each change is compared with all of it and
+// written at once.
+type storedProgress struct {
 	Checkpoint *storedCheckpoint `json:"checkpoint,omitempty"`
 	Epoch      uint64            `json:"epoch,omitempty"`
 	Owner      string            `json:"owner,omitempty"`
@@ -39,41 +40,32 @@ type storedCheckpoint struct {
 	ID       uuid.UUID           `json:"id"`
 }
 
-func (p *progress) checkpoint(name string) eventstore.Checkpoint {
-	c := eventstore.Checkpoint{Name: name, Epoch: p.Epoch}
-	if s := p.Checkpoint; s != nil {
-		c.Store, c.Place = s.Store, eventstore.Place{Position: s.Position, Stream: s.Stream, Version: s.Version, ID: s.ID}
-	}
-	return c
-}
-
-func (p *progress) lease(name string) eventstore.Lease {
-	if p.Epoch == 0 {
-		return eventstore.Lease{} // never taken
-	}
-	return eventstore.Lease{Name: name, Epoch: p.Epoch, Owner: p.Owner, Renewals: p.Renewals, TTL: p.TTL}
-}
-
-func (p *progress) setLease(l eventstore.Lease) {
-	p.Epoch, p.Owner, p.Renewals, p.TTL = l.Epoch, l.Owner, l.Renewals, l.TTL
-}
-
-// fence begins a new epoch that nobody owns, so that the owner cannot save. Where
-// nobody ever took the lease there is no owner.
-func (p *progress) fence() {
-	if p.Epoch > 0 {
-		p.setLease(eventstore.Lease{Epoch: p.Epoch + 1})
-	}
-}
-
-func readProgress(name string, stored record) (p progress, err error) {
+func decodeProgress(name string, stored record) (p adapter.Progress, err error) {
 	if stored.kind == "" {
 		return p, nil
 	}
-	if err := json.Unmarshal(stored.data, &p); err != nil {
+	var s storedProgress
+	if err := json.Unmarshal(stored.data, &s); err != nil {
 		return p, fmt.Errorf("esdb: checkpoint %q cannot be read: %w", name, err)
 	}
+	if s.Epoch > 0 {
+		p.Lease = eventstore.Lease{Name: name, Epoch: s.Epoch, Owner: s.Owner, Renewals: s.Renewals, TTL: s.TTL}
+	}
+	if c := s.Checkpoint; c != nil {
+		p.Found = true
+		p.Checkpoint = eventstore.Checkpoint{
+			Store: c.Store, Place: eventstore.Place{Position: c.Position, Stream: c.Stream, Version: c.Version, ID: c.ID},
+		}
+	}
 	return p, nil
+}
+
+func encodeProgress(p adapter.Progress) ([]byte, error) {
+	s := storedProgress{Epoch: p.Lease.Epoch, Owner: p.Lease.Owner, Renewals: p.Lease.Renewals, TTL: p.Lease.TTL}
+	if place := p.Checkpoint.Place; p.Found {
+		s.Checkpoint = &storedCheckpoint{Store: p.Checkpoint.Store, Position: place.Position, Stream: place.Stream, Version: place.Version, ID: place.ID}
+	}
+	return json.Marshal(s)
 }
 
 type checkpoints struct{ b *Backend }
@@ -86,64 +78,46 @@ func (c checkpoints) Load(ctx context.Context, req eventstore.LoadCheckpointRequ
 	if err != nil {
 		return eventstore.LoadCheckpointResult{}, err
 	}
-	p, err := readProgress(req.Name, stored)
-	return eventstore.LoadCheckpointResult{Checkpoint: p.checkpoint(req.Name), Found: p.Checkpoint != nil}, err
+	p, err := decodeProgress(req.Name, stored)
+	return p.Load(req.Name), err
 }
 
 // change replaces what is stored under a name by what change makes of it, as one
 // step. It is left as it is where change returns false.
-func (c checkpoints) change(ctx context.Context, name string, change func(p *progress) (bool, error)) error {
+func (c checkpoints) change(ctx context.Context, name string, change func(p *adapter.Progress) (bool, error)) error {
 	if err := c.b.ready(ctx); err != nil {
 		return err
 	}
 	return c.b.save(ctx, c.b.names.checkpoint(name), func(stored record) (*record, error) {
-		p, err := readProgress(name, stored)
+		p, err := decodeProgress(name, stored)
 		if err != nil {
 			return nil, err
 		}
 		if changed, err := change(&p); err != nil || !changed {
 			return nil, err
 		}
-		data, err := json.Marshal(p)
+		data, err := encodeProgress(p)
 		return &record{kind: kindCheckpoint, json: true, data: data}, err
 	})
 }
 
 func (c checkpoints) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
-	checkpoint := req.Checkpoint
-	return c.change(ctx, checkpoint.Name, func(p *progress) (bool, error) {
-		switch {
-		case req.Reset:
-			p.fence()
-		case checkpoint.Epoch < p.Epoch:
-			return false, &eventstore.LeaseLostError{Name: checkpoint.Name, Epoch: checkpoint.Epoch, Stored: p.Epoch}
-		case p.Checkpoint != nil && !p.Checkpoint.Position.Before(checkpoint.Place.Position):
-			return false, nil // it only moves forward
-		}
-		place := checkpoint.Place
-		p.Checkpoint = &storedCheckpoint{Store: checkpoint.Store, Position: place.Position, Stream: place.Stream, Version: place.Version, ID: place.ID}
-		return true, nil
-	})
+	return c.change(ctx, req.Checkpoint.Name, func(p *adapter.Progress) (bool, error) { return p.Save(req) })
 }
 
 func (c checkpoints) Delete(ctx context.Context, req eventstore.DeleteCheckpointRequest) error {
-	return c.change(ctx, req.Name, func(p *progress) (bool, error) {
-		if p.Checkpoint == nil && p.Epoch == 0 {
+	return c.change(ctx, req.Name, func(p *adapter.Progress) (bool, error) {
+		if *p == (adapter.Progress{}) {
 			return false, nil // there never was one
 		}
-		p.fence()
-		p.Checkpoint = nil
+		p.Delete()
 		return true, nil
 	})
 }
 
 func (c checkpoints) SwapLease(ctx context.Context, req eventstore.SwapLeaseRequest) (result eventstore.SwapLeaseResult, err error) {
-	err = c.change(ctx, req.Name, func(p *progress) (bool, error) {
-		result.Swapped = p.lease(req.Name).Same(req.Old)
-		if result.Swapped {
-			p.setLease(req.New)
-		}
-		result.Lease = p.lease(req.Name)
+	err = c.change(ctx, req.Name, func(p *adapter.Progress) (bool, error) {
+		result = p.SwapLease(req)
 		return result.Swapped, nil
 	})
 	if err != nil {

@@ -22,7 +22,7 @@ type Log struct {
 	events      chunks // the one at index i has the position i+1
 	seal        *eventstore.SealedError
 	streams     map[string]*stream
-	checkpoints map[string]*progress
+	checkpoints map[string]adapter.Progress
 	snapshots   map[snapshotKey]eventstore.Snapshot
 }
 
@@ -52,7 +52,7 @@ func NewLogWithID(id uuid.UUID) *Log {
 	return &Log{
 		id:          id,
 		streams:     make(map[string]*stream),
-		checkpoints: make(map[string]*progress),
+		checkpoints: make(map[string]adapter.Progress),
 		snapshots:   make(map[snapshotKey]eventstore.Snapshot),
 	}
 }

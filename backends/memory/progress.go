@@ -14,22 +14,6 @@ func (b *Backend) Records() eventstore.Records {
 	return eventstore.Records{Checkpoints: checkpoints{b}, Snapshots: snapshots{b}}
 }
 
-// progress is what is kept under a subscription's name: its checkpoint, where one
-// is found, and its lease. Their epochs are one.
-type progress struct {
-	checkpoint eventstore.Checkpoint
-	found      bool
-	lease      eventstore.Lease
-}
-
-// fence begins a new epoch that nobody owns, so that the owner cannot save. Where
-// nobody ever took the lease there is no owner.
-func (p *progress) fence(name string) {
-	if p.lease.Epoch > 0 {
-		p.lease = eventstore.Lease{Name: name, Epoch: p.lease.Epoch + 1}
-	}
-}
-
 type checkpoints struct{ b *Backend }
 
 func (c checkpoints) Load(ctx context.Context, req eventstore.LoadCheckpointRequest) (eventstore.LoadCheckpointResult, error) {
@@ -39,18 +23,8 @@ func (c checkpoints) Load(ctx context.Context, req eventstore.LoadCheckpointRequ
 	l := c.b.log
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	stored, ok := l.checkpoints[req.Name]
-	if !ok {
-		return eventstore.LoadCheckpointResult{Checkpoint: eventstore.Checkpoint{Name: req.Name}}, nil
-	}
-	return eventstore.LoadCheckpointResult{Checkpoint: stored.current(req.Name), Found: stored.found}, nil
-}
-
-// current is the checkpoint with the epoch in force.
-func (p *progress) current(name string) eventstore.Checkpoint {
-	checkpoint := p.checkpoint
-	checkpoint.Name, checkpoint.Epoch = name, p.lease.Epoch
-	return checkpoint
+	stored := l.checkpoints[req.Name]
+	return stored.Load(req.Name), nil
 }
 
 func (c checkpoints) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
@@ -60,28 +34,12 @@ func (c checkpoints) Save(ctx context.Context, req eventstore.SaveCheckpointRequ
 	l := c.b.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	checkpoint := req.Checkpoint
-	stored := l.progress(checkpoint.Name)
-	switch {
-	case req.Reset:
-		stored.fence(checkpoint.Name)
-	case checkpoint.Epoch < stored.lease.Epoch:
-		return &eventstore.LeaseLostError{Name: checkpoint.Name, Epoch: checkpoint.Epoch, Stored: stored.lease.Epoch}
-	case stored.found && !stored.checkpoint.Place.Position.Before(checkpoint.Place.Position):
-		return nil
+	stored := l.checkpoints[req.Checkpoint.Name]
+	changed, err := stored.Save(req)
+	if changed {
+		l.checkpoints[req.Checkpoint.Name] = stored
 	}
-	stored.checkpoint, stored.found = checkpoint, true
-	return nil
-}
-
-// progress returns what is kept under a name, to be changed.
-func (l *Log) progress(name string) *progress {
-	stored, ok := l.checkpoints[name]
-	if !ok {
-		stored = &progress{}
-		l.checkpoints[name] = stored
-	}
-	return stored
+	return err
 }
 
 func (c checkpoints) Delete(ctx context.Context, req eventstore.DeleteCheckpointRequest) error {
@@ -92,8 +50,8 @@ func (c checkpoints) Delete(ctx context.Context, req eventstore.DeleteCheckpoint
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if stored, ok := l.checkpoints[req.Name]; ok {
-		stored.fence(req.Name)
-		stored.checkpoint, stored.found = eventstore.Checkpoint{}, false
+		stored.Delete()
+		l.checkpoints[req.Name] = stored
 	}
 	return nil
 }
@@ -108,8 +66,8 @@ func (c checkpoints) List(ctx context.Context, req eventstore.ListCheckpointsReq
 	var result eventstore.ListCheckpointsResult
 	for _, name := range slices.Sorted(maps.Keys(l.checkpoints)) {
 		stored := l.checkpoints[name]
-		if stored.found && name > req.After && len(result.Checkpoints) < req.Limit {
-			result.Checkpoints = append(result.Checkpoints, stored.current(name))
+		if stored.Found && name > req.After && len(result.Checkpoints) < req.Limit {
+			result.Checkpoints = append(result.Checkpoints, stored.Load(name).Checkpoint)
 		}
 	}
 	return result, nil
@@ -122,12 +80,12 @@ func (c checkpoints) SwapLease(ctx context.Context, req eventstore.SwapLeaseRequ
 	l := c.b.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	stored := l.progress(req.Name)
-	if !stored.lease.Same(req.Old) {
-		return eventstore.SwapLeaseResult{Lease: stored.lease}, nil
+	stored := l.checkpoints[req.Name]
+	result := stored.SwapLease(req)
+	if result.Swapped {
+		l.checkpoints[req.Name] = stored
 	}
-	stored.lease = req.New
-	return eventstore.SwapLeaseResult{Lease: stored.lease, Swapped: true}, nil
+	return result, nil
 }
 
 type snapshotKey struct{ stream, snapshotType string }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 const (
@@ -21,73 +22,57 @@ ON CONFLICT (name) DO UPDATE SET store = excluded.store, position = excluded.pos
 	epoch = excluded.epoch, owner = excluded.owner, renewals = excluded.renewals, ttl = excluded.ttl`
 )
 
-// progress is what is kept under a subscription's name: its checkpoint, where one
-// is found, and its lease. Their epochs are one.
-type progress struct {
-	checkpoint eventstore.Checkpoint
-	found      bool
-	lease      eventstore.Lease
-}
-
-// fence begins a new epoch that nobody owns, so that the owner cannot save. Where
-// nobody ever took the lease there is no owner.
-func (p *progress) fence() {
-	if p.lease.Epoch > 0 {
-		p.lease = eventstore.Lease{Name: p.lease.Name, Epoch: p.lease.Epoch + 1}
-	}
-}
-
 // progress reads what is kept under a name; ok is false where nothing is.
-func (c *conn) progress(name string) (p progress, ok bool, err error) {
+func (c *conn) progress(name string) (p adapter.Progress, ok bool, err error) {
 	row, ok, err := c.row(loadProgress, progressCount, name)
 	if err != nil || !ok {
-		return progress{checkpoint: eventstore.Checkpoint{Name: name}}, false, err
+		return p, false, err
 	}
-	p, err = decodeProgress(row)
+	_, p, err = decodeProgress(row)
 	return p, err == nil, err
 }
 
-func decodeProgress(row []driver.Value) (p progress, err error) {
+func decodeProgress(row []driver.Value) (name string, p adapter.Progress, err error) {
 	name, ok1 := row[0].(string)
 	epoch, ok2 := row[6].(int64)
 	owner, ok3 := row[7].(string)
 	renewals, ok4 := row[8].(int64)
 	ttl, ok5 := row[9].(int64)
 	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 {
-		return progress{}, errors.New("the row is not a checkpoint; delete it")
+		return "", p, errors.New("the row is not a checkpoint; delete it")
 	}
-	p.checkpoint = eventstore.Checkpoint{Name: name, Epoch: uint64(epoch)}
 	if epoch > 0 {
-		p.lease = eventstore.Lease{Name: name, Epoch: uint64(epoch), Owner: owner, Renewals: uint64(renewals), TTL: time.Duration(ttl)}
+		p.Lease = eventstore.Lease{Name: name, Epoch: uint64(epoch), Owner: owner, Renewals: uint64(renewals), TTL: time.Duration(ttl)}
 	}
 	store, found := row[1].([]byte)
 	if !found {
-		return p, nil
+		return name, p, nil
 	}
-	p.found = true
+	p.Found = true
 	position, ok1 := row[2].(string)
 	stream, ok2 := row[3].(string)
 	version, ok3 := row[4].(int64)
 	event, ok4 := row[5].([]byte)
 	if !ok1 || !ok2 || !ok3 || !ok4 {
-		return progress{}, errors.New("the row is not a checkpoint; delete it")
+		return "", p, errors.New("the row is not a checkpoint; delete it")
 	}
-	p.checkpoint.Place.Stream, p.checkpoint.Place.Version = stream, uint64(version)
+	place := &p.Checkpoint.Place
+	place.Stream, place.Version = stream, uint64(version)
 	var errs [3]error
-	p.checkpoint.Store, errs[0] = uuid.FromBytes(store)
-	p.checkpoint.Place.ID, errs[1] = uuid.FromBytes(event)
-	p.checkpoint.Place.Position, errs[2] = eventstore.ParsePosition(position)
-	return p, errors.Join(errs[:]...)
+	p.Checkpoint.Store, errs[0] = uuid.FromBytes(store)
+	place.ID, errs[1] = uuid.FromBytes(event)
+	place.Position, errs[2] = eventstore.ParsePosition(position)
+	return name, p, errors.Join(errs[:]...)
 }
 
-// save stores what is kept under the checkpoint's name.
-func (p progress) save(c *conn) error {
+// saveProgress stores what is kept under a name.
+func (c *conn) saveProgress(name string, p adapter.Progress) error {
 	args := []driver.Value{
-		p.checkpoint.Name, nil, nil, nil, nil, nil,
-		int64(p.lease.Epoch), p.lease.Owner, int64(p.lease.Renewals), int64(p.lease.TTL),
+		name, nil, nil, nil, nil, nil,
+		int64(p.Lease.Epoch), p.Lease.Owner, int64(p.Lease.Renewals), int64(p.Lease.TTL),
 	}
-	if place := p.checkpoint.Place; p.found {
-		copy(args[1:], []driver.Value{p.checkpoint.Store[:], place.Position.String(), place.Stream, int64(place.Version), place.ID[:]})
+	if place := p.Checkpoint.Place; p.Found {
+		copy(args[1:], []driver.Value{p.Checkpoint.Store[:], place.Position.String(), place.Stream, int64(place.Version), place.ID[:]})
 	}
 	_, err := c.exec(saveProgress, args...)
 	return err
@@ -98,31 +83,27 @@ type checkpoints struct{ b *Backend }
 func (s checkpoints) Load(ctx context.Context, req eventstore.LoadCheckpointRequest) (eventstore.LoadCheckpointResult, error) {
 	return withReader(ctx, s.b, "load checkpoint", func(c *conn) (eventstore.LoadCheckpointResult, error) {
 		stored, _, err := c.progress(req.Name)
-		return eventstore.LoadCheckpointResult{Checkpoint: stored.checkpoint, Found: stored.found}, err
+		return stored.Load(req.Name), err
 	})
 }
 
 func (s checkpoints) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
-	checkpoint := req.Checkpoint
-	lost, err := change(ctx, s.b, "save checkpoint", func(w *writer) (lost *eventstore.LeaseLostError, err error) {
-		stored, _, err := w.conn.progress(checkpoint.Name)
-		switch {
-		case err != nil:
+	name := req.Checkpoint.Name
+	refused, err := change(ctx, s.b, "save checkpoint", func(w *writer) (refused error, err error) {
+		stored, _, err := w.conn.progress(name)
+		if err != nil {
 			return nil, err
-		case req.Reset:
-			stored.fence()
-		case checkpoint.Epoch < stored.lease.Epoch:
-			return &eventstore.LeaseLostError{Name: checkpoint.Name, Epoch: checkpoint.Epoch, Stored: stored.lease.Epoch}, nil
-		case stored.found && !stored.checkpoint.Place.Position.Before(checkpoint.Place.Position):
-			return nil, nil //nolint:nilnil // it only moves forward
 		}
-		stored.checkpoint, stored.found = checkpoint, true
-		return nil, stored.save(w.conn)
+		changed, refused := stored.Save(req)
+		if refused != nil || !changed {
+			return refused, nil
+		}
+		return nil, w.conn.saveProgress(name, stored)
 	})
-	if err == nil && lost != nil {
-		return lost
+	if err != nil {
+		return err
 	}
-	return err
+	return refused
 }
 
 func (s checkpoints) Delete(ctx context.Context, req eventstore.DeleteCheckpointRequest) error {
@@ -131,9 +112,8 @@ func (s checkpoints) Delete(ctx context.Context, req eventstore.DeleteCheckpoint
 		if err != nil || !ok {
 			return struct{}{}, err
 		}
-		stored.fence()
-		stored.found = false
-		return struct{}{}, stored.save(w.conn)
+		stored.Delete()
+		return struct{}{}, w.conn.saveProgress(req.Name, stored)
 	})
 	return err
 }
@@ -141,8 +121,8 @@ func (s checkpoints) Delete(ctx context.Context, req eventstore.DeleteCheckpoint
 func (s checkpoints) List(ctx context.Context, req eventstore.ListCheckpointsRequest) (eventstore.ListCheckpointsResult, error) {
 	return withReader(ctx, s.b, "list checkpoints", func(c *conn) (result eventstore.ListCheckpointsResult, err error) {
 		err = c.each(listProgress, progressCount, func(row []driver.Value) error {
-			stored, err := decodeProgress(row)
-			result.Checkpoints = append(result.Checkpoints, stored.checkpoint)
+			name, stored, err := decodeProgress(row)
+			result.Checkpoints = append(result.Checkpoints, stored.Load(name).Checkpoint)
 			return err
 		}, req.After, int64(req.Limit))
 		return result, err
@@ -152,10 +132,13 @@ func (s checkpoints) List(ctx context.Context, req eventstore.ListCheckpointsReq
 func (s checkpoints) SwapLease(ctx context.Context, req eventstore.SwapLeaseRequest) (eventstore.SwapLeaseResult, error) {
 	return change(ctx, s.b, "swap lease", func(w *writer) (eventstore.SwapLeaseResult, error) {
 		stored, _, err := w.conn.progress(req.Name)
-		if err != nil || !stored.lease.Same(req.Old) {
-			return eventstore.SwapLeaseResult{Lease: stored.lease}, err
+		if err != nil {
+			return eventstore.SwapLeaseResult{}, err
 		}
-		stored.lease = req.New
-		return eventstore.SwapLeaseResult{Lease: stored.lease, Swapped: true}, stored.save(w.conn)
+		result := stored.SwapLease(req)
+		if result.Swapped {
+			err = w.conn.saveProgress(req.Name, stored)
+		}
+		return result, err
 	})
 }

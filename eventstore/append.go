@@ -88,15 +88,13 @@ func (s *Store) append(ctx context.Context, parts []StreamAppend) ([]AppendResul
 func prepare(parts []StreamAppend) error {
 	for i := range parts {
 		part := &parts[i]
-		part.Events = slices.Clone(part.Events)
+		part.Events = cloned(part.Events)
 		if part.RecordedAt != nil {
 			at := part.RecordedAt.UTC()
 			part.RecordedAt = &at
 		}
 		for j := range part.Events {
 			event := &part.Events[j]
-			event.Data = bytes.Clone(event.Data)
-			event.Metadata = maps.Clone(event.Metadata)
 			if event.ContentType == "" {
 				event.ContentType = JSONContentType
 			}
@@ -234,9 +232,7 @@ func (s *Store) recognisable(ctx context.Context, req AppendRequest, began time.
 			continue
 		}
 		oldest := current + events - window // the last one that must be older than the attempt
-		page, err := s.backend.ReadStream(ctx, ReadStreamRequest{
-			Stream: part.Stream, After: oldest - 1, Before: oldest + 1, PageSize: PageSize{MaxEvents: 1, MaxBytes: 1},
-		})
+		page, err := s.readOne(ctx, part.Stream, oldest)
 		if err != nil || len(page.Events) == 0 || page.Events[0].RecordedAt.After(began.Add(-clockSkew)) {
 			return false
 		}
@@ -248,11 +244,17 @@ func (s *Store) recognisable(ctx context.Context, req AppendRequest, began time.
 func copied(parts []StreamAppend) []StreamAppend {
 	parts = slices.Clone(parts)
 	for i := range parts {
-		parts[i].Events = slices.Clone(parts[i].Events)
-		for j := range parts[i].Events {
-			event := &parts[i].Events[j]
-			event.Data, event.Metadata = bytes.Clone(event.Data), maps.Clone(event.Metadata)
-		}
+		parts[i].Events = cloned(parts[i].Events)
 	}
 	return parts
+}
+
+// cloned returns events that share no memory with the ones that are given.
+func cloned(events []Event) []Event {
+	events = slices.Clone(events)
+	for i := range events {
+		event := &events[i]
+		event.Data, event.Metadata = bytes.Clone(event.Data), maps.Clone(event.Metadata)
+	}
+	return events
 }

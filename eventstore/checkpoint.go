@@ -116,9 +116,9 @@ func (l Lease) Same(other Lease) bool {
 }
 
 // LoadCheckpoint returns the checkpoint of a named subscription, and whether
-// there is one; its Epoch is set in either case. It fails with ErrForeignCheckpoint where the checkpoint belongs
-// to another store, or its place now holds another event, and with
-// ErrCheckpointAhead where it lies after the last event.
+// there is one; its Epoch is set in either case. It fails with ErrForeignCheckpoint
+// where the checkpoint belongs to another store, or its place now holds another event,
+// and with ErrCheckpointAhead where it lies after the last event.
 func (s *Store) LoadCheckpoint(ctx context.Context, name string) (Checkpoint, bool, error) {
 	checkpoint, ok, err := s.loadOwnCheckpoint(ctx, name)
 	return checkpoint, ok, opError("load checkpoint", name, err)
@@ -283,12 +283,7 @@ func (s *Store) checkPlace(ctx context.Context, name string, place Place, info I
 	if !place.Named() {
 		return nil
 	}
-	page, err := again(ctx, s, func() (Page, error) {
-		return s.backend.ReadStream(ctx, ReadStreamRequest{
-			Stream: place.Stream, After: place.Version - 1, Before: place.Version + 1,
-			PageSize: PageSize{MaxEvents: 1, MaxBytes: 1},
-		})
-	})
+	page, err := again(ctx, s, func() (Page, error) { return s.readOne(ctx, place.Stream, place.Version) })
 	if err != nil {
 		return err
 	}

@@ -191,3 +191,11 @@ func (s *Store) StreamVersion(ctx context.Context, stream string) (uint64, error
 	}
 	return 0, nil
 }
+
+// readOne asks once for the event of a stream at a version. The page is empty where
+// there is none.
+func (s *Store) readOne(ctx context.Context, stream string, version uint64) (Page, error) {
+	return s.backend.ReadStream(ctx, ReadStreamRequest{
+		Stream: stream, After: version - 1, Before: version + 1, PageSize: PageSize{MaxEvents: 1, MaxBytes: 1},
+	})
+}

@@ -37,7 +37,7 @@ type GroupedAppend struct {
 //
 // A flush that panics does not end the process: it may have written anything, so
 // every append of its group gets an error that matches
-// [eventstore.ErrUnknownOutcome] and holds a [PanicError].
+// [eventstore.ErrUnknownOutcome] and holds an [eventstore.PanicError].
 type FlushFunc func(ctx context.Context, group []*GroupedAppend)
 
 // GroupCommitOptions bounds the groups. Zero fields mean the defaults.
@@ -77,14 +77,6 @@ func WeighEvents(least int) func(req eventstore.AppendRequest) int {
 		return weight
 	}
 }
-
-// PanicError is the panic of a flush.
-type PanicError struct {
-	Value any
-	Stack []byte
-}
-
-func (e *PanicError) Error() string { return fmt.Sprintf("writing the appends panicked: %v", e.Value) }
 
 // GroupCommit lets the concurrent appends of one process travel to the database
 // together, each with its own verdict. A totally ordered store pays for its order
@@ -259,7 +251,7 @@ func (c *GroupCommit) write(ctx context.Context, group []*GroupedAppend) {
 		if value == nil {
 			value = "it called runtime.Goexit"
 		}
-		err := fmt.Errorf("%w: %w", eventstore.ErrUnknownOutcome, &PanicError{Value: value, Stack: debug.Stack()})
+		err := fmt.Errorf("%w: writing the appends: %w", eventstore.ErrUnknownOutcome, &eventstore.PanicError{Value: value, Stack: debug.Stack()})
 		for _, call := range group {
 			call.Results, call.Err = nil, err
 		}

@@ -57,7 +57,7 @@ func TestAFlushThatDoesNotReturnLeavesUnknownOutcomesAndGoesOn(t *testing.T) {
 					require.ErrorIs(t, got.err, eventstore.ErrUnknownOutcome)
 					require.NotErrorIs(t, got.err, eventstore.ErrConflict, "nothing definite is known")
 					require.NotErrorIs(t, got.err, eventstore.ErrUnavailable, "nothing definite is known")
-					var panicked *adapter.PanicError
+					var panicked *eventstore.PanicError
 					require.ErrorAs(t, got.err, &panicked)
 					require.Equal(t, test.value, panicked.Value)
 					require.Contains(t, string(panicked.Stack), "groupcommit_panic_test.go")
@@ -80,7 +80,7 @@ func TestACallersOwnFlushThatPanicsIsItsUnknownOutcome(t *testing.T) {
 	}, adapter.GroupCommitOptions{CallerFlushes: true})
 	_, err := c.Append(t.Context(), request("a", 1))
 	require.ErrorIs(t, err, eventstore.ErrUnknownOutcome)
-	var panicked *adapter.PanicError
+	var panicked *eventstore.PanicError
 	require.ErrorAs(t, err, &panicked)
 	require.Equal(t, broken, panicked.Value)
 	fail = false

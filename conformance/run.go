@@ -76,7 +76,7 @@ func RunAll(ctx context.Context, h Harness, opts Options) (Report, error) {
 	for i := range all {
 		all[i] = i
 	}
-	together(checks, all, opts.Parallel, run)
+	schedule(checks, all, opts.Parallel, run)
 	for i, result := range results {
 		if result.Check == "" {
 			continue
@@ -93,11 +93,11 @@ func RunAll(ctx context.Context, h Harness, opts Options) (Report, error) {
 	return report, nil
 }
 
-// together runs the checks with these indices, up to parallel at once: the long
+// schedule runs the checks with these indices, up to parallel at once: the long
 // ones first, so that the others run beside them. Where several may run, those that
 // only wait run from the start and take no turn from the others. The ones that are
 // to run alone come last.
-func together(checks []Check, indices []int, parallel int, run func(i int)) {
+func schedule(checks []Check, indices []int, parallel int, run func(i int)) {
 	var long, short, alone []int
 	var running sync.WaitGroup
 	for _, i := range indices {

@@ -101,7 +101,7 @@ func (q *checkQueue) add(i int, run func()) <-chan struct{} {
 
 func (q *checkQueue) begin() {
 	q.once.Do(func() {
-		go together(q.checks, q.indices, testsAtOnce, func(i int) { q.runs[i]() })
+		go schedule(q.checks, q.indices, testsAtOnce, func(i int) { q.runs[i]() })
 	})
 }
 

@@ -17,9 +17,9 @@ func TestConformance(t *testing.T) {
 	conformance.Run(t, harness(server, server.URL()))
 }
 
-func TestConformanceBesideNeighbours(t *testing.T) {
+func TestConformanceWithNeighbours(t *testing.T) {
 	server := testservers.PrivatePostgres(t, testservers.PostgresOptions{}) // checks restart it
-	h, leave := conformance.Beside(harness(server, server.URL()), conformance.Neighbours{})
+	h, leave := conformance.WithNeighbours(harness(server, server.URL()), conformance.Neighbours{})
 	t.Cleanup(func() { require.NoError(t, leave(context.Background())) })
 	conformance.Run(t, h)
 }

@@ -23,7 +23,7 @@ type Neighbours struct {
 	Pause time.Duration
 }
 
-// Beside returns a harness whose stores have neighbours: before its first store is
+// WithNeighbours returns a harness whose stores have neighbours: before its first store is
 // opened, another one is opened with h.Open and filled with a long history, with
 // subscriptions to it and a writer that never stops. It is worth its time where
 // the stores of h share something: a server, a database, a log.
@@ -31,7 +31,7 @@ type Neighbours struct {
 // The neighbours stay until the function that is returned is called, which says
 // what went wrong with them meanwhile: they must have lost no event. A server that
 // the harness restarts is waited for.
-func Beside(h Harness, n Neighbours) (Harness, func(context.Context) error) {
+func WithNeighbours(h Harness, n Neighbours) (Harness, func(context.Context) error) {
 	if n.Events <= 0 {
 		n.Events = 10_000
 	}
@@ -41,43 +41,43 @@ func Beside(h Harness, n Neighbours) (Harness, func(context.Context) error) {
 	if n.Pause <= 0 {
 		n.Pause = 20 * time.Millisecond
 	}
-	street := &street{neighbours: n, open: h.Open}
-	h.Name += " beside neighbours"
+	neighbour := &neighbourStore{neighbours: n, openStore: h.Open}
+	h.Name += " with neighbours"
 	open := h.Open
 	h.Open = func(ctx context.Context) (*Fixture, error) {
-		if err := street.settle(ctx); err != nil {
-			return nil, fmt.Errorf("settle the neighbours: %w", err)
+		if err := neighbour.open(ctx); err != nil {
+			return nil, fmt.Errorf("open the neighbours' store: %w", err)
 		}
 		return open(ctx)
 	}
-	return h, street.leave
+	return h, neighbour.close
 }
 
-// street is where the neighbours live.
-type street struct {
+// neighbourStore is the neighbours' store, with its subscriptions and its writer.
+type neighbourStore struct {
 	neighbours Neighbours
-	open       func(context.Context) (*Fixture, error)
+	openStore  func(context.Context) (*Fixture, error)
 
 	mu      sync.Mutex
-	settled bool
+	opened  bool
 	fixture *Fixture
 	store   *eventstore.Store
 	end     context.CancelFunc
-	living  sync.WaitGroup
+	running sync.WaitGroup
 	written int // by the writer, which alone uses it until it has ended
 
 	failures sync.Mutex
 	failed   error
 }
 
-// settle opens and fills the neighbours' store, once.
-func (s *street) settle(ctx context.Context) error {
+// open opens and fills the neighbours' store, once.
+func (s *neighbourStore) open(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.settled {
+	if s.opened {
 		return nil
 	}
-	fixture, err := s.open(ctx)
+	fixture, err := s.openStore(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,16 +91,16 @@ func (s *street) settle(ctx context.Context) error {
 			return errors.Join(err, s.remove(ctx))
 		}
 	}
-	living, end := context.WithCancel(context.WithoutCancel(ctx))
-	s.end, s.settled = end, true
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	s.end, s.opened = end, true
 	if store.Capabilities().GlobalOrder.Supported() {
 		for i := range s.neighbours.Subscriptions {
-			s.living.Go(func() { s.subscribe(living, i) })
+			s.running.Go(func() { s.subscribe(running, i) })
 		}
 	}
-	s.living.Go(func() {
-		for n := s.neighbours.Events; rest(living, s.neighbours.Pause) == nil; n++ {
-			if err := s.write(living, n, 2); err != nil && living.Err() == nil {
+	s.running.Go(func() {
+		for n := s.neighbours.Events; rest(running, s.neighbours.Pause) == nil; n++ {
+			if err := s.write(running, n, 2); err != nil && running.Err() == nil {
 				s.fail(fmt.Errorf("a neighbour's append: %w", err))
 				return
 			}
@@ -110,7 +110,7 @@ func (s *street) settle(ctx context.Context) error {
 }
 
 // write appends n events to one of many streams, of one of many types.
-func (s *street) write(ctx context.Context, i, n int) error {
+func (s *neighbourStore) write(ctx context.Context, i, n int) error {
 	events := make([]eventstore.Event, n)
 	for j := range events {
 		events[j] = eventstore.Event{ID: uuid.New(), Type: foreignType(i + j), Data: fmt.Appendf(nil, `{"neighbour": %d}`, i)}
@@ -131,7 +131,7 @@ func foreignType(i int) string {
 }
 
 // subscribe is one of the neighbours' subscriptions.
-func (s *street) subscribe(ctx context.Context, i int) {
+func (s *neighbourStore) subscribe(ctx context.Context, i int) {
 	filters := []eventstore.Filter{{}, ofTypes("Nothing"), ofTypes(foreignType(i)), ofCategory("Neighbour"), ofPrefix("Order-1")}
 	opts := eventstore.SubscribeOptions{Filter: filters[i%len(filters)]}
 	var last eventstore.Position
@@ -150,22 +150,22 @@ func (s *street) subscribe(ctx context.Context, i int) {
 	}
 }
 
-func (s *street) fail(err error) {
+func (s *neighbourStore) fail(err error) {
 	s.failures.Lock()
 	defer s.failures.Unlock()
 	s.failed = errors.Join(s.failed, err)
 }
 
-// leave ends the neighbours, counts their events, and removes their store.
-func (s *street) leave(ctx context.Context) error {
+// close ends the neighbours, counts their events, and removes their store.
+func (s *neighbourStore) close(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.settled {
+	if !s.opened {
 		return nil
 	}
-	s.settled = false
+	s.opened = false
 	s.end()
-	s.living.Wait()
+	s.running.Wait()
 	found := 0
 	if s.store.Capabilities().GlobalOrder.Supported() {
 		for _, err := range s.store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
@@ -183,7 +183,7 @@ func (s *street) leave(ctx context.Context) error {
 	return errors.Join(s.failed, s.remove(ctx))
 }
 
-func (s *street) remove(ctx context.Context) error {
+func (s *neighbourStore) remove(ctx context.Context) error {
 	err := s.store.Close()
 	if s.fixture.Remove != nil {
 		err = errors.Join(err, s.fixture.Remove(ctx))

@@ -31,13 +31,13 @@ func onOneServer(broken bool) conformance.Harness {
 	})
 }
 
-func TestWhatOnlyAnOldServerShowsIsFoundBesideNeighbours(t *testing.T) {
+func TestWhatOnlyAnOldServerShowsIsFoundWithNeighbours(t *testing.T) {
 	opts := conformance.Options{Match: "^(filter/types|filter/category)$"}
 	fresh, err := conformance.RunAll(t.Context(), onOneServer(true), opts)
 	require.NoError(t, err)
 	require.True(t, fresh.OK(), "on a fresh server nothing is wrong")
 	for _, broken := range []bool{true, false} {
-		h, leave := conformance.Beside(onOneServer(broken), conformance.Neighbours{})
+		h, leave := conformance.WithNeighbours(onOneServer(broken), conformance.Neighbours{})
 		report, err := conformance.RunAll(t.Context(), h, opts)
 		require.NoError(t, err)
 		require.Equal(t, !broken, report.OK(), report.Summary())
@@ -51,7 +51,7 @@ func TestWhatHappensToNeighboursIsReported(t *testing.T) {
 			page.Events = slices.DeleteFunc(page.Events, func(e eventstore.RecordedEvent) bool { return e.Stream == "Cart-4" && e.Version == 7 })
 		})
 	})
-	h, leave := conformance.Beside(inner, conformance.Neighbours{Subscriptions: 1})
+	h, leave := conformance.WithNeighbours(inner, conformance.Neighbours{Subscriptions: 1})
 	_, err := conformance.RunAll(t.Context(), h, conformance.Options{Match: "^expect/table$"})
 	require.NoError(t, err)
 	require.ErrorContains(t, leave(t.Context()), "events of the neighbours")

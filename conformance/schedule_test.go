@@ -32,7 +32,7 @@ func TestChecksThatWaitTakeNoTurnFromTheOthersAndThoseAloneComeLast(t *testing.T
 				started := time.Now()
 				var mu sync.Mutex
 				begun := make(map[int]time.Duration)
-				together(checks, selected, test.parallel, func(i int) {
+				schedule(checks, selected, test.parallel, func(i int) {
 					mu.Lock()
 					begun[i] = time.Since(started)
 					mu.Unlock()

@@ -155,7 +155,7 @@ func TestNothingOfAStreamIsHandledAfterItsEventThatFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newScripted().open(t, nil)
 		fill(t, store, 20)
-		var versions []uint64 // one stream, so one lane
+		var versions []uint64 // one stream, so one partition
 		err := store.Run(t.Context(), eventstore.Subscription{
 			Name: "billing", Concurrency: 4, Retry: eventstore.HandlerRetry{Attempts: 1},
 			Handler: func(_ context.Context, e eventstore.RecordedEvent) error {
@@ -177,7 +177,7 @@ func TestNothingOfAStreamIsHandledAfterItsEventThatFailed(t *testing.T) {
 	})
 }
 
-func TestAFailureIsNotHiddenByTheLanesThatItStops(t *testing.T) {
+func TestAFailureIsNotHiddenByThePartitionsThatItStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newScripted().open(t, nil)
 		for i := range 32 {
@@ -189,7 +189,7 @@ func TestAFailureIsNotHiddenByTheLanesThatItStops(t *testing.T) {
 			Name: "billing", Concurrency: 8, Retry: eventstore.HandlerRetry{Attempts: 1},
 			Handler: func(ctx context.Context, _ eventstore.RecordedEvent) error {
 				if calls.Add(1) == 1 {
-					<-time.After(time.Second) // the other lanes are at work
+					<-time.After(time.Second) // the other partitions are at work
 					return errBroken
 				}
 				<-ctx.Done()

@@ -262,7 +262,7 @@ func TestConcurrencyKeepsTheOrderWithinEachStreamAndTheCheckpointBehindTheSlowes
 	synctest.Test(t, func(t *testing.T) {
 		store := newScripted().open(t, nil)
 		var first eventstore.RecordedEvent
-		// Which streams share the slow one's lane is by chance: of so many it is about
+		// Which streams share the slow one's partition is by chance: of so many it is about
 		// a quarter, and never half.
 		const streams, perStream = 100, 4
 		for i := range streams * perStream {

@@ -78,6 +78,64 @@ func TestACheckpointIsSavedAfterEachBatch(t *testing.T) {
 	})
 }
 
+func TestABatchOfOneEventIsSavedToo(t *testing.T) {
+	for name, fails := range map[string]bool{"a batch of one": false, "the events of a batch that failed": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := newScripted().open(t, nil)
+				fill(t, store, 1)
+				spy := newSpy()
+				ctx, stop := context.WithCancel(t.Context())
+				done := running(ctx, store, eventstore.Subscription{
+					Name: "report", Checkpoints: spy, CheckpointInterval: 24 * time.Hour,
+					HandleBatch: func(_ context.Context, b eventstore.Batch) error {
+						<-time.After(time.Millisecond)
+						if fails && len(b.Events) > 1 {
+							return errBroken
+						}
+						return nil
+					},
+				})
+				<-time.After(time.Hour)
+				require.Equal(t, []uint64{1}, spy.places())
+				want := []uint64{1, 2}
+				if fails {
+					fill(t, store, 4)
+					want = []uint64{1, 2, 3, 4, 5}
+				} else {
+					fill(t, store, 1)
+				}
+				<-time.After(time.Hour)
+				require.Equal(t, want, spy.places())
+				stop()
+				require.NoError(t, <-done)
+			})
+		})
+	}
+}
+
+func TestWhatABatchesFilterPassesOverIsSavedAtTheIntervalAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newScripted().open(t, nil)
+		spy := newSpy()
+		ctx, stop := context.WithCancel(t.Context())
+		done := running(ctx, store, eventstore.Subscription{
+			Name: "report", Checkpoints: spy, CheckpointInterval: time.Hour, Filter: eventstore.Filter{Categories: []string{"invoice"}},
+			HandleBatch: func(context.Context, eventstore.Batch) error { return errBroken },
+		})
+		for range 3 {
+			<-time.After(time.Minute)
+			fill(t, store, 1)
+		}
+		<-time.After(time.Minute)
+		require.Empty(t, spy.places())
+		<-time.After(time.Hour)
+		require.Equal(t, []uint64{3}, spy.places())
+		stop()
+		require.NoError(t, <-done)
+	})
+}
+
 func TestAnIdleSubscriptionSavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newScripted().open(t, nil)

@@ -39,7 +39,9 @@ type Subscription struct {
 	// Checkpoints keeps the progress and the lease; nil means the store's own.
 	Checkpoints Checkpoints
 	// CheckpointEvery saves the checkpoint after so many finished events; 0 means
-	// 100. A batch saves it after each batch.
+	// 100. With HandleBatch it is saved after each batch, one of a single event
+	// included. The save runs beside the handler: while one is under way, more events
+	// or batches may be finished, and then the next one saves all of them.
 	CheckpointEvery int
 	// CheckpointInterval saves the checkpoint, if it moved, after this time at
 	// the latest; 0 means 1 s.

@@ -58,9 +58,18 @@ func (w *worker) oneByOne(ctx context.Context, messages []Message) error {
 				return err
 			}
 		}
-		w.progress.advance(m.Place, len(events))
+		w.finished(m.Place, len(events))
 	}
 	return nil
+}
+
+// finished notes that everything up to a place is finished, events of it now. Of
+// events that HandleBatch was given together, or alone, the checkpoint is due.
+func (w *worker) finished(to Place, events int) {
+	w.progress.advance(to, events)
+	if w.sub.HandleBatch != nil && events > 0 {
+		w.progress.due()
+	}
 }
 
 // batch handles messages together, and where that fails one by one.
@@ -81,8 +90,7 @@ func (w *worker) batch(ctx context.Context, messages []Message) error {
 	} else if len(events) == 1 {
 		return w.oneByOne(ctx, messages)
 	}
-	w.progress.advance(last, len(events))
-	w.progress.due()
+	w.finished(last, len(events))
 	return nil
 }
 

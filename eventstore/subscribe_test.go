@@ -3,6 +3,8 @@ package eventstore_test
 import (
 	"context"
 	"iter"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,6 +64,93 @@ func TestASubscriptionGivesUpOnABackendThatStaysAway(t *testing.T) {
 		require.Greater(t, backend.calls.Load(), int64(5))
 	})
 }
+
+// losing is a backend whose connections each bring one message, and are lost a time later;
+// for the first few it does not answer at all. It notes when each connection was made.
+func losing(t *testing.T, refusals int, after, retryFor time.Duration) (store *eventstore.Store, connected func() []time.Duration) {
+	t.Helper()
+	backend := newScripted()
+	began := time.Now()
+	var mu sync.Mutex
+	var at []time.Duration
+	backend.subscribe = func(ctx context.Context, _ int, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+		return func(yield func(eventstore.Message, error) bool) {
+			mu.Lock()
+			at = append(at, time.Since(began))
+			refused := len(at) <= refusals
+			mu.Unlock()
+			if !refused {
+				for m, err := range backend.Backend.Subscribe(ctx, req) {
+					if !yield(m, err) {
+						return
+					}
+					break
+				}
+				<-time.After(after)
+			}
+			yield(eventstore.Message{}, unavailable())
+		}
+	}
+	store = backend.open(t, &eventstore.Options{RetryFor: retryFor})
+	fill(t, store, 20)
+	return store, func() []time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(at)
+	}
+}
+
+func TestEachMessageRenewsTheTimeAndThePausesOfASubscriptionsRetries(t *testing.T) {
+	const after = 3 * time.Second
+	for name, refusals := range map[string]int{"from the start": 0, "after an outage": 8} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, connected := losing(t, refusals, after, 5*time.Second)
+				delivered := 0
+				for m, err := range store.Subscribe(t.Context(), eventstore.SubscribeOptions{}) {
+					require.NoError(t, err, "after %d events", delivered)
+					if m.Kind == eventstore.MessageEvent {
+						if delivered++; delivered == 20 {
+							break
+						}
+					}
+				}
+				at := connected()
+				require.Len(t, at, refusals+20)
+				for i := refusals + 1; i < len(at); i++ {
+					require.LessOrEqual(t, at[i]-at[i-1], after+2*firstPause, "connection %d: it brought a message before, so the pause is the first one", i)
+				}
+				if refusals > 1 {
+					require.Greater(t, at[refusals]-at[refusals-1], 500*time.Millisecond, "without messages the pauses grow")
+				}
+			})
+		})
+	}
+}
+
+func TestEachMessageRenewsThePausesOfADurableSubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const after, refusals = 3 * time.Second, 15
+		store, connected := losing(t, refusals, after, -1) // each loss is Run's own to wait out
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		handled := 0
+		require.NoError(t, store.Run(ctx, eventstore.Subscription{Name: "billing", Handler: func(context.Context, eventstore.RecordedEvent) error {
+			if handled++; handled == 20 {
+				stop()
+			}
+			return nil
+		}}))
+		at := connected()
+		require.Greater(t, at[refusals]-at[refusals-1], 500*time.Millisecond, "without messages the pauses grow")
+		for i := refusals + 1; i < len(at); i++ {
+			require.LessOrEqual(t, at[i]-at[i-1], after+2*firstPause, "connection %d", i)
+		}
+	})
+}
+
+// firstPause is that of a retry, which is spread by a quarter.
+const firstPause = 10 * time.Millisecond
 
 func TestABackendThatEndsASubscriptionSilentlyIsAnError(t *testing.T) {
 	backend := newScripted()

@@ -2,9 +2,12 @@ package eventstore_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -56,6 +59,86 @@ func TestATracerHearsOfAppendsReadsAndSubscriptions(t *testing.T) {
 	for i, operation := range []eventstore.Operation{eventstore.OperationRead, eventstore.OperationRead, eventstore.OperationSubscribe} {
 		require.Equal(t, eventstore.TraceEnd{Operation: operation, Events: 1}, seen.ends[i+2])
 	}
+}
+
+func TestATracerIsToldHowManyEventsThereWereAndWhetherAllWereStoredBefore(t *testing.T) {
+	var seen traces
+	store := newScripted().open(t, &eventstore.Options{Tracer: &seen})
+	ended := func() eventstore.TraceEnd { return seen.ends[len(seen.ends)-1] }
+	events := func(n int) []eventstore.Event {
+		all := make([]eventstore.Event, n)
+		for i := range all {
+			all[i] = event("A")
+			all[i].ID = uuid.New()
+		}
+		return all
+	}
+	first := eventstore.StreamAppend{Stream: "order-1", Expected: eventstore.NoStream(), Events: events(3)}
+	second := eventstore.StreamAppend{Stream: "order-2", Expected: eventstore.NoStream(), Events: events(2)}
+	third := eventstore.StreamAppend{Stream: "order-4", Expected: eventstore.NoStream(), Events: events(1)}
+	check := eventstore.StreamAppend{Stream: "order-3", Expected: eventstore.NoStream()}
+	for _, step := range []struct {
+		parts     []eventstore.StreamAppend
+		events    int
+		duplicate bool
+	}{
+		{[]eventstore.StreamAppend{first}, 3, false},
+		{[]eventstore.StreamAppend{first, second, check}, 5, false}, // a part of it was stored before
+		{[]eventstore.StreamAppend{third, first}, 4, false},
+		{[]eventstore.StreamAppend{second, first, check}, 5, true},
+		{[]eventstore.StreamAppend{check, second}, 2, true},
+	} {
+		_, err := store.AppendStreams(t.Context(), step.parts...)
+		require.NoError(t, err)
+		require.Equal(t, eventstore.TraceEnd{Operation: eventstore.OperationAppend, Events: step.events, Attempts: 1, Duplicate: step.duplicate}, ended())
+	}
+	_, err := store.Append(t.Context(), "order-1", eventstore.NoStream(), events(2)...)
+	require.ErrorIs(t, err, eventstore.ErrConflict)
+	require.Zero(t, ended().Events, "nothing was appended")
+	require.False(t, ended().Duplicate)
+
+	for left := 1; left <= 3; left++ { // a read that is left counts what it yielded
+		n := 0
+		for _, err := range store.ReadStream(t.Context(), "order-1", eventstore.ReadOptions{}) {
+			require.NoError(t, err)
+			if n++; n == left {
+				break
+			}
+		}
+		require.Equal(t, eventstore.TraceEnd{Operation: eventstore.OperationRead, Events: left}, ended())
+	}
+	filter := eventstore.Filter{StreamPrefixes: []string{"order-1"}} // behind its last event is progress
+	for message, err := range store.Subscribe(t.Context(), eventstore.SubscribeOptions{Filter: filter}) {
+		require.NoError(t, err)
+		if message.Kind == eventstore.MessageCaughtUp {
+			break
+		}
+	}
+	require.Equal(t, eventstore.TraceEnd{Operation: eventstore.OperationSubscribe, Events: 3}, ended())
+}
+
+func TestATracerIsToldHowManyEventsABatchHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen traces
+		backend := newScripted()
+		fill(t, backend.open(t, nil), 7)
+		var sizes []int
+		require.NoError(t, backend.open(t, &eventstore.Options{Tracer: &handlersOnly{Tracer: &seen}}).Run(t.Context(), eventstore.Subscription{
+			Name: "report", UntilCaughtUp: true,
+			HandleBatch: func(_ context.Context, b eventstore.Batch) error {
+				<-time.After(time.Millisecond)
+				sizes = append(sizes, len(b.Events))
+				return nil
+			},
+		}))
+		var told []int
+		for i, end := range seen.ends {
+			require.Len(t, seen.starts[i].Events, end.Events)
+			told = append(told, end.Events)
+		}
+		require.Equal(t, sizes, told)
+		require.Greater(t, slices.Max(told), 1)
+	})
 }
 
 func TestATracerHearsOfEachCallOfAHandler(t *testing.T) {

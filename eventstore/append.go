@@ -159,7 +159,7 @@ func (s *Store) appendSettled(ctx context.Context, req AppendRequest) ([]PartRes
 			}
 		case unknown == nil && !again, unknown != nil && s.settles(err):
 			return nil, attempt, err
-		case unknown != nil && (errors.Is(err, ErrConflict) || errors.Is(err, ErrSealed)):
+		case unknown != nil && errors.Is(err, ErrConflict):
 			again = true // "not yet": the earlier attempt may still land
 		}
 		if ctx.Err() == nil && again {
@@ -188,11 +188,11 @@ func checkAnswers(req AppendRequest, answers []PartResult) error {
 }
 
 // settles tells whether a refusal holds for earlier attempts too, because it is
-// permanent: versions only grow, and IDs never leave. A seal can be lifted before
-// an earlier attempt lands. A conflict says nothing where the stream has grown by
+// permanent: versions only grow, IDs never leave, and what was sent before a seal and
+// lands after it stays refused when the seal is lifted. A conflict says nothing where the stream has grown by
 // more than the backend looks back for event IDs: what it has grown by may be ours.
 func (s *Store) settles(err error) bool {
-	if errors.Is(err, ErrEventIDReused) {
+	if errors.Is(err, ErrEventIDReused) || errors.Is(err, ErrSealed) {
 		return true
 	}
 	var conflict *ConflictError

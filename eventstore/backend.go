@@ -63,6 +63,10 @@ type Backend interface {
 	// an append that was acknowledged lies before it. A seal of a sealed store
 	// changes nothing and keeps the first reason; so does lifting where there is
 	// none. Checkpoints, leases and snapshots may still be written.
+	//
+	// A SealedError settles earlier attempts of the same events too: one that was on
+	// its way when the store was sealed, and whose caller does not wait for it any
+	// more, is not written when the seal has been lifted.
 	Seal(ctx context.Context, req SealRequest) (Info, error)
 
 	// Records returns what the backend keeps for others. It does no I/O.

@@ -69,6 +69,8 @@ func split(calls []*adapter.GroupedAppend) (together, alone []*adapter.GroupedAp
 // those that are to be tried alone: all of them, where one of several made the call
 // fail.
 func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedAppend) (alone []*adapter.GroupedAppend) {
+	known := b.epochs.known.Load()
+	calls = waiting(calls) // of those who waited when the epoch was known; see sealEpochs
 	if len(calls) == 0 {
 		return nil
 	}
@@ -83,9 +85,9 @@ func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedApp
 	defer conn.Release()
 	attempts := make([]*attempt, len(calls))
 	for i, call := range calls {
-		attempts[i] = newAttempt(call.Parts)
+		attempts[i] = newAttempt(call.Parts, call.Left)
 	}
-	if err := b.callAppend(ctx, conn, attempts); err != nil {
+	if err := b.callAppend(ctx, conn, known, attempts); err != nil {
 		err = commitError(err)
 		if len(calls) > 1 && !isContract(err) {
 			return calls // nothing was written; who is at fault is found one by one
@@ -98,6 +100,14 @@ func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedApp
 		call.Results, call.Err = b.settle(ctx, conn, attempts[i], commitError)
 	}
 	return nil
+}
+
+// waiting are the calls whose callers still wait. The others are not written.
+func waiting(calls []*adapter.GroupedAppend) []*adapter.GroupedAppend {
+	return slices.DeleteFunc(slices.Clone(calls), func(call *adapter.GroupedAppend) bool {
+		call.Err = call.Left()
+		return call.Err != nil
+	})
 }
 
 func fail(calls []*adapter.GroupedAppend, err error) []*adapter.GroupedAppend {
@@ -132,8 +142,9 @@ type rowsQuerier interface {
 
 // callAppend calls the schema's function, which writes those appends that it may and
 // says of the others why not. The appends have no event ID for one stream in common.
-func (b *Backend) callAppend(ctx context.Context, db rowsQuerier, attempts []*attempt) error {
-	args, err := b.columns(attempts)
+// known is the seal's epoch under which they may be written.
+func (b *Backend) callAppend(ctx context.Context, db rowsQuerier, known int64, attempts []*attempt) error {
+	args, err := b.columns(known, attempts)
 	if err != nil {
 		return err
 	}
@@ -145,10 +156,12 @@ func (b *Backend) callAppend(ctx context.Context, db rowsQuerier, attempts []*at
 	var met pgtype.FlatArray[int32]
 	var recorded pgtype.Timestamptz
 	var seal pgtype.Text
+	var epoch int64
 	// A failed commit is reported after the row.
-	if _, err := pgx.ForEachRow(rows, []any{&versions, &positions, &met, &recorded, &seal}, func() error { return nil }); err != nil {
+	if _, err := pgx.ForEachRow(rows, []any{&versions, &positions, &met, &recorded, &seal, &epoch}, func() error { return nil }); err != nil {
 		return err
 	}
+	b.epochs.learn(epoch)
 	next := 0
 	for _, a := range attempts {
 		n := len(a.parts)
@@ -157,6 +170,7 @@ func (b *Backend) callAppend(ctx context.Context, db rowsQuerier, attempts []*at
 		}
 		ours := slices.ContainsFunc(met, func(part int32) bool { return next < int(part) && int(part) <= next+n })
 		a.judged(versions[next:next+n], positions[next:next+n], ours, recorded, seal)
+		a.sent, a.epoch = known, epoch
 		next += n
 	}
 	return nil
@@ -180,7 +194,7 @@ func recordTime(part *eventstore.StreamAppend) pgtype.Timestamptz {
 
 // columns turns appends into the arguments of the schema's function. Arrays in which
 // every element would be the default are left out.
-func (b *Backend) columns(attempts []*attempt) ([]any, error) {
+func (b *Backend) columns(known int64, attempts []*attempt) ([]any, error) {
 	parts, events := 0, 0
 	for _, a := range attempts {
 		parts += len(a.parts)
@@ -243,7 +257,7 @@ func (b *Backend) columns(attempts []*attempt) ([]any, error) {
 		ends, firsts, counts, offsets, numbers, eventStreams = nil, nil, nil, nil, nil, nil
 	}
 	return []any{
-		b.table, b.rowType, array(ends), array(streams), array(firsts), array(lowest), array(highest), array(counts), array(offsets),
+		b.table, b.rowType, known, array(ends), array(streams), array(firsts), array(lowest), array(highest), array(counts), array(offsets),
 		array(numbers), array(eventStreams), array(ids), array(types), array(datas), array(contentTypes), array(metadatas), array(times),
 	}, nil
 }

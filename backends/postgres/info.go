@@ -37,21 +37,3 @@ func (b *Backend) info(ctx context.Context, db querier) (eventstore.Info, error)
 	}
 	return info, nil
 }
-
-// Seal implements [eventstore.Backend]. Whoever appends has taken the lock before the
-// seal and committed, or takes it afterwards and meets it.
-func (b *Backend) Seal(ctx context.Context, req eventstore.SealRequest) (info eventstore.Info, err error) {
-	reason := &req.Reason
-	if req.Lift {
-		reason = nil
-	}
-	err = b.call(ctx, func(ctx context.Context) error {
-		if _, err := b.pool.Exec(ctx, b.sql.seal, b.table, b.rowType, reason); err != nil {
-			return err
-		}
-		b.wake.appended() // subscriptions say that they have the last event
-		info, err = b.info(ctx, b.pool)
-		return err
-	})
-	return info, err
-}

@@ -18,7 +18,9 @@ import (
 type attempt struct {
 	results []eventstore.PartResult // one for each part of the append
 	parts   []eventstore.StreamAppend
-	at      []int // the numbers of the parts in the append
+	at      []int        // the numbers of the parts in the append
+	left    func() error // why the caller does not wait any more; nil while it does
+	sent    int64        // the seal's epoch that was known when it was sent
 	answer
 }
 
@@ -30,10 +32,11 @@ type answer struct {
 	positions []uint64 // before each part's first event, where it was written
 	recorded  time.Time
 	sealed    *eventstore.SealedError
+	epoch     int64 // the seal's
 }
 
-func newAttempt(parts []eventstore.StreamAppend) *attempt {
-	a := &attempt{results: make([]eventstore.PartResult, len(parts)), parts: parts, at: make([]int, len(parts))}
+func newAttempt(parts []eventstore.StreamAppend, left func() error) *attempt {
+	a := &attempt{left: left, results: make([]eventstore.PartResult, len(parts)), parts: parts, at: make([]int, len(parts))}
 	for i := range parts {
 		a.at[i] = i
 	}
@@ -78,8 +81,9 @@ func (a *attempt) recordedEvents(i int) []eventstore.Recorded {
 }
 
 // settle says what came of an append after the schema's function was called with it,
-// and calls it again where a part of the append was stored before and another was not.
-// failed maps the error of such a call.
+// and calls it again where a part of the append was stored before and another was not,
+// and where the store was sealed and unsealed since the append was sent. failed maps the
+// error of such a call.
 //
 // The function writes where nothing speaks against it; every other verdict is
 // [adapter.Judge]'s, by what the function saw under the lock and by the stored events,
@@ -93,7 +97,12 @@ func (b *Backend) settle(ctx context.Context, db rowsQuerier, a *attempt, failed
 		if done {
 			break
 		}
-		if err := b.callAppend(ctx, db, []*attempt{a}); err != nil {
+		if a.epoch != a.sent {
+			if err := a.left(); err != nil {
+				return nil, err // it may have been told of the seal since
+			}
+		}
+		if err := b.callAppend(ctx, db, a.epoch, []*attempt{a}); err != nil {
 			return nil, failed(err)
 		}
 	}
@@ -147,7 +156,7 @@ func (a *attempt) leave(decisions []adapter.Decision) (done bool, err error) {
 		writes = writes || decision.Write
 		parts, at = append(parts, a.parts[i]), append(at, a.at[i])
 	}
-	if writes && len(parts) == len(a.parts) {
+	if writes && len(parts) == len(a.parts) && a.epoch == a.sent {
 		return false, fmt.Errorf("append to stream %q: the server did not write it, and nothing speaks against it", a.parts[0].Stream)
 	}
 	a.parts, a.at = parts, at

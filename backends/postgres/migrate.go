@@ -58,10 +58,11 @@ type querier interface {
 
 // opened is the store that a schema's name led to: its identity, and the OIDs of its
 // events table and of that table's row type. A name can lead to another store later, when
-// schemas are renamed; an OID cannot.
+// schemas are renamed; an OID cannot. sealEpoch is what it was at that moment.
 type opened struct {
 	id             uuid.UUID
 	table, rowType int64
+	sealEpoch      int64
 }
 
 // migrate brings the schema to this package's version and returns the store. Any number of processes may do so at once: one works, the others wait
@@ -165,7 +166,7 @@ func schemaVersion(ctx context.Context, db querier, schema string) (store opened
 	if err := db.QueryRow(ctx, `select array_agg(c.relname::text order by c.relname), coalesce(bool_or(c.relname = 'store' and c.relkind = 'r'
 			and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'id' and a.atttypid = 'uuid'::regtype)
 			and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'schema_version' and a.atttypid = 'int'::regtype)), false),
-			coalesce(bool_or(c.relname = 'store' and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'seal_reason')), false)
+			coalesce(bool_or(c.relname = 'store' and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'seal_epoch')), false)
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where n.nspname = $1 and c.relname = any($2)`, schema, []string{"store", "events", "checkpoints", "snapshots", "event_log"}).Scan(&taken, &ours, &current); err != nil {
 		return store, 0, readError(ctx, err)
@@ -181,8 +182,8 @@ func schemaVersion(ctx context.Context, db querier, schema string) (store opened
 		return store, 0, fmt.Errorf("schema %q holds a store whose layout is from before the first release; copy it into a new one with the program that made it (export, then import)", schema)
 	}
 	// The identity and the table are of one schema, even while it is renamed.
-	err = db.QueryRow(ctx, `select s.id, s.schema_version, e.oid::bigint, e.reltype::bigint from `+quote(schema)+`.store s
+	err = db.QueryRow(ctx, `select s.id, s.schema_version, s.seal_epoch, e.oid::bigint, e.reltype::bigint from `+quote(schema)+`.store s
 		join pg_class c on c.oid = s.tableoid
-		join pg_class e on e.relnamespace = c.relnamespace and e.relname = 'events'`).Scan(&store.id, &version, &store.table, &store.rowType)
+		join pg_class e on e.relnamespace = c.relnamespace and e.relname = 'events'`).Scan(&store.id, &version, &store.sealEpoch, &store.table, &store.rowType)
 	return store, version, readError(ctx, err)
 }

@@ -54,6 +54,7 @@ type Backend struct {
 	poll time.Duration
 
 	appends  *adapter.GroupCommit
+	epochs   sealEpochs
 	crowd    crowd
 	hot      hot
 	wake     *wake
@@ -111,6 +112,7 @@ func open(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Backend, err
 	if b.poll == 0 {
 		b.poll = defaultPoll
 	}
+	b.epochs.learn(store.sealEpoch)
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.tail.read = b.ReadAll
 	b.wake = newWake(b.lifetime, pool, store.id, b.tail.advance, !opts.NoListen)

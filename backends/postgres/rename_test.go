@@ -343,7 +343,7 @@ func cloneFunctions(t *testing.T, pool *pgxpool.Pool, from, to string) {
 func TestAStoreOfAnEarlierLayoutIsRefusedInWords(t *testing.T) {
 	pool := openPool(t, server.Database(t))
 	_, _ = inSchema(t, pool, "live")
-	mustExec(t, pool, `alter table live.store drop column seal_reason`)
+	mustExec(t, pool, `alter table live.store drop column seal_epoch`)
 	for _, opts := range []postgres.Options{{Schema: "live"}, {Schema: "live", NoMigration: true}} {
 		_, err := postgres.Open(t.Context(), pool, &opts)
 		definite(t, err, "open")

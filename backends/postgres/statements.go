@@ -51,9 +51,9 @@ func newStatements(schema string) statements {
 	sameLease := `c.epoch = $6::text::numeric and c.owner = $7 and c.renewals = $8::text::numeric`
 	return statements{
 		events: s + `.events`, store: s + `.store`, table: table,
-		append: `select versions, positions, met, recorded, seal from ` + s + `.append($1, $2, $3::int[],
-			$4::text[], $5::int[], $6::bigint[], $7::bigint[], $8::int[], $9::int[],
-			$10::int[], $11::text[], $12::uuid[], $13::text[], $14::bytea[], $15::text[], $16::bytea[], $17::timestamptz[])`,
+		append: `select versions, positions, met, recorded, seal, epoch from ` + s + `.append($1, $2, $3, $4::int[],
+			$5::text[], $6::int[], $7::bigint[], $8::bigint[], $9::int[], $10::int[],
+			$11::int[], $12::text[], $13::uuid[], $14::text[], $15::bytea[], $16::text[], $17::bytea[], $18::timestamptz[])`,
 		seal:      `select ` + s + `.seal($1, $2, $3::text)`,
 		storedIDs: headed(table, `select `+eventColumns+` from `+s+`.events where id = any($1::uuid[]) and stream_id = any($2::text[])`),
 		info: `select here.table_oid, s.id, s.seal_reason, e.global_position, e.stream_id, e.version, e.id

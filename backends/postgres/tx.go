@@ -76,8 +76,8 @@ func (b *txBackend) Append(ctx context.Context, req eventstore.AppendRequest) ([
 	}
 	// Everything is certain: nothing counts until the transaction commits.
 	certain := func(err error) error { return readError(ctx, err) }
-	a := newAttempt(req.Parts)
-	if err := b.callAppend(ctx, b.tx, []*attempt{a}); err != nil {
+	a := newAttempt(req.Parts, ctx.Err)
+	if err := b.callAppend(ctx, b.tx, b.epochs.known.Load(), []*attempt{a}); err != nil {
 		return nil, certain(err)
 	}
 	return b.settle(ctx, b.tx, a, certain)

@@ -54,6 +54,12 @@ func (w *writer) appendAll(ctx context.Context, group []*adapter.GroupedAppend, 
 			return err
 		}
 		for _, call := range group {
+			// The group may have waited for the lock while the store was sealed and
+			// unsealed. Who has left since may have been told of the seal; who has not
+			// cannot be, before this transaction ends.
+			if call.Err = call.Left(); call.Err != nil {
+				continue
+			}
 			call.Results, call.Err = a.append(call.Parts)
 			if call.Err != nil && !isVerdict(call.Err) {
 				return call.Err

@@ -86,6 +86,12 @@ func (q *groupQueue) take(most int, now time.Time, patience time.Duration) (grou
 	return group
 }
 
+// Left returns the error of the caller's context where that is done, and nil while the
+// caller waits. Who has left hears of no verdict, and may have appended the same events
+// again since: a flush that begins anew, with what it has learnt meanwhile, leaves such
+// an append out and gives it this error.
+func (call *GroupedAppend) Left() error { return call.ctx.Err() }
+
 // expired returns the error of the caller's context where that is done. A deadline
 // counts when it has come, whether or not the context's timer has run.
 func (call *GroupedAppend) expired(now time.Time) error {

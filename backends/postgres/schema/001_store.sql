@@ -6,6 +6,7 @@ create table {schema}.store (
     id             uuid not null default gen_random_uuid(),
     schema_version int not null,
     seal_reason    text,           -- null is not sealed
+    seal_epoch     bigint not null default 0, -- rises with each seal, and when one is lifted
     created_at     timestamptz not null default now()
 );
 
@@ -84,7 +85,12 @@ create trigger immutable before update or delete or truncate on {schema}.events
 -- told here. Of each part, versions holds its stream's version before it, and positions
 -- the position before its first event, or null where its append was not written. met
 -- holds the parts some of whose event IDs are in their streams. recorded is the record
--- time of the events that were given none, and seal the reason of the store's seal.
+-- time of the events that were given none, seal the reason of the store's seal, and
+-- epoch the store's.
+--
+-- known is the epoch that the caller knew when it sent the appends. Where it is another
+-- now, nothing is written: a call that was on its way while the store was sealed must
+-- not land after the seal was lifted, for its caller may have been told of the seal.
 --
 -- The lock comes first: one advisory lock, named by the events table, held to the end
 -- of the transaction. It is no row, because a row that every append updates grows a
@@ -101,11 +107,11 @@ create trigger immutable before update or delete or truncate on {schema}.events
 -- still are the original's, raises SY001 and writes nothing. Where the names lead
 -- elsewhere it takes its schema's present name from that type.
 create function {schema}.append(
-    table_oid bigint, type_oid bigint, ends int[],
+    table_oid bigint, type_oid bigint, known bigint, ends int[],
     streams text[], firsts int[], lowest bigint[], highest bigint[], counts int[], offsets int[],
     parts int[], event_streams text[], ids uuid[], types text[], datas bytea[],
     content_types text[], metadatas bytea[], times timestamptz[],
-    out versions bigint[], out positions bigint[], out met int[], out recorded timestamptz, out seal text,
+    out versions bigint[], out positions bigint[], out met int[], out recorded timestamptz, out seal text, out epoch bigint,
     place {schema}.events default null)
 language plpgsql
 security definer
@@ -121,6 +127,7 @@ declare
     at       bigint;
     part     int := 1;
     current  bigint[];
+    unsealed boolean;
     allowed  boolean;
     written  oid;
 begin
@@ -144,23 +151,24 @@ begin
 
     if counts is null then -- the commonest append of all, in one statement
         with seen as materialized (
-            select v.head, v.version, v.seal,
+            select v.head, v.version, v.seal, v.epoch,
                    -- A stream without events holds no IDs: who makes a stream need not look.
                    v.version > 0 and exists (select from events e where e.id = ids[1] and e.stream_id = streams[1]) as met
             from (select coalesce((select max(e.global_position) from events e), 0) as head,
                          coalesce((select max(e.version) from events e where e.stream_id = streams[1]), 0) as version,
-                         (select s.seal_reason from store s where s.only_row) as seal
+                         s.seal_reason as seal, s.seal_epoch as epoch
+                  from store s where s.only_row
                   offset 0) v), -- so that the planner does not look twice
         inserted as (
             insert into events as i (global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata)
             select w.head + 1, w.version + 1, ids[1], coalesce(times[1], clock_timestamp()),
                    streams[1], types[1], content_types[1], datas[1], metadatas[1]
             from seen w
-            where w.seal is null and not w.met and w.version between lowest[1] and highest[1]
+            where w.seal is null and w.epoch = known and not w.met and w.version between lowest[1] and highest[1]
             returning i.tableoid, i.created_at)
         select array[w.version], array[case when i.tableoid is not null then w.head end], case when w.met then array[1] end,
-               i.created_at, w.seal, i.tableoid
-            into versions, positions, met, recorded, seal, written
+               i.created_at, w.seal, w.epoch, i.tableoid
+            into versions, positions, met, recorded, seal, epoch, written
             from seen w left join inserted i on true;
         if written <> table_oid::oid then
             raise exception 'append: the schema was renamed meanwhile' using errcode = 'SY001';
@@ -169,9 +177,11 @@ begin
     end if;
 
     select coalesce((select max(e.global_position) from events e), 0),
-           array(select coalesce((select max(e.version) from events e where e.stream_id = s), 0) from unnest(streams) s),
-           (select s.seal_reason from store s where s.only_row)
-        into head, current, seal;
+           array(select coalesce((select max(e.version) from events e where e.stream_id = n), 0) from unnest(streams) n),
+           s.seal_reason, s.seal_epoch
+        into head, current, seal, epoch
+        from store s where s.only_row;
+    unsealed := seal is null and epoch = known;
     -- A stream without events holds no IDs: those who make streams need not look.
     if 0 < any(current) then
         met := array(select u.part from unnest(parts, ids, event_streams) u(part, id, stream)
@@ -183,7 +193,7 @@ begin
             at := current[firsts[part]];
             versions[part] := at;
             positions[part] := null;
-            if seal is null and at between lowest[part] and highest[part] and part = any(met) is not true then
+            if unsealed and at between lowest[part] and highest[part] and part = any(met) is not true then
                 positions[part] := head;
                 head := head + counts[part];
                 current[firsts[part]] := at + counts[part];
@@ -191,7 +201,7 @@ begin
             part := part + 1;
             continue;
         end if;
-        allowed := seal is null;
+        allowed := unsealed;
         for p in part .. ends[append] loop
             at := current[firsts[p]];
             versions[p] := at;
@@ -252,7 +262,7 @@ begin
             from pg_type t join pg_class c on c.oid = t.typrelid join pg_namespace n on n.oid = c.relnamespace
             where t.oid = pg_typeof(place)), true);
     end if;
-    update store set seal_reason = case when reason is null then null else coalesce(seal_reason, reason) end where only_row;
+    update store set seal_reason = reason, seal_epoch = seal_epoch + 1 where only_row and (seal_reason is null) <> (reason is null);
 end $$;
 
 -- as_jsonb is null where the bytes are no JSON that jsonb can hold.

@@ -129,6 +129,7 @@ declare
     current  bigint[];
     unsealed boolean;
     allowed  boolean;
+    looked   oid;
     written  oid;
 begin
     -- One expression, for each is compiled anew in each transaction, and a statement costs
@@ -149,29 +150,24 @@ begin
             where t.oid = pg_typeof(place)), true);
     end if;
 
-    if counts is null then -- the commonest append of all, in one statement
-        with seen as materialized (
-            select v.head, v.version, v.seal, v.epoch,
-                   -- A stream without events holds no IDs: who makes a stream need not look.
-                   v.version > 0 and exists (select from events e where e.id = ids[1] and e.stream_id = streams[1]) as met
-            from (select coalesce((select max(e.global_position) from events e), 0) as head,
-                         coalesce((select max(e.version) from events e where e.stream_id = streams[1]), 0) as version,
-                         s.seal_reason as seal, s.seal_epoch as epoch
-                  from store s where s.only_row
-                  offset 0) v), -- so that the planner does not look twice
-        inserted as (
+    -- The commonest append of all. What is not written has no positions; null <> is not true.
+    if counts is null then
+        select last.global_position, last.tableoid, array[v.version], array[null::bigint], s.seal_reason, s.seal_epoch,
+               -- A stream without events holds no IDs: who makes a stream need not look.
+               case when v.version > 0 then (select array[1] from events e where e.id = ids[1] and e.stream_id = streams[1]) end
+            into head, looked, versions, positions, seal, epoch, met
+            from store s
+            left join lateral (select e.global_position, e.tableoid from events e order by e.global_position desc limit 1) last on true
+            cross join lateral (select coalesce((select max(e.version) from events e where e.stream_id = streams[1]), 0) as version offset 0) v
+            where s.only_row;
+        if met is null and seal is null and epoch = known and versions[1] between lowest[1] and highest[1] then
             insert into events as i (global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata)
-            select w.head + 1, w.version + 1, ids[1], coalesce(times[1], clock_timestamp()),
-                   streams[1], types[1], content_types[1], datas[1], metadatas[1]
-            from seen w
-            where w.seal is null and w.epoch = known and not w.met and w.version between lowest[1] and highest[1]
-            returning i.tableoid, i.created_at)
-        select array[w.version], array[case when i.tableoid is not null then w.head end], case when w.met then array[1] end,
-               i.created_at, w.seal, w.epoch, i.tableoid
-            into versions, positions, met, recorded, seal, epoch, written
-            from seen w left join inserted i on true;
-        if written <> table_oid::oid then
-            raise exception 'append: the schema was renamed meanwhile' using errcode = 'SY001';
+            values (coalesce(head, 0) + 1, versions[1] + 1, ids[1], coalesce(times[1], clock_timestamp()),
+                    streams[1], types[1], content_types[1], datas[1], metadatas[1])
+            returning array[i.global_position - 1], i.created_at, i.tableoid into positions, recorded, written;
+            if looked <> table_oid::oid or written <> table_oid::oid then
+                raise exception 'append: the schema was renamed meanwhile' using errcode = 'SY001';
+            end if;
         end if;
         return;
     end if;

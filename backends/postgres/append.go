@@ -20,7 +20,7 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 		return nil, err
 	}
 	results, err := b.appends.Append(ctx, req)
-	b.hot.answered(ctx, b.lifetime, req.Parts, err)
+	b.conflicts.answered(ctx, b.lifetime, req.Parts, err)
 	return results, err
 }
 
@@ -94,7 +94,7 @@ func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedApp
 		}
 		return fail(calls, err)
 	}
-	b.noteCrowd(attempts)
+	b.limitGroups(attempts)
 	for i, call := range calls {
 		// What was not written is judged now that the lock is free.
 		call.Results, call.Err = b.settle(ctx, conn, attempts[i], commitError)
@@ -117,8 +117,9 @@ func fail(calls []*adapter.GroupedAppend, err error) []*adapter.GroupedAppend {
 	return nil
 }
 
-// noteCrowd tells the crowd which positions a call was given. They follow one another.
-func (b *Backend) noteCrowd(attempts []*attempt) {
+// limitGroups notes which positions a call was given, which follow one another, and
+// adapts how many groups may be under way.
+func (b *Backend) limitGroups(attempts []*attempt) {
 	first, last := uint64(0), uint64(0)
 	for _, a := range attempts {
 		for i, part := range a.parts {
@@ -131,7 +132,7 @@ func (b *Backend) noteCrowd(attempts []*attempt) {
 		}
 	}
 	if first > 0 {
-		b.appends.SetFlushes(b.crowd.wrote(first, last))
+		b.appends.SetFlushes(b.groupLimit.wrote(first, last))
 	}
 }
 

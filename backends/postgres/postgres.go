@@ -36,7 +36,7 @@ const (
 	defaultPoll   = time.Second
 	// groups is how many groups of appends may be under way: while one commits
 	// the next has been sent and waits at the lock. Among other writers one is
-	// enough; see [crowd].
+	// enough; see [groupLimit].
 	groups = 2
 	// flushTimeout bounds a group. It is longer than the lock's own timeout in
 	// the schema, whose error says for certain that nothing was written.
@@ -53,16 +53,16 @@ type Backend struct {
 	caps eventstore.Capabilities
 	poll time.Duration
 
-	appends  *adapter.GroupCommit
-	epochs   sealEpochs
-	crowd    crowd
-	hot      hot
-	wake     *wake
-	tail     tail
-	reading  pageBudget
-	lifetime context.Context //nolint:containedctx // it ends with the handle, not with a call
-	end      context.CancelFunc
-	closed   atomic.Bool
+	appends    *adapter.GroupCommit
+	epochs     sealEpochs
+	groupLimit groupLimit
+	conflicts  conflictPacer
+	wake       *wake
+	fanOut     fanOut
+	reading    pageBudget
+	lifetime   context.Context //nolint:containedctx // it ends with the handle, not with a call
+	end        context.CancelFunc
+	closed     atomic.Bool
 }
 
 var _ eventstore.Backend = (*Backend)(nil)
@@ -114,8 +114,8 @@ func open(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Backend, err
 	}
 	b.epochs.learn(store.sealEpoch)
 	b.lifetime, b.end = context.WithCancel(context.Background())
-	b.tail.read = b.ReadAll
-	b.wake = newWake(b.lifetime, pool, store.id, b.tail.advance, !opts.NoListen)
+	b.fanOut.read = b.ReadAll
+	b.wake = newWake(b.lifetime, pool, store.id, b.fanOut.advance, !opts.NoListen)
 	b.caps = capabilities(server, b.poll, opts, pool)
 	b.appends = adapter.NewGroupCommit(b.flush, adapter.GroupCommitOptions{Flushes: groups, Timeout: flushTimeout})
 	return b, nil
@@ -132,7 +132,7 @@ func (b *Backend) Subscribe(ctx context.Context, req eventstore.SubscribeRequest
 			return
 		}
 		defer b.wake.subscribe()()
-		page, leave := b.tail.follow()
+		page, leave := b.fanOut.follow()
 		defer leave()
 		source := adapter.FollowSource{Page: page, Info: b.Info, Hint: b.wake.hint, Poll: b.poll}
 		adapter.Follow(ctx, req, source)(yield)

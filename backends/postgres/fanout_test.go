@@ -14,16 +14,16 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// tailed is a tail over a memory log.
-type tailed struct {
-	tail
+// fannedOut is a fanOut over a memory log.
+type fannedOut struct {
+	fanOut
 	log   *memory.Backend
 	reads atomic.Int64
 	err   error
 }
 
-func newTailed() *tailed {
-	l := &tailed{log: memory.New()}
+func newFannedOut() *fannedOut {
+	l := &fannedOut{log: memory.New()}
 	l.read = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
 		l.reads.Add(1)
 		if l.err != nil {
@@ -34,13 +34,13 @@ func newTailed() *tailed {
 	return l
 }
 
-func (l *tailed) append(t *testing.T, stream string, events ...eventstore.Event) {
+func (l *fannedOut) append(t *testing.T, stream string, events ...eventstore.Event) {
 	t.Helper()
 	_, err := l.store(t).Append(t.Context(), stream, eventstore.Any(), events...)
 	require.NoError(t, err)
 }
 
-func (l *tailed) store(t *testing.T) *eventstore.Store {
+func (l *fannedOut) store(t *testing.T) *eventstore.Store {
 	t.Helper()
 	store, err := eventstore.New(l.log, &eventstore.Options{BackendLimits: true})
 	require.NoError(t, err)
@@ -65,7 +65,7 @@ type follower struct {
 	got    []eventstore.RecordedEvent
 }
 
-func (l *tailed) newFollower(t *testing.T, filter eventstore.Filter) *follower {
+func (l *fannedOut) newFollower(t *testing.T, filter eventstore.Filter) *follower {
 	f := &follower{filter: filter, size: eventstore.PageSize{MaxEvents: 512, MaxBytes: 4 << 20}}
 	f.page, f.leave = l.follow()
 	t.Cleanup(func() { f.leave() })
@@ -91,10 +91,10 @@ func (f *follower) step(t *testing.T) (end bool) {
 	return page.End
 }
 
-// two returns a tail of which two followers have seen the end.
-func two(t *testing.T) (l *tailed, a, b *follower) {
+// two returns a fanOut of which two followers have seen the end.
+func two(t *testing.T) (l *fannedOut, a, b *follower) {
 	t.Helper()
-	l = newTailed()
+	l = newFannedOut()
 	l.append(t, "order-1", some(3)...)
 	a, b = l.newFollower(t, eventstore.Filter{}), l.newFollower(t, eventstore.Filter{Categories: []string{"invoice"}})
 	a.look(t)
@@ -123,7 +123,7 @@ func TestALoneSubscriptionReadsForItself(t *testing.T) {
 	for looks := range int64(3) {
 		l.append(t, "order-2", some(2)...)
 		l.advance(t.Context())
-		require.Equal(t, looks, l.reads.Load(), "reads, of which the tail makes none")
+		require.Equal(t, looks, l.reads.Load(), "reads, of which it makes none")
 		a.look(t)
 	}
 	require.Len(t, a.got, 9)
@@ -131,7 +131,7 @@ func TestALoneSubscriptionReadsForItself(t *testing.T) {
 
 func TestASubscriptionThatNoHintReachedReadsForItself(t *testing.T) {
 	l, a, _ := two(t)
-	l.append(t, "order-2", some(2)...) // and nobody advances the tail
+	l.append(t, "order-2", some(2)...) // and nobody advances it
 	a.look(t)
 	require.Len(t, a.got, 5)
 }
@@ -142,9 +142,9 @@ func TestANewSubscriptionIsNotToldThatItIsCaughtUpByAnOldTail(t *testing.T) {
 	l.advance(t.Context())
 	a.look(t)
 	b.look(t)
-	l.append(t, "order-3", some(1)...) // acknowledged before the subscription, and not in the tail
+	l.append(t, "order-3", some(1)...) // acknowledged before the subscription, and not in what is kept
 	c := l.newFollower(t, eventstore.Filter{})
-	c.after = a.got[2].Place() // within the tail
+	c.after = a.got[2].Place() // within what is kept
 	page, err := c.page(t.Context(), eventstore.ReadAllRequest{After: c.after, PageSize: c.size})
 	require.NoError(t, err)
 	require.True(t, page.End)
@@ -156,11 +156,11 @@ func TestASubscriptionBehindTheTailReadsForItselfAndNothingGrows(t *testing.T) {
 	for range 10 {
 		l.append(t, "order-2", some(300)...)
 		l.advance(t.Context())
-		b.look(t) // keeps the tail alive
-		require.LessOrEqual(t, len(l.events), tailEvents)
-		require.LessOrEqual(t, cap(l.events), 2*tailEvents)
+		b.look(t) // keeps it alive
+		require.LessOrEqual(t, len(l.events), fanOutEvents)
+		require.LessOrEqual(t, cap(l.events), 2*fanOutEvents)
 	}
-	require.Greater(t, len(l.events), tailEvents/2)
+	require.Greater(t, len(l.events), fanOutEvents/2)
 	a.look(t)
 	require.Len(t, a.got, 3003)
 	for i, event := range a.got {
@@ -182,27 +182,27 @@ func TestATailIsBoundedInBytes(t *testing.T) {
 			sum += event.Size()
 		}
 		require.Equal(t, sum, l.bytes)
-		require.LessOrEqual(t, sum, tailBytes)
+		require.LessOrEqual(t, sum, fanOutBytes)
 	}
-	require.Greater(t, l.bytes, tailBytes/2)
+	require.Greater(t, l.bytes, fanOutBytes/2)
 }
 
 func TestMoreThanAPageBetweenTwoWakeUpsEndsTheTailUntilSomebodyHasCaughtUp(t *testing.T) {
 	l, a, b := two(t)
-	l.append(t, "order-2", some(tailEvents/2+1)...)
+	l.append(t, "order-2", some(fanOutEvents/2+1)...)
 	l.advance(t.Context())
 	require.False(t, l.active)
 	require.Empty(t, l.events)
 	a.look(t)
 	b.look(t)
-	require.Len(t, a.got, 3+tailEvents/2+1)
+	require.Len(t, a.got, 3+fanOutEvents/2+1)
 	l.append(t, "order-3", some(1)...)
 	l.advance(t.Context())
 	l.reads.Store(0)
 	a.look(t)
 	b.look(t)
 	require.Zero(t, l.reads.Load())
-	require.Len(t, a.got, 3+tailEvents/2+2)
+	require.Len(t, a.got, 3+fanOutEvents/2+2)
 }
 
 func TestAFailedReadEndsTheTail(t *testing.T) {
@@ -218,11 +218,11 @@ func TestAFailedReadEndsTheTail(t *testing.T) {
 
 func TestATailThatNobodyReadsIsGivenUp(t *testing.T) {
 	l, _, _ := two(t)
-	for range 3 * tailUnused {
+	for range 3 * fanOutUnused {
 		l.append(t, "order-2", some(1)...)
 		l.advance(t.Context())
 	}
-	require.LessOrEqual(t, l.reads.Load(), int64(tailUnused))
+	require.LessOrEqual(t, l.reads.Load(), int64(fanOutUnused))
 	require.Empty(t, l.events)
 }
 
@@ -246,7 +246,7 @@ func TestThroughATailEverySubscriptionSeesWhatItWouldHaveReadItself(t *testing.T
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
-			l := newTailed()
+			l := newFannedOut()
 			filters := []eventstore.Filter{{}, {Categories: []string{"order"}}, {StreamPrefixes: []string{"order-1"}}, {Types: []string{"Happened"}}, {Categories: []string{"none"}}}
 			var followers []*follower
 			for range 300 {
@@ -273,7 +273,7 @@ func TestThroughATailEverySubscriptionSeesWhatItWouldHaveReadItself(t *testing.T
 			}
 			for _, f := range followers {
 				f.look(t)
-				f.look(t) // where the tail ended before the log did
+				f.look(t) // where it ended before the log did
 				var want []eventstore.RecordedEvent
 				for event, err := range l.store(t).ReadAll(t.Context(), eventstore.ReadAllOptions{Filter: f.filter}) {
 					require.NoError(t, err)

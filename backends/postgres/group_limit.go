@@ -4,7 +4,7 @@ import (
 	"sync"
 )
 
-// crowd tells how many groups of this process should be under way, from the
+// groupLimit tells how many groups of this process should be under way, from the
 // positions that they were given: those have no gaps, so a process that finds
 // positions of others between its own is not the only writer.
 //
@@ -13,7 +13,7 @@ import (
 // that waits at the lock. A second one of ours would only have left earlier, with
 // fewer appends in it, and the commits, which are what the store's rate depends
 // on, would each carry less: two processes halve their groups and their rate.
-type crowd struct {
+type groupLimit struct {
 	mu sync.Mutex
 	// last is the last position that this process has written.
 	last uint64
@@ -30,24 +30,24 @@ const (
 )
 
 // wrote notes a group's positions and returns how many groups should be under way.
-func (c *crowd) wrote(first, last uint64) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if last > c.last { // it is not late, behind the answer to a later group
-		if c.last > 0 && first > c.last+1 {
-			c.met = min(metMax, c.met+metOthers)
+func (l *groupLimit) wrote(first, last uint64) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last > l.last { // it is not late, behind the answer to a later group
+		if l.last > 0 && first > l.last+1 {
+			l.met = min(metMax, l.met+metOthers)
 		} else {
-			c.met = max(0, c.met-1)
+			l.met = max(0, l.met-1)
 		}
-		c.last = last
+		l.last = last
 	}
-	switch c.met {
+	switch l.met {
 	case metMax:
-		c.shared = true
+		l.shared = true
 	case 0:
-		c.shared = false
+		l.shared = false
 	}
-	if c.shared {
+	if l.shared {
 		return 1
 	}
 	return groups

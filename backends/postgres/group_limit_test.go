@@ -8,7 +8,7 @@ import (
 
 // turns gives out positions by a pattern, over and over: 'o' is a group of our
 // own, 'x' one of another process, and '<' swaps the last two answers to ours.
-func turns(c *crowd, at *uint64, pattern string, times int) (flushes int) {
+func turns(l *groupLimit, at *uint64, pattern string, times int) (flushes int) {
 	type span struct{ first, last uint64 }
 	for range times {
 		var ours []span
@@ -24,7 +24,7 @@ func turns(c *crowd, at *uint64, pattern string, times int) (flushes int) {
 			}
 		}
 		for _, s := range ours {
-			flushes = c.wrote(s.first, s.last)
+			flushes = l.wrote(s.first, s.last)
 		}
 	}
 	return flushes
@@ -45,13 +45,13 @@ func TestOneGroupIsUnderWayAmongOthersAndTwoAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := uint64(1000) // what was there before proves nothing
-			require.Equal(t, test.flushes, turns(&crowd{}, &at, test.pattern, 30))
+			require.Equal(t, test.flushes, turns(&groupLimit{}, &at, test.pattern, 30))
 		})
 	}
 }
 
 func TestAProcessNoticesWhenOthersComeAndLeave(t *testing.T) {
-	var c crowd
+	var c groupLimit
 	var at uint64
 	for range 3 {
 		require.Equal(t, groups, turns(&c, &at, "o", metMax), "alone")

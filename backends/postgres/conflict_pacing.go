@@ -16,13 +16,13 @@ const (
 	coolAfter = 50 * time.Millisecond
 )
 
-// hot spaces the answers to those who lost a race for a version. Of many writers that
+// conflictPacer spaces the answers to those who lost a race for a version. Of many writers that
 // read the version of one stream and append to it, one wins and all others come back at
 // once, to lose again but for one: most of what the server does is then in vain, and
 // the one that could win waits for it. So of the losers of this process one is answered
 // for each append that is stored; the others wait for their turn, in their order, for
 // heldFor at most. Whoever loses alone is answered at once.
-type hot struct {
+type conflictPacer struct {
 	mu      sync.Mutex
 	streams map[string]*race
 }
@@ -35,10 +35,10 @@ type race struct {
 }
 
 // answered is called with each verdict before its caller hears of it. It may wait.
-func (h *hot) answered(ctx, lifetime context.Context, parts []eventstore.StreamAppend, err error) {
+func (p *conflictPacer) answered(ctx, lifetime context.Context, parts []eventstore.StreamAppend, err error) {
 	if err == nil {
 		for i := range parts {
-			h.stored(parts[i].Stream)
+			p.stored(parts[i].Stream)
 		}
 		return
 	}
@@ -49,7 +49,7 @@ func (h *hot) answered(ctx, lifetime context.Context, parts []eventstore.StreamA
 	if version, exact := conflict.Expected.Exact(); !exact || version == 0 {
 		return // there is no next version to race for
 	}
-	turn := h.lost(conflict.Stream)
+	turn := p.lost(conflict.Stream)
 	if turn == nil {
 		return
 	}
@@ -58,18 +58,18 @@ func (h *hot) answered(ctx, lifetime context.Context, parts []eventstore.StreamA
 	select {
 	case <-turn:
 	case <-timer.C:
-		h.leave(conflict.Stream, turn)
+		p.leave(conflict.Stream, turn)
 	case <-ctx.Done():
-		h.leave(conflict.Stream, turn)
+		p.leave(conflict.Stream, turn)
 	case <-lifetime.Done():
 	}
 }
 
 // stored lets the next loser go.
-func (h *hot) stored(stream string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	r, ok := h.streams[stream]
+func (p *conflictPacer) stored(stream string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r, ok := p.streams[stream]
 	if !ok {
 		return
 	}
@@ -83,17 +83,17 @@ func (h *hot) stored(stream string) {
 }
 
 // lost returns what a loser is to wait for; nil where it need not.
-func (h *hot) lost(stream string) chan struct{} {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	r, ok := h.streams[stream]
+func (p *conflictPacer) lost(stream string) chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r, ok := p.streams[stream]
 	if !ok {
 		r = &race{free: true}
-		r.cool = time.AfterFunc(coolAfter, func() { h.cooled(stream, r) })
-		if h.streams == nil {
-			h.streams = make(map[string]*race)
+		r.cool = time.AfterFunc(coolAfter, func() { p.cooled(stream, r) })
+		if p.streams == nil {
+			p.streams = make(map[string]*race)
 		}
-		h.streams[stream] = r
+		p.streams[stream] = r
 	}
 	r.cool.Reset(coolAfter)
 	if r.free {
@@ -106,10 +106,10 @@ func (h *hot) lost(stream string) chan struct{} {
 }
 
 // leave takes out a loser that does not wait any more.
-func (h *hot) leave(stream string, turn chan struct{}) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	r, ok := h.streams[stream]
+func (p *conflictPacer) leave(stream string, turn chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r, ok := p.streams[stream]
 	if !ok {
 		return
 	}
@@ -122,10 +122,10 @@ func (h *hot) leave(stream string, turn chan struct{}) {
 }
 
 // cooled forgets a stream on which nothing happens.
-func (h *hot) cooled(stream string, r *race) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.streams[stream] == r && len(r.waiting) == 0 {
-		delete(h.streams, stream)
+func (p *conflictPacer) cooled(stream string, r *race) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.streams[stream] == r && len(r.waiting) == 0 {
+		delete(p.streams, stream)
 	}
 }

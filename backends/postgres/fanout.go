@@ -12,23 +12,23 @@ import (
 )
 
 const (
-	// tailEvents and tailBytes bound what a tail keeps; a page of it, and so what
+	// fanOutEvents and fanOutBytes bound what is kept; a page of that, and so what
 	// may come between two wake-ups, is half of that.
-	tailEvents, tailBytes = 1024, 4 << 20
-	// A tail that nobody has read from for so many wake-ups is given up.
-	tailUnused = 100
-	// A wake-up waits for the tail's page for so long at most.
-	tailWithin = time.Second
+	fanOutEvents, fanOutBytes = 1024, 4 << 20
+	// What nobody has read from for so many wake-ups is given up.
+	fanOutUnused = 100
+	// A wake-up waits for the page for so long at most.
+	fanOutWithin = time.Second
 )
 
 type pages func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error)
 
-// tail is the end of the log, read once for all live subscriptions of a handle:
+// fanOut is the end of the log, read once for all live subscriptions of a handle:
 // without it ten of them would make ten queries at every wake-up. It is no more
 // than a copy of what was read: a subscription that has all of it, or is behind
 // it, reads for itself, and so every one that a hint has not reached finds what
 // there is within its poll interval, as ever.
-type tail struct {
+type fanOut struct {
 	read pages // the backend's ReadAll
 
 	mu        sync.Mutex
@@ -45,115 +45,115 @@ type tail struct {
 
 // follow returns the function that a subscription gets its pages from, and one to
 // call at its end.
-func (t *tail) follow() (page pages, leave func()) {
-	t.mu.Lock()
-	t.followers++
-	t.mu.Unlock()
+func (f *fanOut) follow() (page pages, leave func()) {
+	f.mu.Lock()
+	f.followers++
+	f.mu.Unlock()
 	live := false // it has seen the end for itself, and may be told that it is caught up
 	page = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
 		if live && ctx.Err() == nil {
-			if page, ok := t.page(req); ok {
+			if page, ok := f.page(req); ok {
 				return page, nil
 			}
 		}
-		page, err := t.read(ctx, req)
+		page, err := f.read(ctx, req)
 		if err == nil && page.End {
 			live = true
-			t.begin(page.Next)
+			f.begin(page.Next)
 		}
 		return page, err
 	}
 	return page, func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if t.followers--; t.followers < 2 {
-			t.giveUp()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.followers--; f.followers < 2 {
+			f.giveUp()
 		}
 	}
 }
 
-// begin starts the tail at a place where the log ended a moment ago. One
-// subscription alone needs no tail: the server filters for it.
-func (t *tail) begin(at eventstore.Place) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.active && t.followers > 1 {
-		t.active, t.from, t.to = true, at, at
+// begin starts at a place where the log ended a moment ago. One
+// subscription alone needs none: the server filters for it.
+func (f *fanOut) begin(at eventstore.Place) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.active && f.followers > 1 {
+		f.active, f.from, f.to = true, at, at
 	}
 }
 
 // giveUp forgets everything; begin starts anew.
-func (t *tail) giveUp() {
-	t.active, t.sealed, t.events, t.bytes, t.unused = false, false, nil, 0, 0
+func (f *fanOut) giveUp() {
+	f.active, f.sealed, f.events, f.bytes, f.unused = false, false, nil, 0, 0
 }
 
 // advance reads what has come since. Where that is more than a page, or the read
 // fails, subscriptions read for themselves.
-func (t *tail) advance(ctx context.Context) {
-	t.mu.Lock()
-	if t.unused++; t.unused > tailUnused {
-		t.giveUp()
+func (f *fanOut) advance(ctx context.Context) {
+	f.mu.Lock()
+	if f.unused++; f.unused > fanOutUnused {
+		f.giveUp()
 	}
-	active, to := t.active, t.to
-	t.mu.Unlock()
+	active, to := f.active, f.to
+	f.mu.Unlock()
 	if !active {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, tailWithin)
+	ctx, cancel := context.WithTimeout(ctx, fanOutWithin)
 	defer cancel()
-	size := eventstore.PageSize{MaxEvents: tailEvents / 2, MaxBytes: tailBytes / 2}
-	page, err := t.read(ctx, eventstore.ReadAllRequest{After: to, PageSize: size})
+	size := eventstore.PageSize{MaxEvents: fanOutEvents / 2, MaxBytes: fanOutBytes / 2}
+	page, err := f.read(ctx, eventstore.ReadAllRequest{After: to, PageSize: size})
 
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	switch {
-	case !t.active || t.to != to: // it was given up meanwhile
+	case !f.active || f.to != to: // it was given up meanwhile
 	case err != nil || !page.End:
-		t.giveUp()
+		f.giveUp()
 	default:
-		t.add(page)
+		f.add(page)
 	}
 }
 
-func (t *tail) add(page eventstore.Page) {
-	t.to, t.sealed = page.Next, page.Sealed
-	t.events = append(t.events, page.Events...)
+func (f *fanOut) add(page eventstore.Page) {
+	f.to, f.sealed = page.Next, page.Sealed
+	f.events = append(f.events, page.Events...)
 	for _, event := range page.Events {
-		t.bytes += event.Size()
+		f.bytes += event.Size()
 	}
 	drop := 0
-	for ; len(t.events)-drop > tailEvents || t.bytes > tailBytes; drop++ {
-		t.from = t.events[drop].Place()
-		t.bytes -= t.events[drop].Size()
+	for ; len(f.events)-drop > fanOutEvents || f.bytes > fanOutBytes; drop++ {
+		f.from = f.events[drop].Place()
+		f.bytes -= f.events[drop].Size()
 	}
 	if drop > 0 {
 		// Copied to new memory, or what was dropped would stay in the old.
-		t.events = append(make([]eventstore.RecordedEvent, 0, tailEvents), t.events[drop:]...)
+		f.events = append(make([]eventstore.RecordedEvent, 0, fanOutEvents), f.events[drop:]...)
 	}
 }
 
-// page answers from the tail. It returns false where that cannot be: the tail
+// page answers from what is kept. It returns false where that cannot be: that
 // begins after what is asked for, has nothing that is new, or holds another event in
 // its place.
-func (t *tail) page(req eventstore.ReadAllRequest) (eventstore.Page, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (f *fanOut) page(req eventstore.ReadAllRequest) (eventstore.Page, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	after := req.After.Position
-	if !t.active || after.Before(t.from.Position) || !after.Before(t.to.Position) {
+	if !f.active || after.Before(f.from.Position) || !after.Before(f.to.Position) {
 		return eventstore.Page{}, false
 	}
-	first := sort.Search(len(t.events), func(i int) bool { return after.Before(t.events[i].Position) })
-	held := t.from
+	first := sort.Search(len(f.events), func(i int) bool { return after.Before(f.events[i].Position) })
+	held := f.from
 	if first > 0 {
-		held = t.events[first-1].Place()
+		held = f.events[first-1].Place()
 	}
 	if req.After.Named() && req.After != held {
 		return eventstore.Page{}, false
 	}
-	t.unused = 0
-	page := eventstore.Page{End: true, Next: t.to, Sealed: t.sealed}
+	f.unused = 0
+	page := eventstore.Page{End: true, Next: f.to, Sealed: f.sealed}
 	size := 0
-	for _, event := range t.events[first:] {
+	for _, event := range f.events[first:] {
 		if !req.Filter.Match(event.Stream, event.Type) {
 			continue
 		}

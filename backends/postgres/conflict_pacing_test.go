@@ -14,7 +14,7 @@ import (
 
 // racers answers losers of one stream and notes when each was answered.
 type racers struct {
-	hot      hot
+	pacer    conflictPacer
 	began    time.Time
 	answered chan time.Duration
 }
@@ -26,14 +26,14 @@ func newRacers() *racers {
 func (r *racers) lose(ctx context.Context, expected eventstore.ExpectedVersion) {
 	err := error(&eventstore.ConflictError{Stream: "hot-1", Expected: expected, Actual: 9})
 	go func() {
-		r.hot.answered(ctx, context.Background(), nil, err)
+		r.pacer.answered(ctx, context.Background(), nil, err)
 		r.answered <- time.Since(r.began)
 	}()
 	synctest.Wait()
 }
 
 func (r *racers) win(ctx context.Context) {
-	r.hot.answered(ctx, context.Background(), []eventstore.StreamAppend{{Stream: "hot-1"}}, nil)
+	r.pacer.answered(ctx, context.Background(), []eventstore.StreamAppend{{Stream: "hot-1"}}, nil)
 	synctest.Wait()
 }
 
@@ -48,7 +48,7 @@ func TestWhoLosesAloneIsAnsweredAtOnce(t *testing.T) {
 		}
 		<-time.After(2 * coolAfter) // of the bubble's clock
 		synctest.Wait()
-		require.Empty(t, r.hot.streams, "what has cooled is forgotten")
+		require.Empty(t, r.pacer.streams, "what has cooled is forgotten")
 	})
 }
 
@@ -78,7 +78,7 @@ func TestALoserIsHeldForABoundedTimeOnly(t *testing.T) {
 		for range 3 {
 			require.Equal(t, heldFor, <-r.answered)
 		}
-		require.Empty(t, r.hot.streams)
+		require.Empty(t, r.pacer.streams)
 	})
 }
 
@@ -99,7 +99,7 @@ func TestALoserWhoseCallerLeavesOrWhoseHandleClosesIsNotHeld(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			r.hot.answered(t.Context(), closed, nil, &eventstore.ConflictError{Stream: "hot-1", Expected: eventstore.Exactly(1)})
+			r.pacer.answered(t.Context(), closed, nil, &eventstore.ConflictError{Stream: "hot-1", Expected: eventstore.Exactly(1)})
 		}()
 		synctest.Wait()
 		end()
@@ -114,8 +114,8 @@ func TestOtherVerdictsAreNotHeld(t *testing.T) {
 		for range 5 {
 			r.lose(t.Context(), eventstore.NoStream())
 		}
-		r.hot.answered(t.Context(), context.Background(), nil, errors.New("another error"))
+		r.pacer.answered(t.Context(), context.Background(), nil, errors.New("another error"))
 		require.Len(t, r.answered, 5)
-		require.Empty(t, r.hot.streams)
+		require.Empty(t, r.pacer.streams)
 	})
 }

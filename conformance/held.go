@@ -87,25 +87,25 @@ func heldNotPassed(ctx context.Context, env *Env) error {
 			return nil
 		})
 	}()
-	tails := []*tail{{store: stores[0]}, {store: stores[1]}}
+	pollers := []*poller{{store: stores[0]}, {store: stores[1]}}
 	var failed error
 	for began := time.Now(); failed == nil && time.Since(began) < env.Scale.Rest; {
-		failed = errors.Join(tails[0].read(ctx), tails[1].read(ctx), rest(ctx, env.Scale.Rest/50))
+		failed = errors.Join(pollers[0].read(ctx), pollers[1].read(ctx), rest(ctx, env.Scale.Rest/50))
 	}
 	result, err := release()
 	stop.Store(true)
 	if err := errors.Join(failed, err, <-written); err != nil {
 		return err
 	}
-	for i, t := range tails {
-		if err := t.expectAll(ctx, fmt.Sprintf("what reader %d saw beside a writer that was held for %s", i+1, env.Scale.Rest)); err != nil {
+	for i, p := range pollers {
+		if err := p.expectAll(ctx, fmt.Sprintf("what reader %d saw beside a writer that was held for %s", i+1, env.Scale.Rest)); err != nil {
 			return err
 		}
 	}
 	if err := expectEvents(ctx, stores[1], stream, events...); err != nil {
 		return err
 	}
-	all := tails[0].events
+	all := pollers[0].events
 	for i, l := range listeners {
 		if err := l.waitPast(ctx, result.Position); err != nil {
 			return err

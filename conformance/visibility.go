@@ -39,35 +39,35 @@ func visibilityChecks() []Check {
 	}
 }
 
-// tail reads on from where it stopped, as a projection that polls does.
-type tail struct {
+// poller reads on from where it stopped, as a projection that polls does.
+type poller struct {
 	store  *eventstore.Store
 	after  eventstore.Position
 	events []eventstore.RecordedEvent
 }
 
-func (t *tail) read(ctx context.Context) error {
-	events, err := collect(t.store.ReadAll(ctx, eventstore.ReadAllOptions{After: t.after}))
+func (p *poller) read(ctx context.Context) error {
+	events, err := collect(p.store.ReadAll(ctx, eventstore.ReadAllOptions{After: p.after}))
 	if err != nil {
 		return err
 	}
 	if len(events) > 0 {
-		t.events = append(t.events, events...)
-		t.after = events[len(events)-1].Position
+		p.events = append(p.events, events...)
+		p.after = events[len(events)-1].Position
 	}
 	return nil
 }
 
 // expectAll reads on once more and compares everything with a fresh read.
-func (t *tail) expectAll(ctx context.Context, what string) error {
-	if err := t.read(ctx); err != nil {
+func (p *poller) expectAll(ctx context.Context, what string) error {
+	if err := p.read(ctx); err != nil {
 		return err
 	}
-	all, err := collect(t.store.ReadAll(ctx, eventstore.ReadAllOptions{}))
+	all, err := collect(p.store.ReadAll(ctx, eventstore.ReadAllOptions{}))
 	if err != nil {
 		return err
 	}
-	return expectSame(what+" against everything that is there in the end", all, t.events)
+	return expectSame(what+" against everything that is there in the end", all, p.events)
 }
 
 func noLateArrival(ctx context.Context, env *Env) error {
@@ -79,18 +79,18 @@ func noLateArrival(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	tails := []*tail{{store: stores[0]}, {store: stores[1]}, {store: small}}
+	pollers := []*poller{{store: stores[0]}, {store: stores[1]}, {store: small}}
 	written := 0
 	return eachRacers(ctx, func(ctx context.Context, racers int) error {
 		var writing atomic.Bool
 		writing.Store(true)
 		var reading sync.WaitGroup
-		failures := make([]error, len(tails))
-		for i, t := range tails {
+		failures := make([]error, len(pollers))
+		for i, p := range pollers {
 			reading.Go(func() {
 				failures[i] = contain(func() error {
 					for writing.Load() {
-						if err := t.read(ctx); err != nil {
+						if err := p.read(ctx); err != nil {
 							return err
 						}
 					}
@@ -104,13 +104,13 @@ func noLateArrival(ctx context.Context, env *Env) error {
 		if err := errors.Join(append(failures, err)...); err != nil {
 			return err
 		}
-		for i, t := range tails {
-			if err := t.expectAll(ctx, fmt.Sprintf("what reader %d saw, reading on from its last position each time,", i+1)); err != nil {
+		for i, p := range pollers {
+			if err := p.expectAll(ctx, fmt.Sprintf("what reader %d saw, reading on from its last position each time,", i+1)); err != nil {
 				return err
 			}
 		}
-		if written += count(told); len(tails[0].events) != written {
-			return unexpected("events that were written and read", written, len(tails[0].events))
+		if written += count(told); len(pollers[0].events) != written {
+			return unexpected("events that were written and read", written, len(pollers[0].events))
 		}
 		return nil
 	})
@@ -128,7 +128,7 @@ func noLateArrivalForced(ctx context.Context, env *Env) error {
 	if _, err := writeLog(ctx, env, 3, stores[:]...); err != nil {
 		return err
 	}
-	tails := []*tail{{store: stores[0]}, {store: stores[1]}}
+	pollers := []*poller{{store: stores[0]}, {store: stores[1]}}
 	live := listen(ctx, env, stores[1], eventstore.SubscribeOptions{})
 	if err := live.waitCaughtUp(ctx); err != nil {
 		return err
@@ -159,14 +159,14 @@ func noLateArrivalForced(ctx context.Context, env *Env) error {
 		case <-window:
 			waiting = false
 		}
-		for _, t := range tails {
-			if err := t.read(ctx); err != nil {
+		for _, p := range pollers {
+			if err := p.read(ctx); err != nil {
 				return fmt.Errorf("read while a writer is held: %w", err)
 			}
 		}
 	}
-	for _, t := range tails {
-		if slices.ContainsFunc(t.events, func(e eventstore.RecordedEvent) bool { return e.Stream == env.StreamID("Held", 1) }) {
+	for _, p := range pollers {
+		if slices.ContainsFunc(p.events, func(e eventstore.RecordedEvent) bool { return e.Stream == env.StreamID("Held", 1) }) {
 			return unexpected("what can be read of the held append", "nothing", "its events: the fixture's HoldWriter does not hold it")
 		}
 	}
@@ -182,12 +182,12 @@ func noLateArrivalForced(ctx context.Context, env *Env) error {
 	if err := expectEvents(ctx, stores[0], env.StreamID("Held", 1), held...); err != nil {
 		return err
 	}
-	for i, t := range tails {
-		if err := t.expectAll(ctx, fmt.Sprintf("what reader %d saw while a writer was held at position %s and afterwards,", i+1, result.Position)); err != nil {
+	for i, p := range pollers {
+		if err := p.expectAll(ctx, fmt.Sprintf("what reader %d saw while a writer was held at position %s and afterwards,", i+1, result.Position)); err != nil {
 			return err
 		}
 	}
-	all := tails[0].events
+	all := pollers[0].events
 	if err := live.waitPast(ctx, all[len(all)-1].Position); err != nil {
 		return err
 	}

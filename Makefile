@@ -17,11 +17,13 @@ MODULES := $(patsubst %/,%,$(dir $(shell git ls-files --cached --others --exclud
 HAVE_CC := $(shell command -v $$(go env CC) 2>/dev/null)
 RACE    := $(if $(HAVE_CC),-race)
 
-# The race detector makes the suite's long checks too slow for each run where the
-# server is a double in the same process (esdb), where the database is compiled into
-# Go (sqlite, and the command line's quickstart), and where hundreds of broken backends run at once (conformance). The
-# Store, memory and PostgreSQL are run with it. make race PKG=./backends/sqlite
-NO_RACE := ./backends/esdb ./backends/sqlite ./cmd/switchyard ./conformance
+# Under the race detector long tests do less: internal/testscale says how much. The
+# packages whose tests ask it are run once more without it, at their whole scale.
+# NO_RACE are those whose long tests do not ask it yet: under the race detector they
+# would take too long (esdb's server is a double in the same process, conformance runs
+# hundreds of broken backends). make race PKG=./conformance
+NO_RACE     := ./backends/esdb ./cmd/switchyard ./conformance
+WHOLE_SCALE  = $(NO_RACE) $(shell go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '{ package = $$1; $$1 = "" } /internal\/testscale/ { print package }')
 
 PKG          ?= ./...
 RUN          ?= .
@@ -44,11 +46,11 @@ test: $(GOTESTSUM) ## run every test of every module, race detector on, and coun
 	@status=0; n=0; \
 	for module in $(MODULES); do \
 	  n=$$((n + 1)); \
-	  echo "== go test $(RACE) in $$module"; \
-	  (cd "$$module" && SWITCHYARD_REPORTS="$(CURDIR)/.cache/test/reports" $(GOTESTSUM) --format pkgname --jsonfile "$(CURDIR)/.cache/test/$$n.json" -- -count=1 $(RACE) -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -vE '/(backends/esdb|backends/sqlite|switchyard/conformance|cmd/switchyard)$$')) || status=1; \
+	  echo "== go test $(RACE) in $$module$(if $(RACE), (long tests at the smaller scale of internal/testscale))"; \
+	  (cd "$$module" && SWITCHYARD_REPORTS="$(CURDIR)/.cache/test/reports" $(GOTESTSUM) --format pkgname --jsonfile "$(CURDIR)/.cache/test/$$n.json" -- -count=1 $(RACE) -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -vE '/switchyard($(subst $() ,|,$(patsubst ./%,/%,$(NO_RACE))))$$')) || status=1; \
 	done; \
-	echo "== go test $(NO_RACE)"; \
-	SWITCHYARD_REPORTS="$(CURDIR)/.cache/test/reports" $(GOTESTSUM) --format pkgname --jsonfile "$(CURDIR)/.cache/test/no-race.json" -- -count=1 -p 1 -timeout $(TEST_TIMEOUT) $(NO_RACE) || status=1; \
+	echo "== go test without the race detector, at the whole scale: $(WHOLE_SCALE)"; \
+	SWITCHYARD_REPORTS="$(CURDIR)/.cache/test/reports" $(GOTESTSUM) --format pkgname --jsonfile "$(CURDIR)/.cache/test/whole.json" -- -count=1 -p 1 -timeout $(TEST_TIMEOUT) $(WHOLE_SCALE) || status=1; \
 	go run ./internal/promisetable README.md .cache/test/reports/*.json || status=1; \
 	go run ./internal/testgate -allow .ci/allowed-skips .cache/test/*.json || status=1; \
 	exit $$status

@@ -13,6 +13,7 @@ import (
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/testscale"
 )
 
 func TestConformance(t *testing.T) {
@@ -28,7 +29,8 @@ func TestSQLiteAndMemoryGiveTheSameAnswers(t *testing.T) {
 func harness(t *testing.T) conformance.Harness {
 	dir := t.TempDir()
 	return conformance.Harness{
-		Name: "sqlite",
+		Name:  "sqlite",
+		Scale: testscale.Suite(),
 		Open: func(ctx context.Context) (*conformance.Fixture, error) {
 			fresh, err := os.MkdirTemp(dir, "") //nolint:usetesting // each check has a folder, and removes it
 			if err != nil {

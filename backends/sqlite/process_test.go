@@ -9,9 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/testscale"
 )
 
-// A process is killed at any moment, 25 times, and the next one goes on. What it
+// A process is killed at any moment, many times, and the next one goes on. What it
 // had acknowledged is there, and what it had not is there once or not at all.
 func TestKilledProcessesLoseAndDoubleNothing(t *testing.T) {
 	path := file(t)
@@ -19,7 +20,7 @@ func TestKilledProcessesLoseAndDoubleNothing(t *testing.T) {
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 0))
 	acknowledged := make(map[string]uint64)
-	kills, sum := 25, uint64(0)
+	kills, sum := testscale.Of(t, "kills", 25, 10), uint64(0)
 	for range kills {
 		victim := startChild(t, "append", path, "")
 		victim.begin(t)

@@ -74,9 +74,13 @@ func load(paths []string) ([]conformance.Report, error) {
 		if err := json.Unmarshal(content, &report); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		if slices.Contains(columns(), report.Backend) {
-			reports = append(reports, report)
+		if !slices.Contains(columns(), report.Backend) {
+			continue
 		}
+		if report.Scale != "" {
+			return nil, fmt.Errorf("%s: the suite was run %s: the table shows whole runs only", path, report.Scale)
+		}
+		reports = append(reports, report)
 	}
 	slices.SortFunc(reports, func(a, b conformance.Report) int {
 		return slices.Index(columns(), a.Backend) - slices.Index(columns(), b.Backend)

@@ -36,6 +36,13 @@ func TestTheTableIsCheckedAndPutRight(t *testing.T) {
 	require.Contains(t, string(text), "the rest\n")
 
 	require.ErrorContains(t, run(false, args[:2]), "reports of 1 backends")
+	whole, err := os.ReadFile(paths[0])
+	require.NoError(t, err)
+	var b bytes.Buffer
+	require.NoError(t, conformance.Report{Backend: columns()[0], Scale: "at a smaller scale"}.WriteJSON(&b))
+	require.NoError(t, os.WriteFile(paths[0], b.Bytes(), 0o600))
+	require.ErrorContains(t, run(false, args), "whole runs only")
+	require.NoError(t, os.WriteFile(paths[0], whole, 0o600))
 	require.NoError(t, os.WriteFile(readme, []byte("no table"), 0o600))
 	require.ErrorContains(t, run(false, args), "there is no table")
 }

@@ -92,7 +92,9 @@ func TestAGroupIsJudgedAndWrittenAsItsAppendsOneAfterTheOther(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, got.Events, len(events.Events))
 	for i, want := range events.Events {
-		want.RecordedAt, got.Events[i].RecordedAt = time.Time{}, time.Time{}
+		if want.RecordedAt.Year() != 2001 { // it was given no time
+			want.RecordedAt, got.Events[i].RecordedAt = time.Time{}, time.Time{}
+		}
 		require.Equal(t, want, got.Events[i])
 	}
 }

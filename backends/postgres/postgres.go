@@ -61,7 +61,7 @@ type Backend struct {
 	hot      hot
 	wake     *wake
 	tail     tail
-	reading  pageBudget
+	reading  pgdriver.PageBudget
 	lifetime context.Context //nolint:containedctx // it ends with the handle, not with a call
 	end      context.CancelFunc
 	closed   atomic.Bool

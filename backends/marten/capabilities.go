@@ -56,10 +56,10 @@ func (b *Backend) capabilities(server pgdriver.Server) eventstore.Capabilities {
 		Earliest:            &earliest,
 		Latest:              &latest,
 		Limits: eventstore.Limits{
-			MaxAppendEvents: 10_000,
-			MaxAppendBytes:  64 << 20,
+			MaxAppendEvents: 5_000,
+			MaxAppendBytes:  16 << 20,
 			MaxAppendParts:  1_000,
-			MaxEventBytes:   32 << 20,
+			MaxEventBytes:   8 << 20,
 			MaxStreamBytes:  b.mostStreamBytes(),
 			MaxTypeBytes:    500,
 			StreamPattern:   b.names.streamPattern(),

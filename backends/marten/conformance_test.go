@@ -2,9 +2,14 @@ package marten_test
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"os"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 
 	"github.com/switchyard-dev/switchyard/backends/marten/martentest"
@@ -27,7 +32,60 @@ func TestConformanceOfUUIDStreams(t *testing.T) {
 	server := testservers.PrivatePostgres(t, testservers.PostgresOptions{}) // checks restart it
 	h := harness("marten, uuid", server, "append=quick&identity=uuid")
 	h.StreamID = martentest.StreamID
+	h.Scale = conformance.SmallScale()
 	conformance.Run(t, h)
+}
+
+// Another tenant's application writes to streams of the same names all the while.
+func TestConformanceOfATenantBesideAnother(t *testing.T) {
+	server := testservers.PrivatePostgres(t, testservers.PostgresOptions{}) // checks restart it
+	h := harness("marten, conjoined", server, "append=quick&tenancy=conjoined&timestamps=server")
+	h.Scale = conformance.SmallScale()
+	open := h.Open
+	h.Open = func(ctx context.Context) (*conformance.Fixture, error) {
+		fixture, err := open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		leave := writeAsAnotherTenant(server.URL(), fixture.Backend.(interface{ Schema() string }).Schema())
+		remove := fixture.Remove
+		fixture.Remove = func(ctx context.Context) error {
+			leave()
+			return remove(ctx)
+		}
+		return fixture, nil
+	}
+	conformance.Run(t, h)
+}
+
+// writeAsAnotherTenant calls Marten's function for another tenant, until leave is called.
+// Where the server is away it tries again.
+func writeAsAnotherTenant(rawURL, schema string) (leave func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		ticker := time.NewTicker(25 * time.Millisecond)
+		defer ticker.Stop()
+		pool, err := pgxpool.New(ctx, rawURL)
+		if err != nil {
+			return
+		}
+		defer pool.Close()
+		for n := 0; ; n++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			_, _ = pool.Exec(ctx, `select "`+schema+`".mt_quick_append_events(stream => $1, stream_type => null, tenantid => 'globex',
+				event_ids => array[gen_random_uuid()], event_types => array['Happened'], dotnet_types => array[''], bodies => array['{"of": "globex"}'::jsonb], bdatas => null,
+				causation_ids => null, correlation_ids => null, headers => null, user_names => null, timestamps => array[now()])`, fmt.Sprintf("Order-%d", n%3+1))
+		}
+	})
+	return func() {
+		cancel()
+		writing.Wait()
+	}
 }
 
 // harness gives each check a schema of its own on one server. Each handle has a pool of

@@ -130,6 +130,9 @@ func (b *Backend) partition(ctx context.Context) (suffix string, err error) {
 // ID returns the store's identity. It does no I/O.
 func (b *Backend) ID() uuid.UUID { return b.own.id }
 
+// Schema returns the schema of Marten's tables.
+func (b *Backend) Schema() string { return b.opts.Schema }
+
 // Records implements [eventstore.Backend].
 func (b *Backend) Records() eventstore.Records {
 	if b.records == nil {

@@ -18,6 +18,7 @@ type holding struct {
 	config              *pgxpool.Config
 	schema              string
 	uuidKeys, conjoined bool
+	serverTimes         bool
 }
 
 // hold appends in a transaction that is not committed yet, as a handle does that was
@@ -50,12 +51,16 @@ func (h holding) hold(ctx context.Context, part eventstore.StreamAppend) (func()
 		ids, types, dotnets = append(ids, pgtype.UUID{Bytes: event.ID, Valid: true}), append(types, event.Type), append(dotnets, "")
 		bodies = append(bodies, string(event.Data))
 	}
+	times := ""
+	if h.serverTimes {
+		times = ", timestamps => array_fill(now(), array[cardinality($4::uuid[])])"
+	}
 	var numbers []int64
 	err = marten.Lock(ctx, tx, h.schema)
 	if err == nil {
 		err = tx.QueryRow(ctx, `select "`+h.schema+`".mt_quick_append_events(stream => $1::text::`+key+`, stream_type => $2::varchar, tenantid => $3::varchar,
 			event_ids => $4::uuid[], event_types => $5::varchar[], dotnet_types => $6::varchar[], bodies => $7::text[]::jsonb[], bdatas => null::bytea[],
-			causation_ids => null::varchar[], correlation_ids => null::varchar[], headers => null::jsonb[], user_names => null::varchar[])`,
+			causation_ids => null::varchar[], correlation_ids => null::varchar[], headers => null::jsonb[], user_names => null::varchar[]`+times+`)`,
 			id, kind, tenant, ids, types, dotnets, bodies).Scan(&numbers)
 	}
 	if err != nil {

@@ -59,7 +59,7 @@ func Isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, error) {
 	if err := first.Close(); err != nil {
 		return nil, err
 	}
-	held := holding{config: config, schema: schema, uuidKeys: parameters.Get("identity") == "uuid", conjoined: conjoined}
+	held := holding{config: config, schema: schema, uuidKeys: parameters.Get("identity") == "uuid", conjoined: conjoined, serverTimes: parameters.Get("timestamps") == "server"}
 	isolated := &conformance.Isolated{
 		URL:         fresh.String(),
 		Open:        opener(fresh),

@@ -145,16 +145,16 @@ func TestTablesOfEachModeAreMadeAsMartenMadeThem(t *testing.T) {
 
 // martenEvent is what Marten read back.
 type martenEvent struct {
-	Stream                   string
-	Version, Sequence        uint64
-	ID, Type, DotNet         string
-	Timestamp                time.Time
-	Tenant                   string
-	Correlation, Causation   *string
-	User                     *string
-	Headers                  map[string]any
-	Archived                 bool
-	Data                     json.RawMessage
+	Stream                 string
+	Version, Sequence      uint64
+	ID, Type, DotNet       string
+	Timestamp              time.Time
+	Tenant                 string
+	Correlation, Causation *string
+	User                   *string
+	Headers                map[string]any
+	Archived               bool
+	Data                   json.RawMessage
 }
 
 // tenants returns the tenants of a mode; "" where it has none.

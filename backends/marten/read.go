@@ -6,7 +6,6 @@ import (
 	"math"
 	"time"
 
-
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
@@ -354,4 +353,3 @@ func (c *collected) next(otherwise eventstore.Place) eventstore.Place {
 	}
 	return otherwise
 }
-

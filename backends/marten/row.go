@@ -20,14 +20,14 @@ import (
 // row is one row of a page as it came; its bytes are the driver's and live until the
 // next. What is null is nil or zero.
 type row struct {
-	seq, version                              int64
-	id                                        [16]byte
-	at                                        time.Time
-	unbounded                                 bool // the timestamp is infinity or -infinity
-	stream, kind, data, bdata, headers        []byte
-	correlation, causation, userName          []byte
-	live                                      bool
-	timeNull, versionNull, seqNull bool
+	seq, version                       int64
+	id                                 [16]byte
+	at                                 time.Time
+	unbounded                          bool // the timestamp is infinity or -infinity
+	stream, kind, data, bdata, headers []byte
+	correlation, causation, userName   []byte
+	live                               bool
+	timeNull, versionNull, seqNull     bool
 }
 
 const rowColumns = 13

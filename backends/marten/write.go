@@ -439,8 +439,8 @@ func (q *statements) compare(s shape) string {
 
 // eventArrays are the columns of events, as a statement's arguments.
 type eventArrays struct {
-	ids                                         []pgtype.UUID
-	types, dotnets, data                        []string
+	ids                                          []pgtype.UUID
+	types, dotnets, data                         []string
 	headers, correlations, causations, userNames []pgtype.Text
 }
 

@@ -3,9 +3,9 @@ package postgres
 // statements are the SQL texts for one schema. They are made once, so that the
 // driver prepares each once for a connection.
 type statements struct {
-	events, store, table            string // the tables' quoted names, and the OID of events
-	append, seal, storedIDs         string
-	info, head, placeAt             string
+	events, store, table    string // the tables' quoted names, and the OID of events
+	append, seal, storedIDs string
+	info, head, placeAt     string
 }
 
 func newStatements(schema string) statements {

@@ -20,7 +20,7 @@ const (
 	flushTimeout = 30 * time.Second
 	// Pauses before an append is tried again that others were faster than, or whose
 	// outcome is not known.
-	firstPause, longestPause = time.Millisecond, 100 * time.Millisecond
+	firstPause, longestPause = 500 * time.Microsecond, 20 * time.Millisecond
 )
 
 // Append implements [eventstore.Backend]. It travels with the next group.
@@ -28,8 +28,8 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 	if err := b.ready(ctx); err != nil {
 		return nil, err
 	}
-	if b.shape.readOnly != "" {
-		return nil, &eventstore.UnsupportedError{Feature: "appending to this Marten store", Reason: b.shape.readOnly}
+	if b.shape().readOnly != "" {
+		return nil, &eventstore.UnsupportedError{Feature: "appending to this Marten store", Reason: b.shape().readOnly}
 	}
 	for _, part := range req.Parts { // what cannot be stored is refused before any I/O
 		if _, err := b.names.stream(part.Stream); err != nil {
@@ -72,7 +72,7 @@ func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedApp
 	if len(calls) == 0 {
 		return nil
 	}
-	err := b.write(ctx, calls)
+	err := b.try(ctx, calls)
 	if err == nil {
 		return nil
 	}
@@ -82,12 +82,24 @@ func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedApp
 	if mapped := commitError(err); errors.Is(mapped, eventstore.ErrUnknownOutcome) && isInDoubt(err) {
 		return mapped
 	}
-	if len(calls) == 1 || isUnreachable(err) {
+	if (len(calls) == 1 || isUnreachable(err)) && !migrated(err) {
 		for _, call := range calls {
 			b.refuse(ctx, call, err)
 		}
 	}
 	return nil
+}
+
+// try makes one attempt at a group. An append that travels alone is written by Marten's
+// function where that can be; several together are written faster, and in the same order,
+// by statements for all of them.
+func (b *Backend) try(ctx context.Context, calls []*adapter.GroupedAppend) error {
+	if len(calls) == 1 && len(calls[0].Parts) == 1 && b.callsFunction(calls[0].Parts) {
+		if done, err := b.callFunction(ctx, calls[0]); done || err != nil {
+			return err
+		}
+	}
+	return b.write(ctx, calls)
 }
 
 // refuse gives an append the verdict of a failure that is definite. None is given where
@@ -117,15 +129,18 @@ func (b *Backend) refuse(ctx context.Context, call *adapter.GroupedAppend, err e
 // attempt settles all those before it: it finds their events, or nothing of them comes any
 // more.
 func (b *Backend) flushAlone(ctx context.Context, call *adapter.GroupedAppend, inDoubt error) {
+	inspected := false
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		err := b.write(ctx, []*adapter.GroupedAppend{call})
+		err := b.try(ctx, []*adapter.GroupedAppend{call})
 		if err == nil {
 			return
 		}
 		call.Results, call.Err = nil, nil
 		switch {
 		case isInDoubt(err):
-			inDoubt = commitError(err)
+			inDoubt, pause = commitError(err), longestPause
+		case migrated(err) && !inspected && b.inspect(ctx) == nil:
+			inspected = true
 		case inDoubt != nil && errors.Is(readError(context.Background(), err), eventstore.ErrUnavailable):
 		default:
 			if b.refuse(ctx, call, err); call.Err != nil {

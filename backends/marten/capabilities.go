@@ -24,11 +24,11 @@ func (b *Backend) capabilities(server pgdriver.Server) eventstore.Capabilities {
 		return eventstore.No(no)
 	}
 	metadata, ids := "", ""
-	if !b.shape.headers {
+	if !b.shape().headers {
 		metadata = noHeaders
 	}
 	known := uint64(window)
-	if b.shape.uniqueIDs {
+	if b.shape().uniqueIDs {
 		ids, known = "the store has the index idx_mt_events_event_id, by which an event ID occurs once in it", 0
 	}
 	earliest := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC) // the first that .NET and the driver both can read

@@ -42,11 +42,11 @@ func (b *Backend) encode(event eventstore.Event) (storedEvent, error) {
 	for key, value := range event.Metadata {
 		text := pgtype.Text{String: value, Valid: true}
 		switch {
-		case key == eventstore.MetaCorrelationID && b.shape.correlation:
+		case key == eventstore.MetaCorrelationID && b.shape().correlation:
 			s.correlation = text
-		case key == eventstore.MetaCausationID && b.shape.causation:
+		case key == eventstore.MetaCausationID && b.shape().causation:
 			s.causation = text
-		case key == metaUserName && b.shape.userName:
+		case key == metaUserName && b.shape().userName:
 			s.userName = text
 		default:
 			headers[key] = value
@@ -55,7 +55,7 @@ func (b *Backend) encode(event eventstore.Event) (storedEvent, error) {
 	if len(headers) == 0 {
 		return s, nil
 	}
-	if !b.shape.headers {
+	if !b.shape().headers {
 		return s, &eventstore.UnsupportedError{Feature: "Metadata", Reason: noHeaders}
 	}
 	text, err := json.Marshal(headers)

@@ -39,50 +39,55 @@ func (e *extent) learn(head eventstore.Place, upTo int64) {
 	e.head, e.upTo = head, upTo
 }
 
-// info reads the head: the last event, once everything up to it is settled.
+// info reads the head: the last event, once readers may go so far. What is ready is known
+// before the events are looked at.
 func (b *Backend) info(ctx context.Context) (eventstore.Info, error) {
-	info := eventstore.Info{ID: b.own.id}
 	known, upTo := b.extent.known()
 	for {
-		head, visible, ok, err := b.head(ctx, known, upTo)
+		ready, err := b.water.now(ctx)
 		if err != nil {
-			return info, err
+			return eventstore.Info{}, err
 		}
-		if !ok { // what was known is not there any more
+		head, beyond, ok, err := b.head(ctx, known, upTo, ready)
+		switch {
+		case err != nil:
+			return eventstore.Info{}, err
+		case !ok: // what was known is not there any more
 			known, upTo = eventstore.Place{}, 0
-			continue
+		case beyond > 0:
+			if err := b.water.reach(ctx, beyond); err != nil {
+				return eventstore.Info{}, err
+			}
+		default:
+			b.extent.learn(head, max(upTo, ready))
+			return eventstore.Info{ID: b.own.id, Head: head}, nil
 		}
-		settled, err := b.water.reach(ctx, visible, 0)
-		if err != nil {
-			return info, err
-		}
-		b.extent.learn(head, min(visible, settled))
-		info.Head = head
-		return info, nil
 	}
 }
 
-// head looks for the last event after a number, and else holds the known one against the
-// store.
-func (b *Backend) head(ctx context.Context, known eventstore.Place, upTo int64) (head eventstore.Place, visible int64, ok bool, err error) {
-	q := &b.sql
+// head looks for the last event after one number up to another, and else holds the known
+// one against the store. beyond is the number of an event after that; 0 where there is
+// none.
+func (b *Backend) head(ctx context.Context, known eventstore.Place, upTo, ready int64) (head eventstore.Place, beyond int64, ok bool, err error) {
+	q := b.sql()
 	var number, version pgtype.Int8
 	var id *uuid.UUID
 	var stream *string
-	err = b.pool.QueryRow(ctx, `select (`+q.visible()+`), h.* from (select) one left join lateral (
-			(select e.seq_id, e.version::bigint, e.id, (`+q.name+`)::text from `+q.from+` where e.seq_id > $1 and `+q.live+` order by e.seq_id desc limit 1)
+	place := `select e.seq_id, e.version::bigint, e.id, (` + q.name + `)::text from ` + q.from + ` where `
+	err = b.pool.QueryRow(ctx, `select (select coalesce(max(e.seq_id), 0) from `+q.events+` e where e.seq_id > $3 and `+q.live+`), h.* from (select) one left join lateral (
+			(`+place+`e.seq_id > $1 and e.seq_id <= $3 and `+q.live+` order by e.seq_id desc limit 1)
 			union all
-			(select e.seq_id, e.version::bigint, e.id, (`+q.name+`)::text from `+q.from+` where e.seq_id = $2 and `+q.live+`)
-		) h (seq_id, version, id, stream) on true order by h.seq_id desc nulls last limit 1`, upTo, after(known.Position)).
-		Scan(&visible, &number, &version, &id, &stream)
+			(`+place+`e.seq_id = $2 and `+q.live+`)
+		) h (seq_id, version, id, stream) on true order by h.seq_id desc nulls last limit 1`, upTo, after(known.Position), ready).
+		Scan(&beyond, &number, &version, &id, &stream)
 	if err != nil {
 		return head, 0, false, err
 	}
 	if number.Valid && id != nil && stream != nil {
 		head = eventstore.Place{Position: position(number.Int64), Stream: *stream, Version: uint64(version.Int64), ID: *id}
 	}
-	ok = visible >= upTo && (head == known || known.Position.Before(head.Position))
-	return head, visible, ok || upTo == 0, nil
+	ok = upTo == 0 || ready >= upTo && (head == known || known.Position.Before(head.Position))
+	return head, beyond, ok, nil
 }
 
 // Seal implements [eventstore.Backend]. It is declared absent.

@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // write writes the parts and sets the results of their appends.
@@ -29,12 +28,7 @@ func (t *transaction) write(ctx context.Context, writes []*partWrite) error {
 	if err != nil {
 		return err
 	}
-	if t.b.callsFunction(t.calls, writes) {
-		err = t.callFunction(ctx, writes)
-	} else {
-		err = t.insert(ctx, writes)
-	}
-	if err == nil {
+	if err = t.insert(ctx, writes); err == nil {
 		err = release()
 	}
 	if err != nil {
@@ -49,7 +43,7 @@ func (t *transaction) write(ctx context.Context, writes []*partWrite) error {
 // holdChecked locks the rows of streams that are only checked. One that is not there is
 // inserted for the time of the transaction; release takes it away again.
 func (t *transaction) holdChecked(ctx context.Context, writes []*partWrite) (release func() error, err error) {
-	q := &t.b.sql
+	q := t.b.sql()
 	var absent []string
 	for _, id := range t.checked {
 		s := t.streams[id]
@@ -82,71 +76,6 @@ func (t *transaction) holdChecked(ctx context.Context, writes []*partWrite) (rel
 	}, nil
 }
 
-// callsFunction tells whether Marten's own function can write these parts, which is what
-// an append does that travels alone. Several together are written faster, and in the same
-// order, by statements for all of them.
-func (b *Backend) callsFunction(calls []*adapter.GroupedAppend, writes []*partWrite) bool {
-	if len(calls) > 1 || b.opts.Append != Quick || !b.shape.function || b.shape.archivePartitioned || b.shape.narrow || b.shape.identities {
-		return false
-	}
-	for _, w := range writes {
-		if w.at != nil && !b.shape.times {
-			return false
-		}
-	}
-	return true
-}
-
-// callFunction calls Marten's function for each part, with the version that was read.
-func (t *transaction) callFunction(ctx context.Context, writes []*partWrite) error {
-	batch := &pgx.Batch{}
-	text := t.b.sql.callFunction(t.b.shape, t.b.opts.Schema)
-	for _, w := range writes {
-		c := columnsOf(w.events)
-		args := []any{
-			w.key.id, pgtype.Text{String: w.key.kind, Valid: w.key.kind != ""}, c.ids, c.types, c.dotnets, c.data, int64(w.first - 1),
-		}
-		if t.b.shape.headers {
-			args = append(args, c.headers)
-		}
-		if t.b.shape.correlation {
-			args = append(args, c.correlations)
-		}
-		if t.b.shape.causation {
-			args = append(args, c.causations)
-		}
-		if t.b.shape.userName {
-			args = append(args, c.userNames)
-		}
-		if t.b.shape.times {
-			times := make([]time.Time, len(w.events))
-			for i := range times {
-				times[i] = t.recordTime(w)
-			}
-			args = append(args, times)
-		}
-		batch.Queue(text, args...)
-	}
-	answers := t.conn.SendBatch(ctx, batch)
-	defer func() { _ = answers.Close() }() // the rows told its error
-	for _, w := range writes {
-		var numbers []int64
-		if err := answers.QueryRow().Scan(&numbers); err != nil {
-			return t.failed(w, err)
-		}
-		if len(numbers) != len(w.events)+1 {
-			return fmt.Errorf("marten's function returned %d numbers for %d events", len(numbers), len(w.events))
-		}
-		t.burned = append(t.burned, numbers[1:]...)
-		at := t.begun // what the function writes
-		if t.b.shape.times {
-			at = t.recordTime(w)
-		}
-		w.record(numbers[1:], at)
-	}
-	return answers.Close()
-}
-
 // failed says for which part a statement failed.
 func (t *transaction) failed(w *partWrite, err error) error {
 	return &partError{part: w.part, actual: t.streams[w.key.id].read, err: err}
@@ -166,35 +95,6 @@ func (w *partWrite) record(numbers []int64, at time.Time) {
 	for i, number := range numbers {
 		w.recorded[i] = eventstore.Recorded{Version: w.first + uint64(i), Position: position(number), RecordedAt: at}
 	}
-}
-
-// callFunction selects the call of the function, by the names of its arguments: their
-// order depends on Marten's options.
-func (q *statements) callFunction(s shape, schema string) string {
-	arguments := []string{
-		"stream => $1::text::" + q.id, "stream_type => $2::varchar", "tenantid => " + q.tenantValue + "::varchar", "event_ids => $3::uuid[]",
-		"event_types => $4::varchar[]", "dotnet_types => $5::varchar[]", "bodies => $6::text[]::jsonb[]", "bdatas => null::bytea[]", "expected_version => $7",
-	}
-	n := 7
-	for _, optional := range []struct {
-		there      bool
-		name, kind string
-	}{
-		{s.headers, "headers", "text[]::jsonb[]"},
-		{s.correlation, "correlation_ids", "varchar[]"},
-		{s.causation, "causation_ids", "varchar[]"},
-		{s.userName, "user_names", "varchar[]"},
-		{s.times, "timestamps", "timestamptz[]"},
-	} {
-		if optional.there {
-			n++
-			arguments = append(arguments, fmt.Sprintf("%s => $%d::%s", optional.name, n, optional.kind))
-		}
-	}
-	for _, tag := range s.tagArguments {
-		arguments = append(arguments, tag+" => null::varchar[]")
-	}
-	return "select " + ident(schema, "mt_quick_append_events") + "(" + strings.Join(arguments, ", ") + ")::bigint[]"
 }
 
 // streamWrite is what all parts for one stream do to its row.
@@ -253,7 +153,7 @@ func (t *transaction) updateStreams(ctx context.Context, streams []*streamWrite)
 	for _, s := range streams {
 		ids, read, counts = append(ids, s.id), append(read, s.read), append(counts, s.count)
 	}
-	q := &t.b.sql
+	q := t.b.sql()
 	tag, err := t.conn.Exec(ctx, `update `+q.streams+` s set version = w.read + w.count, timestamp = now()
 		from unnest($1::text[], $2::bigint[], $3::bigint[]) w(id, read, count)
 		where s.id = w.id::`+q.id+q.streamTenant+` and s.is_archived is not true and coalesce(s.version, 0) = w.read`, ids, read, counts)
@@ -273,15 +173,15 @@ func (t *transaction) createStreams(ctx context.Context, streams []*streamWrite)
 	for _, s := range streams {
 		ids, kinds, counts = append(ids, s.id), append(kinds, s.kind), append(counts, s.count)
 	}
-	q := &t.b.sql
+	q := t.b.sql()
 	_, err := t.conn.Exec(ctx, `insert into `+q.streams+` (id, tenant_id, type, version, is_archived)
 		select w.id::`+q.id+`, `+q.tenantValue+`, nullif(w.kind, ''), w.count, false
 		from unnest($1::text[], $2::text[], $3::bigint[]) w(id, kind, count)`, ids, kinds, counts)
-	if err != nil || !t.b.shape.identities {
+	if err != nil || !t.b.shape().identities {
 		return err
 	}
 	tenantColumn, tenantValue := "", ""
-	if t.b.shape.conjoined {
+	if t.b.shape().conjoined {
 		tenantColumn, tenantValue = ", tenant_id", ", "+q.tenantValue
 	}
 	_, err = t.conn.Exec(ctx, `insert into `+ident(t.b.opts.Schema, "mt_streams_identity")+` (id`+tenantColumn+`)
@@ -292,7 +192,7 @@ func (t *transaction) createStreams(ctx context.Context, streams []*streamWrite)
 // insertEvents takes the numbers, so that they are known whatever becomes of the events,
 // and inserts these.
 func (t *transaction) insertEvents(ctx context.Context, writes []*partWrite) error {
-	q, s := &t.b.sql, t.b.shape
+	q, s := t.b.sql(), t.b.shape()
 	var events []storedEvent
 	var streams []string
 	var versions []int64
@@ -351,9 +251,9 @@ func (t *transaction) insertEvents(ctx context.Context, writes []*partWrite) err
 // stops for seconds at each hole, and so do readers of a Rich store. It must be in the
 // same transaction: behind a pooler another session's last number may be one that a Rich
 // writer holds.
-func (t *transaction) bury(ctx context.Context, cause error) error {
+func (t *transaction) bury(ctx context.Context, cause error) {
 	if !t.saved || t.conn.Conn().PgConn().IsClosed() {
-		return nil
+		return
 	}
 	var server *pgconn.PgError
 	if errors.As(cause, &server) && server.Code == "23505" && !strings.HasPrefix(server.TableName, "mt_streams") && len(t.burned) == 0 {
@@ -361,24 +261,26 @@ func (t *transaction) bury(ctx context.Context, cause error) error {
 		t.burned = append(t.burned, 0)
 	}
 	if len(t.burned) == 0 {
-		return nil
+		return
 	}
-	q := &t.b.sql
+	q := t.b.sql()
 	stream, kind := tombstoneStream, "varchar"
-	if t.b.shape.uuidKeys {
+	if t.b.shape().uuidKeys {
 		stream, kind = tombstoneUUID, "uuid"
 	}
+	// By itself, for nothing can be prepared before it.
+	if _, err := t.conn.Exec(ctx, `rollback to savepoint before_events`); err != nil {
+		return // the transaction did not come so far, or is over
+	}
 	batch := &pgx.Batch{}
-	batch.Queue(`rollback to savepoint before_events`)
 	batch.Queue(`insert into `+q.streams+` (id, tenant_id, version, is_archived) values ($1::text::`+kind+`, `+q.tenantValue+`, 0, false) on conflict do nothing`, stream)
 	batch.Queue(`insert into `+q.events+` (seq_id, id, stream_id, version, data, type, timestamp, tenant_id, mt_dotnet_type, is_archived)
 		select n, gen_random_uuid(), $1::text::`+kind+`, n, '{}', '`+tombstoneType+`', '-infinity', `+q.tenantValue+`, 'JasperFx.Events.Tombstone, JasperFx.Events', false
 		from (select case when b = 0 then currval(`+literal(q.sequence)+`) else b end as n from unnest($2::bigint[]) b) w`, stream, t.burned)
 	batch.Queue(`commit`)
 	if err := t.conn.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("bury the numbers of an append that was not written: %w", err)
+		t.b.opts.Logger.WarnContext(ctx, "marten: numbers of an append that was not written have no tombstones; the .NET daemon passes them after 3 s", "numbers", t.burned, "error", err)
 	}
-	return nil
 }
 
 // tombstoneUUID is the stream of our tombstones in a store whose streams have UUIDs.

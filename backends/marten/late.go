@@ -117,7 +117,7 @@ func (b *Backend) lookForLate(ctx context.Context) error {
 	if len(numbers) == 0 {
 		return nil
 	}
-	q := &b.sql
+	q := b.sql()
 	rows, err := b.pool.Query(ctx, `select `+q.columns+`, `+q.live+` from `+q.from+` where e.seq_id = any($1)`+q.numbered, numbers)
 	if err != nil {
 		return err

@@ -25,10 +25,8 @@ type Backend struct {
 	pool     *pgxpool.Pool
 	ownsPool bool
 	opts     Options
-	shape    shape
+	layout   atomic.Pointer[layout]
 	names    *names
-	sql      statements
-	table    int64 // the OID of mt_events, which names the lock among our writers
 	own      own
 	records  *pgrecords.Records
 	caps     eventstore.Capabilities
@@ -81,17 +79,32 @@ func open(ctx context.Context, pool *pgxpool.Pool, options *Options) (*Backend, 
 	if err := b.inspect(ctx); err != nil {
 		return nil, readError(ctx, err)
 	}
+	if b.names, err = newNames(opts, b.shape().uuidKeys); err != nil {
+		return nil, err
+	}
 	if b.own, err = openOwn(ctx, pool, opts); err != nil {
 		return nil, readError(ctx, err)
 	}
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.records = b.newRecords()
 	b.caps = b.capabilities(server)
-	b.water = newWatermark(&b.sql, pool, opts)
+	b.water = newWatermark(b.sql(), pool, opts)
 	b.water.begin(ctx)
 	b.appends = adapter.NewGroupCommit(b.flush, adapter.GroupCommitOptions{Flushes: groups, Timeout: flushTimeout})
 	return b, nil
 }
+
+// layout is how the store's tables are made, and what that makes of our statements. It is
+// read again when a statement meets tables that Marten has migrated meanwhile.
+type layout struct {
+	shape shape
+	sql   statements
+	table int64 // the OID of mt_events, which names the lock among our writers
+}
+
+func (b *Backend) shape() *shape { return &b.layout.Load().shape }
+
+func (b *Backend) sql() *statements { return &b.layout.Load().sql }
 
 // inspect reads how the store's tables are made.
 func (b *Backend) inspect(ctx context.Context) error {
@@ -99,23 +112,28 @@ func (b *Backend) inspect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if b.shape, err = newShape(facts, b.opts.Schema, b.opts.AcceptUntagged); err != nil {
+	var l layout
+	if l.shape, err = newShape(facts, b.opts.Schema, b.opts.AcceptUntagged); err != nil {
 		return err
 	}
-	if err := b.shape.checkTenant(b.opts.Tenant); err != nil {
+	if err := l.shape.checkTenant(b.opts.Tenant); err != nil {
 		return err
 	}
-	if b.names, err = newNames(b.opts, b.shape.uuidKeys); err != nil {
-		return err
+	if before := b.layout.Load(); before != nil && !before.shape.readsAlike(l.shape) {
+		return errChanged
 	}
 	suffix := ""
-	if b.shape.tenantPartitioned {
+	if l.shape.tenantPartitioned {
 		if suffix, err = b.partition(ctx); err != nil {
 			return err
 		}
 	}
-	b.sql = newStatements(b.opts, b.shape, suffix)
-	return b.pool.QueryRow(ctx, `select `+literal(b.sql.events)+`::regclass::oid::bigint`).Scan(&b.table)
+	l.sql = newStatements(b.opts, l.shape, suffix)
+	if err := b.pool.QueryRow(ctx, `select `+literal(l.sql.events)+`::regclass::oid::bigint`).Scan(&l.table); err != nil {
+		return err
+	}
+	b.layout.Store(&l)
+	return nil
 }
 
 // partition finds the suffix of the tenant's partition.
@@ -215,6 +233,9 @@ func (b *Backend) call(ctx context.Context, do func(ctx context.Context) error) 
 		context.AfterFunc(within, func() { timer.Stop() })
 	})()
 	err := do(within)
+	if migrated(err) && b.inspect(within) == nil {
+		err = do(within)
+	}
 	switch {
 	case ctx.Err() != nil && err == nil:
 		return ctx.Err()

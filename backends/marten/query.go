@@ -26,7 +26,7 @@ func (q *query) where(condition string) { q.conditions = append(q.conditions, co
 
 // filter adds the conditions of a filter. A stream's category is part of its name.
 func (b *Backend) filter(q *query, f eventstore.Filter) {
-	name := "(" + b.sql.name + ")"
+	name := "(" + b.sql().name + ")"
 	if len(f.Categories) > 0 {
 		q.where("split_part(" + name + ", '-', 1) = any(" + q.param(f.Categories) + "::text[])")
 	}
@@ -45,35 +45,36 @@ func noEvent(number, version, id, stream, truth string) string {
 		null::text, null::text, null::text, null::text, ` + truth
 }
 
-// head selects a page's first row: the last number that can be seen in the store, and
-// whether the event that the page follows is there still, as the same snapshot shows it.
-// It is not where there is another one, or where the store does not reach so far. That
+// head selects a page's first row: the number of the last event after those of the page,
+// and whether the event that the page follows is there still, as the same snapshot shows
+// it. It is not where there is another one, or where the store does not reach so far. That
 // none is there any more is no proof, for Marten compacts streams; and what it put there
-// instead stands for what was.
-func (q *query) head(b *Backend, place eventstore.Place, follows bool) string {
-	visible := "(" + q.sql.visible() + ")"
+// instead stands for what was. high is the page's last number.
+func (q *query) head(b *Backend, place eventstore.Place, follows bool, high string) string {
+	last := "(select coalesce(max(e.seq_id), 0) from " + q.sql.events + " e where e.seq_id > " + high + "::bigint and " + q.sql.live + ")"
+	row := func(there string) string { return noEvent(last, "null::bigint", "null::uuid", "null::text", there) }
 	if !follows {
-		return noEvent(visible, "null::bigint", "null::uuid", "null::text", "true")
+		return row("true")
 	}
 	key, err := b.names.stream(place.Stream)
 	if _, low := place.Position.Words(); low != 0 || err != nil {
-		return noEvent(visible, "null::bigint", "null::uuid", "null::text", "false") // no place of this store
+		return row("false") // no place of this store
 	}
 	number := q.param(after(place.Position)) + "::bigint"
 	same := "e.stream_id = " + q.param(key.id) + "::" + q.sql.id + " and e.version = " + q.param(clamp(place.Version)) + "::bigint and (e.id = " + q.param(place.ID) + "::uuid or e.type like 'Compacted<%')"
-	return noEvent(visible, "null::bigint", "null::uuid", "null::text",
-		visible+" >= "+number+" and not exists (select from "+q.sql.events+" e where e.seq_id = "+number+" and "+q.sql.live+" and not ("+same+"))")
+	return row("exists (select from " + q.sql.events + " e where e.seq_id >= " + number + q.sql.numbered + ") and not exists (select from " + q.sql.events +
+		" e where e.seq_id = " + number + " and " + q.sql.live + " and not (" + same + "))")
 }
 
-// passed selects the place of the last event of a filtered page's numbers, in its
-// direction, match or not.
-func (q *query) passed(low, high int64) string {
+// passed selects the place of the last event of a sparse page's numbers, in its direction,
+// match or not.
+func (q *query) passed(low, high string) string {
 	direction := "desc"
 	if q.backward {
 		direction = "asc"
 	}
 	return ` union all (` + noEvent("e.seq_id", "e.version::bigint", "e.id", "("+q.sql.name+")::text", "true") +
-		` from ` + q.sql.from + ` where e.seq_id > ` + q.param(low) + `::bigint and e.seq_id <= ` + q.param(high) + `::bigint and ` + q.sql.live +
+		` from ` + q.sql.from + ` where e.seq_id > ` + low + `::bigint and e.seq_id <= ` + high + `::bigint and ` + q.sql.live +
 		` order by e.seq_id ` + direction + ` limit 1)`
 }
 
@@ -85,9 +86,4 @@ func (q *query) events(live string, limit int) string {
 	}
 	return "select " + q.sql.columns + ", " + live + " from " + q.sql.from + " where " + strings.Join(q.conditions, " and ") +
 		" order by e." + q.order + direction + " limit " + q.param(limit)
-}
-
-// visible selects the last number that can be seen.
-func (q *statements) visible() string {
-	return "select coalesce(max(e.seq_id), 0) from " + q.events + " e where true" + q.numbered
 }

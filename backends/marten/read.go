@@ -29,15 +29,15 @@ func (b *Backend) readStream(ctx context.Context, req eventstore.ReadStreamReque
 	if err != nil {
 		return eventstore.Page{}, err
 	}
-	q := query{sql: &b.sql, order: "version", backward: req.Backward}
-	q.where("e.stream_id = " + q.param(key.id) + "::" + b.sql.id)
+	q := query{sql: b.sql(), order: "version", backward: req.Backward}
+	q.where("e.stream_id = " + q.param(key.id) + "::" + b.sql().id)
 	if req.After > 0 {
 		q.where("e.version > " + q.param(clamp(req.After)))
 	}
 	if req.Before > 0 {
 		q.where("e.version < " + q.param(clamp(req.Before)))
 	}
-	q.where(b.sql.live)
+	q.where(b.sql().live)
 	limit := b.reading.Limit(req.PageSize)
 	rows, err := b.pool.Query(ctx, q.events("true", limit), q.args...)
 	if err != nil {
@@ -76,13 +76,10 @@ func (b *Backend) readAll(ctx context.Context, req eventstore.ReadAllRequest, pa
 	if !req.Before.IsZero() {
 		r.top = before(req.Before) - 1
 	}
-	switch {
-	case req.Backward:
+	if req.Backward {
 		return r.backward(ctx)
-	case req.Filter.IsZero() && (!b.shape.conjoined || b.shape.tenantPartitioned):
-		return r.plain(ctx)
 	}
-	return r.matching(ctx)
+	return r.forward(ctx)
 }
 
 // reading is a read of the global order: of the numbers after from up to top.
@@ -93,55 +90,31 @@ type reading struct {
 	from, top int64
 }
 
-// plain reads without a filter where one reader sees all numbers: rows are delivered while
-// their numbers follow one another. Only a hole that is not settled makes it wait, and
-// only where there is something after it.
-func (r *reading) plain(ctx context.Context) (eventstore.Page, error) {
-	for {
-		settled, err := r.b.water.now(ctx) // before the page
-		if err != nil {
-			return eventstore.Page{}, err
-		}
-		got, err := r.page(ctx, r.from, r.top, pageOptions{settled: settled, contiguous: true})
-		if err != nil {
-			return eventstore.Page{}, err
-		}
-		if got.hole == 0 {
-			if err := r.b.water.advance(ctx, r.from, got.at); err != nil {
-				return eventstore.Page{}, err
-			}
-		}
-		switch {
-		case len(got.events) > 0, got.hole == 0 && !got.full:
-			return eventstore.Page{Events: got.events, End: got.hole == 0 && !got.full, Next: got.next(r.req.After)}, nil
-		case got.hole == 0: // a page of what is not delivered
-			r.from = got.at
-			continue
-		}
-		if settled, err := r.b.water.reach(ctx, got.hole, r.patience); err != nil || settled < got.hole {
-			return eventstore.Page{End: true, Next: r.req.After}, err
-		}
-	}
+// isSparse tells whether a page looks at more numbers than it has events.
+func (r *reading) isSparse() bool {
+	return !r.req.Filter.IsZero() || r.b.shape().conjoined && !r.b.shape().tenantPartitioned
 }
 
-// matching reads through a filter, or one tenant's events among those of others, up to
-// where the order is settled.
-func (r *reading) matching(ctx context.Context) (eventstore.Page, error) {
-	first := r.from
+// forward reads as far as the order is ready. Only where there is an event that it must
+// not deliver yet does it wait.
+func (r *reading) forward(ctx context.Context) (eventstore.Page, error) {
 	for {
-		upper, visible, err := r.upper(ctx)
+		ready, err := r.b.water.now(ctx) // before the page
 		if err != nil {
 			return eventstore.Page{}, err
 		}
-		if upper == r.from && visible > upper && r.from < r.top {
-			settled, err := r.b.water.reach(ctx, min(visible, r.top), r.patience)
-			if err != nil || settled <= r.from {
-				return eventstore.Page{End: true, Next: r.req.After}, err
+		waited := false
+		if ready <= r.from {
+			if ready, waited, err = r.b.water.beyond(ctx, r.from, r.patience); err != nil {
+				return eventstore.Page{}, err
 			}
-			continue
+			waited = waited && ready <= r.from
 		}
-		to := r.window(upper)
-		got, err := r.page(ctx, r.from, to, pageOptions{within: first})
+		to := max(r.from, min(ready, r.top))
+		if r.isSparse() {
+			to = min(to, r.from+filterWindow)
+		}
+		got, err := r.page(ctx, r.from, to)
 		if err != nil {
 			return eventstore.Page{}, err
 		}
@@ -152,54 +125,30 @@ func (r *reading) matching(ctx context.Context) (eventstore.Page, error) {
 		if got.passed.Named() {
 			page.Next = got.passed
 		}
-		page.End = to >= min(got.visible, r.top)
+		page.End = waited || got.visible == 0 || to >= r.top
 		if page.End || len(got.events) > 0 || got.passed.Named() {
 			return page, nil
 		}
-		r.from = to // nothing of ours in this window
+		r.from = to // nothing of ours in these numbers
 	}
 }
 
-// upper is how far the order is settled, for a reader at from: also as far as numbers
-// follow one another. visible is the last number that can be seen.
-func (r *reading) upper(ctx context.Context) (upper, visible int64, err error) {
-	settled, err := r.b.water.now(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	if r.from < settled {
-		return settled, settled, nil
-	}
-	var run int64
-	err = r.b.pool.QueryRow(ctx, `select (`+r.b.sql.run()+`), (`+r.b.sql.visible()+`)`, r.from).Scan(&run, &visible)
-	if err == nil {
-		err = r.b.water.advance(ctx, r.from, run)
-	}
-	return run, visible, err
-}
-
-// window bounds what a filtered page looks at.
-func (r *reading) window(upper int64) int64 {
-	return min(upper, r.top, r.from+filterWindow)
-}
-
-// backward reads from the top, or from the last number that can be seen, when that is
-// settled.
+// backward reads from the top, or from the last event, when the order is ready so far.
 func (r *reading) backward(ctx context.Context) (eventstore.Page, error) {
-	var visible int64
-	if err := r.b.pool.QueryRow(ctx, r.b.sql.visible()).Scan(&visible); err != nil {
+	var last int64
+	if err := r.b.pool.QueryRow(ctx, r.b.sql().lastAfter(), 0).Scan(&last); err != nil {
 		return eventstore.Page{}, err
 	}
-	r.top = min(r.top, visible)
-	if _, err := r.b.water.reach(ctx, r.top, 0); err != nil {
+	r.top = min(r.top, last)
+	if err := r.b.water.reach(ctx, r.top); err != nil {
 		return eventstore.Page{}, err
 	}
 	for {
 		low := r.from
-		if !r.req.Filter.IsZero() || r.b.shape.conjoined {
+		if r.isSparse() {
 			low = max(r.from, r.top-filterWindow)
 		}
-		got, err := r.page(ctx, low, r.top, pageOptions{within: low})
+		got, err := r.page(ctx, low, r.top)
 		if err != nil {
 			return eventstore.Page{}, err
 		}
@@ -218,69 +167,42 @@ func (r *reading) backward(ctx context.Context) (eventstore.Page, error) {
 	}
 }
 
-// pageOptions say how one page is read.
-type pageOptions struct {
-	// contiguous ends the page before the first hole that lies above settled.
-	contiguous bool
-	settled    int64
-	within     int64
-}
-
 // pageOf is what was read at once.
 type pageOf struct {
 	collected
-	at      int64 // the last number that was considered, in a contiguous page
-	hole    int64 // the last number of the hole before which it ended; 0 where it did not
-	visible int64 // the last number that can be seen in the store
-	// passed is the last event of a filtered page's numbers, in its direction, match or
-	// not.
+	visible int64 // the number of the last event after the page's numbers; 0 where there is none
+	// passed is the last event of a sparse page's numbers, in its direction, match or not.
 	passed eventstore.Place
 }
 
 // page reads the events of the numbers after low up to high.
-func (r *reading) page(ctx context.Context, low, high int64, opts pageOptions) (pageOf, error) {
-	sql := &r.b.sql
+func (r *reading) page(ctx context.Context, low, high int64) (pageOf, error) {
+	sql := r.b.sql()
 	q := query{sql: sql, order: "seq_id", backward: r.req.Backward}
-	q.where("e.seq_id > " + q.param(low))
-	if high < math.MaxInt64 {
-		q.where("e.seq_id <= " + q.param(high))
-	}
-	if sql.numbered != "" {
-		q.where(sql.numbered[len(" and "):])
-	}
-	live := sql.live
-	if !opts.contiguous {
-		q.where(sql.live)
-		live = "true"
-		r.b.filter(&q, r.req.Filter)
-	}
-	follows := r.req.After.Named() && !r.req.Backward
-	head := q.head(r.b, r.req.After, follows)
-	if !opts.contiguous {
-		head += q.passed(low, high)
+	first, last := q.param(low), q.param(high)
+	q.where("e.seq_id > " + first)
+	q.where("e.seq_id <= " + last)
+	q.where(sql.live)
+	r.b.filter(&q, r.req.Filter)
+	head := q.head(r.b, r.req.After, r.req.After.Named() && !r.req.Backward, last)
+	if r.isSparse() {
+		head += q.passed(first, last)
 	}
 	limit := r.b.reading.Limit(r.req.PageSize)
-	rows, err := r.b.pool.Query(ctx, head+` union all (`+q.events(live, limit)+`)`, q.args...)
+	rows, err := r.b.pool.Query(ctx, head+` union all (`+q.events("true", limit)+`)`, q.args...)
 	if err != nil {
 		return pageOf{}, err
 	}
-	got := pageOf{at: low}
-	first, moved := true, false
+	var got pageOf
+	isHead, moved := true, false
 	err = eachRow(rows, func(row *row) (bool, error) {
 		switch {
-		case first: // no event: see query.head
-			first, got.visible, moved = false, row.seq, !row.live
+		case isHead: // no event: see query.head
+			isHead, got.visible, moved = false, row.seq, !row.live
 			return !moved, nil
 		case row.kind == nil: // what was passed
 			got.passed = eventstore.Place{Position: position(row.seq), Stream: string(row.stream), Version: uint64(row.version), ID: row.id}
 			return true, nil
-		case opts.contiguous && row.seq != got.at+1 && row.seq-1 > opts.settled:
-			got.hole = row.seq - 1
-			return false, nil
-		}
-		got.at = row.seq
-		if !row.live {
-			return got.count(limit, r.req.PageSize), nil
 		}
 		event, err := r.b.event(row)
 		return got.add(event, limit, r.req.PageSize), err
@@ -311,7 +233,7 @@ func (r *reading) missing(ctx context.Context) error {
 
 // placeAt reads which event has a number; the zero Place where none has.
 func (b *Backend) placeAt(ctx context.Context, number int64) (eventstore.Place, error) {
-	q := &b.sql
+	q := b.sql()
 	var found eventstore.Place
 	rows, err := b.pool.Query(ctx, `select `+q.columns+`, true from `+q.from+` where e.seq_id = $1 and `+q.live, number)
 	if err != nil {
@@ -328,7 +250,6 @@ func (b *Backend) placeAt(ctx context.Context, number int64) (eventstore.Place, 
 type collected struct {
 	events []eventstore.RecordedEvent
 	bytes  int
-	rows   int
 	full   bool // it holds no more, and there may be more
 }
 
@@ -336,13 +257,7 @@ type collected struct {
 func (c *collected) add(event eventstore.RecordedEvent, limit int, size eventstore.PageSize) bool {
 	c.events = append(c.events, event)
 	c.bytes += event.Size()
-	return c.count(limit, size)
-}
-
-// count counts a row, and tells whether more fit.
-func (c *collected) count(limit int, size eventstore.PageSize) bool {
-	c.rows++
-	c.full = c.rows >= limit || c.bytes >= size.MaxBytes
+	c.full = len(c.events) >= limit || c.bytes >= size.MaxBytes
 	return !c.full
 }
 

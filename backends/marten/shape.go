@@ -145,6 +145,12 @@ func (s *shape) whyReadOnly(facts *catalog.Facts, acceptUntagged bool) string {
 	return ""
 }
 
+// readsAlike tells whether what a handle promised of one shape holds of another.
+func (s *shape) readsAlike(other shape) bool {
+	return s.uuidKeys == other.uuidKeys && s.conjoined == other.conjoined && s.tenantPartitioned == other.tenantPartitioned &&
+		s.archivePartitioned == other.archivePartitioned && s.headers == other.headers && s.uniqueIDs == other.uniqueIDs
+}
+
 // checkTenant holds the option Tenant against the store.
 func (s *shape) checkTenant(tenant string) error {
 	switch {

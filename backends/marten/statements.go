@@ -19,6 +19,7 @@ type statements struct {
 	live     string // a condition: the event is delivered
 	from     string // mt_events e, with what its name needs
 	name     string // the name of the event's stream
+	function string // the statement that calls Marten's function
 	columns  string // of an event; whether it is live comes after them
 }
 
@@ -71,6 +72,9 @@ func newStatements(opts Options, s shape, suffix string) statements {
 	q.columns = fmt.Sprintf(`e.seq_id, e.version::bigint, e.id, e.timestamp, (%s)::text, e.type::text, case when e.bdata is null then e.data::text end, e.bdata,
 		%s, %s::text, %s::text, %s::text`, q.name, headers,
 		column(s.correlation, "correlation_id"), column(s.causation, "causation_id"), column(s.userName, "user_name"))
+	if s.function {
+		q.function = q.functionCall(s, opts.Schema)
+	}
 	return q
 }
 

@@ -17,6 +17,9 @@ const (
 	lookEvery = 5 * time.Millisecond
 	// runLimit is how many numbers a look follows that have no hole between them.
 	runLimit = 4096
+	// spread is how far apart the numbers of one transaction may lie for readers to keep
+	// its events together.
+	spread = 20_000
 	// A writer that has held readers up for so long is told of in the log, and then to
 	// the reader.
 	stallSaid, stallRefused = time.Second, 10 * time.Second
@@ -30,10 +33,14 @@ const (
 // transaction. So a number that had been given out, and is not visible, belongs to a
 // transaction that holds the lock now, or is lost. The order of what is asked matters:
 // the last number first, then the locks, and only when all who held one then have ended,
-// the events.
+// the events. Where numbers follow one another without a hole nothing need be asked.
 //
 // A Rich application reserves numbers in a transaction of their own, and nothing shows
 // them. There the grace passes between the first question and the second.
+//
+// Others' numbers may lie between those of an append, and so may the end of what is
+// settled. Readers go as far as ready, which no append lies across: whoever sees a part
+// of one can see the rest.
 type watermark struct {
 	sql    *statements
 	pool   *pgxpool.Pool
@@ -43,7 +50,9 @@ type watermark struct {
 
 	turn    chan struct{} // one looks at a time, the others use what it found
 	settled int64
+	ready   int64
 	last    int64 // the sequence's last number, when it was looked at
+	visible int64 // the last event's number then; 0 where none was above settled
 	samples []sample
 	waiting *wait
 }
@@ -80,72 +89,83 @@ func (w *watermark) take(ctx context.Context) error {
 
 func (w *watermark) give() { w.turn <- struct{}{} }
 
-// now returns what is settled without looking.
+// now returns how far readers may go, without a look.
 func (w *watermark) now(ctx context.Context) (int64, error) {
 	if err := w.take(ctx); err != nil {
 		return 0, err
 	}
 	defer w.give()
-	return w.settled, nil
+	return w.ready, nil
 }
 
-// advance notes that everything from a settled number to another is visible, one number
-// after the other.
-func (w *watermark) advance(ctx context.Context, from, to int64) error {
-	if err := w.take(ctx); err != nil {
-		return err
-	}
-	defer w.give()
-	if from <= w.settled && w.settled < to {
-		w.settled = to
-	}
-	return nil
-}
-
-// reach waits until target is settled. within bounds that, where above zero: then what is
-// settled is returned without an error. A writer that holds the reader up for longer than
-// stallRefused is ErrUnavailable, with its process ID and age.
-func (w *watermark) reach(ctx context.Context, target int64, within time.Duration) (int64, error) {
+// beyond returns how far readers may go, which is beyond a number if any event is, or
+// that there is none. It waits while there is one that they must not see yet. within
+// bounds that, where above zero: then what is ready is returned without an error. A writer
+// that holds readers up for longer than stallRefused is ErrUnavailable, with its process
+// ID and age.
+func (w *watermark) beyond(ctx context.Context, number int64, within time.Duration) (ready int64, more bool, err error) {
 	var end time.Time
 	if within > 0 {
 		end = time.Now().Add(within)
 	}
 	for {
-		settled, stalled, err := w.step(ctx, target)
+		seen, err := w.step(ctx, number)
 		switch {
-		case err != nil || settled >= target:
-			return settled, err
+		case err != nil || seen.ready > number:
+			return seen.ready, true, err
+		case seen.visible <= number:
+			return seen.ready, false, nil
 		case within > 0 && !time.Now().Before(end):
-			return settled, nil
-		case within <= 0 && stalled != nil:
-			return settled, stalled
+			return seen.ready, true, nil
+		case within <= 0 && seen.stalled != nil:
+			return seen.ready, true, seen.stalled
+		case seen.advanced:
+			continue
 		}
 		timer := time.NewTimer(lookEvery)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return settled, ctx.Err()
+			return seen.ready, true, ctx.Err()
 		case <-timer.C:
 		}
 	}
 }
 
-// step looks once, if target is not settled yet.
-func (w *watermark) step(ctx context.Context, target int64) (settled int64, stalled, err error) {
+// reach waits until readers may go as far as target, the number of an event.
+func (w *watermark) reach(ctx context.Context, target int64) error {
+	for {
+		ready, more, err := w.beyond(ctx, target-1, 0)
+		if err != nil || !more || ready >= target {
+			return err
+		}
+	}
+}
+
+// look is what one look has found.
+type look struct {
+	ready, visible int64
+	advanced       bool
+	stalled        error
+}
+
+// step looks once, if readers may not go beyond a number yet.
+func (w *watermark) step(ctx context.Context, number int64) (look, error) {
 	if err := w.take(ctx); err != nil {
-		return 0, nil, err
+		return look{}, err
 	}
 	defer w.give()
-	if w.settled >= target {
-		return w.settled, nil, nil
+	if w.ready > number {
+		return look{ready: w.ready, visible: w.ready}, nil
 	}
+	before := w.settled
 	if err := w.look(ctx); err != nil {
-		return w.settled, nil, err
+		return look{ready: w.ready}, err
 	}
-	if target > w.last {
-		return w.settled, nil, fmt.Errorf("marten: there is an event at %d, and the last number of %s is %d: the sequence was set back; set it to the highest seq_id", target, w.sql.sequence, w.last)
+	if w.visible > w.last && w.last > 0 {
+		return look{ready: w.ready}, fmt.Errorf("marten: there is an event at %d, and the last number of %s is %d: the sequence was set back; set it to the highest seq_id", w.visible, w.sql.sequence, w.last)
 	}
-	return w.settled, w.stall(ctx), nil
+	return look{ready: w.ready, visible: w.visible, advanced: w.settled > before, stalled: w.stall(ctx)}, nil
 }
 
 // look asks the server once.
@@ -155,9 +175,10 @@ func (w *watermark) look(ctx context.Context) error {
 	batch.Queue(`select case when is_called then last_value else 0 end from ` + w.sql.sequence)
 	batch.Queue(w.sql.locks())
 	batch.Queue(w.sql.run(), from)
+	batch.Queue(w.sql.lastAfter(), w.ready)
 	answers := w.pool.SendBatch(ctx, batch)
 	defer func() { _ = answers.Close() }() // the rows told its error
-	var last, run int64
+	var last, run, visible int64
 	if err := answers.QueryRow().Scan(&last); err != nil {
 		return err
 	}
@@ -168,12 +189,15 @@ func (w *watermark) look(ctx context.Context) error {
 	if err := answers.QueryRow().Scan(&run); err != nil {
 		return err
 	}
+	if err := answers.QueryRow().Scan(&visible); err != nil {
+		return err
+	}
 	if err := answers.Close(); err != nil {
 		return err
 	}
-	w.last = last
+	w.last, w.visible = last, visible
 	if last < from { // the sequence was restarted
-		w.settled, w.samples, w.waiting = 0, nil, nil
+		w.settled, w.ready, w.samples, w.waiting = 0, 0, nil, nil
 		w.holes.forget()
 		return nil
 	}
@@ -181,8 +205,50 @@ func (w *watermark) look(ctx context.Context) error {
 	if next := w.decide(last, holders, asked); next > w.settled {
 		crossed := w.settled
 		w.settled = next
-		return w.holes.cross(ctx, w.pool, w.sql, crossed, next)
+		if err := w.holes.cross(ctx, w.pool, w.sql, crossed, next); err != nil {
+			return err
+		}
 	}
+	return w.keepTogether(ctx)
+}
+
+// keepTogether moves ready as far as is settled and no transaction lies across. Rows of
+// one transaction have the same xmin; that they lose it when they are archived or masked
+// does no harm, for it is long after.
+func (w *watermark) keepTogether(ctx context.Context) error {
+	if w.ready >= w.settled {
+		return nil
+	}
+	rows, err := w.pool.Query(ctx, `select e.seq_id, e.xmin::text from `+w.sql.events+` e where e.seq_id > $1 and e.seq_id <= $2`+w.sql.numbered,
+		max(w.ready, w.settled-spread), w.settled+spread)
+	if err != nil {
+		return err
+	}
+	type extent struct{ first, last int64 }
+	transactions := make(map[string]extent)
+	var number int64
+	var xmin string
+	_, err = pgx.ForEachRow(rows, []any{&number, &xmin}, func() error {
+		t, ok := transactions[xmin]
+		if !ok {
+			t = extent{number, number}
+		}
+		transactions[xmin] = extent{min(t.first, number), max(t.last, number)}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	ready := w.settled
+	for moved := true; moved; { // to keep one together may tear another
+		moved = false
+		for _, t := range transactions {
+			if t.first <= ready && ready < t.last {
+				ready, moved = t.first-1, true
+			}
+		}
+	}
+	w.ready = max(w.ready, ready)
 	return nil
 }
 
@@ -280,6 +346,12 @@ func (w *watermark) activity(ctx context.Context, pid int) string {
 func (q *statements) locks() string {
 	return `select virtualtransaction, coalesce(pid, 0) from pg_locks where locktype = 'relation' and mode = 'RowExclusiveLock' and granted
 		and database = (select oid from pg_database where datname = current_database()) and relation = ` + literal(q.sequence) + `::regclass`
+}
+
+// lastAfter selects the number of the last event after $1 that is delivered; 0 where
+// there is none.
+func (q *statements) lastAfter() string {
+	return "select coalesce(max(e.seq_id), 0) from " + q.events + " e where e.seq_id > $1 and " + q.live
 }
 
 // run selects the last number of those that follow $1 without a hole.

@@ -74,7 +74,8 @@ func (b *Backend) write(ctx context.Context, calls []*adapter.GroupedAppend) err
 		return t.end(ctx, "rollback")
 	}
 	if err := t.write(ctx, writes); err != nil {
-		return errors.Join(err, t.bury(ctx, err))
+		t.bury(ctx, err)
+		return err
 	}
 	if err := t.end(ctx, "commit"); err != nil {
 		return &doubtError{err}
@@ -91,7 +92,6 @@ type transaction struct {
 	keys    map[string]streamKey     // by stream
 	streams map[string]*storedStream // by ID
 	met     map[storedID]*metEvent
-	begun   time.Time // of the transaction, as now() says
 	at      time.Time // the record time of new events that are given none
 	saved   bool      // the savepoint was made
 	checked []string  // the IDs of streams that are held to what was read of them
@@ -127,17 +127,31 @@ const lockClass = 1297372192
 // settings bound what a write may take: an open one holds up the .NET daemon, and every
 // reader of the order. The time zone is one in which Marten's function is right.
 const settings = `select set_config('lock_timeout', '10s', true), set_config('statement_timeout', '15s', true),
-	set_config('idle_in_transaction_session_timeout', '2s', true), set_config('TimeZone', 'UTC', true), pg_advisory_xact_lock($1)`
+	set_config('idle_in_transaction_session_timeout', $2, true), set_config('TimeZone', 'UTC', true), pg_advisory_xact_lock($1)`
+
+// idle is how long a write may wait for us: 2 s, and 1 s more for each MiB that we have to
+// send.
+func idle(calls []*adapter.GroupedAppend) string {
+	size := 0
+	for _, call := range calls {
+		for _, part := range call.Parts {
+			for _, event := range part.Events {
+				size += event.Size()
+			}
+		}
+	}
+	return fmt.Sprintf("%ds", 2+size>>20)
+}
 
 // read begins the transaction, waits for the lock and then reads the streams of all
 // appends, and which of their events are stored.
 func (t *transaction) read(ctx context.Context) error {
-	q := &t.b.sql
+	q := t.b.sql()
 	ids := t.index()
 	batch := &pgx.Batch{}
 	batch.Queue(`begin isolation level read committed`)
-	batch.Queue(settings, int64(lockClass)<<32|t.b.table)
-	batch.Queue(q.readStreams(t.b.shape), ids)
+	batch.Queue(settings, int64(lockClass)<<32|t.b.layout.Load().table, idle(t.calls))
+	batch.Queue(q.readStreams(*t.b.shape()), ids)
 	find, args := t.find()
 	batch.Queue(find, args...)
 	answers := t.conn.SendBatch(ctx, batch)
@@ -183,7 +197,7 @@ func (q *statements) readStreams(s shape) string {
 	if s.archivePartitioned {
 		row = `left join lateral (select * from ` + q.streams + ` s where s.id = w.id::` + q.id + q.streamTenant + ` order by s.is_archived limit 1) s on true`
 	}
-	return `select w.n::int, s.id is not null, coalesce(s.version, 0)::bigint, coalesce(s.is_archived, false), coalesce(s.type, '')::text, now(), clock_timestamp()
+	return `select w.n::int, s.id is not null, coalesce(s.version, 0)::bigint, coalesce(s.is_archived, false), coalesce(s.type, '')::text, clock_timestamp()
 		from unnest($1::text[]) with ordinality w(id, n) ` + row
 }
 
@@ -195,12 +209,12 @@ func (t *transaction) scanStreams(answers pgx.BatchResults, ids []string) error 
 	var n int
 	var s storedStream
 	var version int64
-	_, err = pgx.ForEachRow(rows, []any{&n, &s.exists, &version, &s.archived, &s.kind, &t.begun, &t.at}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&n, &s.exists, &version, &s.archived, &s.kind, &t.at}, func() error {
 		s.version, s.read = uint64(version), uint64(version)
 		*t.streams[ids[n-1]] = s
 		return nil
 	})
-	t.begun, t.at = t.begun.UTC(), t.at.UTC()
+	t.at = t.at.UTC()
 	return err
 }
 
@@ -222,17 +236,17 @@ func (t *transaction) find() (string, []any) {
 			high = append(high, int32(len(events)))
 		}
 	}
-	q := &t.b.sql
+	q := t.b.sql()
 	const columns = `select e.stream_id::text, e.id, e.version::bigint, e.seq_id, case when isfinite(e.timestamp) then e.timestamp end`
-	if t.b.shape.uniqueIDs {
+	if t.b.shape().uniqueIDs {
 		columns := columns
-		if t.b.shape.conjoined { // another tenant's stream is another stream, whatever its ID
+		if t.b.shape().conjoined { // another tenant's stream is another stream, whatever its ID
 			columns = strings.Replace(columns, "e.stream_id::text", "case when e.tenant_id = "+q.tenantValue+" then e.stream_id::text else E'\\x01' || e.tenant_id end", 1)
 		}
 		return columns + ` from ` + q.events + ` e where e.id = any($1::uuid[])`, []any{events}
 	}
 	generation := ""
-	if t.b.shape.archivePartitioned {
+	if t.b.shape().archivePartitioned {
 		generation = ` and e.is_archived = s.is_archived`
 	}
 	return columns + ` from unnest($1::text[], $2::int[], $3::int[]) w(id, low, high) join ` + q.streams + ` s on s.id = w.id::` + q.id + q.streamTenant + ` and s.version > 0,
@@ -303,7 +317,7 @@ func (t *transaction) judge(ctx context.Context) ([]*partWrite, error) {
 			}
 			s := t.streams[w.key.id]
 			w.creates = !s.exists
-			s.exists, s.kind = true, w.key.storedKind(s, t.b.shape.uuidKeys)
+			s.exists, s.kind = true, w.key.storedKind(s, t.b.shape().uuidKeys)
 			s.version += uint64(len(part.Events))
 			writes = append(writes, w)
 		}
@@ -339,7 +353,7 @@ func (t *transaction) verdict(parts []eventstore.StreamAppend) ([]adapter.Decisi
 	for _, part := range parts {
 		key := t.keys[part.Stream]
 		s := t.streams[key.id]
-		if s.exists && t.b.shape.uuidKeys && s.kind != key.kind {
+		if s.exists && t.b.shape().uuidKeys && s.kind != key.kind {
 			return nil, otherName(part.Stream, t.b.names.streamName(key.id, s.kind))
 		}
 		if s.archived && len(part.Events) > 0 && !t.isStored(key, part.Events) {
@@ -369,7 +383,7 @@ func (t *transaction) isStored(key streamKey, events []eventstore.Event) bool {
 // elsewhere refuses an ID that the store has in another stream, where its index lets it
 // have one in all.
 func (t *transaction) elsewhere(key streamKey, part eventstore.StreamAppend) error {
-	if !t.b.shape.uniqueIDs {
+	if !t.b.shape().uniqueIDs {
 		return nil
 	}
 	for met := range t.met {
@@ -405,7 +419,7 @@ func (t *transaction) compare(ctx context.Context) error {
 		return nil
 	}
 	c := columnsOf(wanted)
-	rows, err := t.conn.Query(ctx, t.b.sql.compare(t.b.shape), seqs, c.types, c.data, c.headers, c.correlations, c.causations, c.userNames)
+	rows, err := t.conn.Query(ctx, t.b.sql().compare(*t.b.shape()), seqs, c.types, c.data, c.headers, c.correlations, c.causations, c.userNames)
 	if err != nil {
 		return err
 	}

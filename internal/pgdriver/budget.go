@@ -11,11 +11,14 @@ import (
 // any case; this only keeps rows off the wire that the bound would drop.
 type PageBudget struct{ meanSize atomic.Int64 }
 
+// firstPage is how many events to ask for while nothing is known of their sizes.
+const firstPage = 64
+
 // Limit is how many events to ask for.
 func (p *PageBudget) Limit(size eventstore.PageSize) int {
 	mean := p.meanSize.Load()
 	if mean == 0 {
-		return size.MaxEvents
+		return min(size.MaxEvents, firstPage)
 	}
 	return max(1, min(size.MaxEvents, 2*size.MaxBytes/int(mean)))
 }

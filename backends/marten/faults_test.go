@@ -139,7 +139,14 @@ func TestHotStreamsAreSharedWithNetInBothOrdersOfLocks(t *testing.T) {
 			working.Wait()
 			require.NoError(t, ctx.Err(), "ours %d, theirs %d", ours.Load(), theirs.Load())
 			t.Logf("ours %d, theirs %d, our conflicts %d", ours.Load(), theirs.Load(), conflicts.Load())
-			require.NoError(t, sound(t.Context(), pool))
+			err := sound(t.Context(), pool)
+			if test.mode == marten.Quick && test.rich { // a deadlock burns the numbers of whoever it ends, of either side
+				for line := range strings.Lines(fmt.Sprint(err)) {
+					require.Regexp(t, `burned|<nil>`, line)
+				}
+				return
+			}
+			require.NoError(t, err)
 		})
 	}
 }

@@ -20,11 +20,13 @@ type shape struct {
 
 	correlation, causation, headers, userName bool // columns of mt_events
 	skipped                                   bool // the column is_skipped
+	binary                                    bool // the column bdata
 	uniqueIDs                                 bool // an event ID is unique in the store
 	identities                                bool // mt_streams_identity
 	tags                                      []string
 	tagArguments                              []string // of the function
 
+	archives bool   // mt_archive_stream can be called
 	function bool   // mt_quick_append_events can be called
 	times    bool   // and takes timestamps
 	narrow   bool   // and returns 32-bit numbers
@@ -77,7 +79,7 @@ func newShape(facts *catalog.Facts, schema string, acceptUntagged bool) (shape, 
 	}
 	has := func(name string) bool { return events.Column(name) != nil }
 	s.correlation, s.causation, s.headers, s.userName = has("correlation_id"), has("causation_id"), has("headers"), has("user_name")
-	s.skipped = has("is_skipped")
+	s.skipped, s.binary = has("is_skipped"), has("bdata")
 	s.uniqueIDs, s.identities = events.HasIndex("idx_mt_events_event_id"), facts.Table("mt_streams_identity") != nil
 	for _, t := range facts.Tables {
 		if name, ok := strings.CutPrefix(t.Name, "mt_event_tag_"); ok {
@@ -101,6 +103,7 @@ func newShape(facts *catalog.Facts, schema string, acceptUntagged bool) (shape, 
 }
 
 func (s *shape) readFunction(facts *catalog.Facts) {
+	s.archives = facts.Function("mt_archive_stream") != nil
 	f := facts.Function("mt_quick_append_events")
 	if f == nil {
 		return

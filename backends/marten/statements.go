@@ -69,8 +69,12 @@ func newStatements(opts Options, s shape, suffix string) statements {
 	if s.headers {
 		headers = "nullif(e.headers, 'null')::text"
 	}
-	q.columns = fmt.Sprintf(`e.seq_id, e.version::bigint, e.id, e.timestamp, (%s)::text, e.type::text, case when e.bdata is null then e.data::text end, e.bdata,
-		%s, %s::text, %s::text, %s::text`, q.name, headers,
+	data := "e.data::text, null::bytea"
+	if s.binary {
+		data = "case when e.bdata is null then e.data::text end, e.bdata"
+	}
+	q.columns = fmt.Sprintf(`e.seq_id, e.version::bigint, e.id, e.timestamp, (%s)::text, e.type::text, %s,
+		%s, %s::text, %s::text, %s::text`, q.name, data, headers,
 		column(s.correlation, "correlation_id"), column(s.causation, "causation_id"), column(s.userName, "user_name"))
 	if s.function {
 		q.function = q.functionCall(s, opts.Schema)

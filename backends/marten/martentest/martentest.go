@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/backends/marten"
+	"github.com/switchyard-dev/switchyard/backends/marten/internal/catalog"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -37,20 +39,23 @@ func Isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, error) {
 	schema := "switchyard_" + strings.ToLower(rand.Text())
 	own := schema + "_own"
 	parameters := u.Query()
+	if err := likeStored(ctx, config, parameters); err != nil {
+		return nil, err
+	}
 	change := map[string]string{"schema": schema, "own": own, "create": "true", "migrate": "on"}
 	conjoined := parameters.Get("tenancy") == "conjoined"
 	if conjoined {
 		change["tenant"] = Tenant
 	}
+	for _, name := range []string{"identity", "tenancy", "metadata", "timestamps"} {
+		if parameters.Has(name) {
+			change[name] = parameters.Get(name)
+		}
+	}
 	if !parameters.Has("poll") {
 		change["poll"] = pollInterval.String()
 	}
 	fresh := with(u, change)
-	pool, err := pgxpool.NewWithConfig(ctx, config.Copy())
-	if err != nil {
-		return nil, err
-	}
-	defer pool.Close()
 	// The first handle makes the store.
 	first, err := marten.OpenURL(ctx, &fresh)
 	if err != nil {
@@ -79,7 +84,46 @@ func Isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, error) {
 			return nil
 		},
 	}
+	if held.uuidKeys {
+		isolated.StreamID = StreamID
+	}
 	return isolated, nil
+}
+
+// likeStored adds to a URL's parameters those by which a new store is made like the one that
+// the URL names, where there is one and they do not say it themselves.
+func likeStored(ctx context.Context, config *pgxpool.Config, parameters url.Values) error {
+	pool, err := pgxpool.NewWithConfig(ctx, config.Copy())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	schema := parameters.Get("schema")
+	if schema == "" {
+		schema = "public"
+	}
+	facts, err := catalog.Read(ctx, pool, schema)
+	if err != nil {
+		return err
+	}
+	streams, events, appends := facts.Table("mt_streams"), facts.Table("mt_events"), facts.Function("mt_quick_append_events")
+	if streams == nil || events == nil {
+		return nil
+	}
+	for name, is := range map[string]struct {
+		so    bool
+		value string
+	}{
+		"identity":   {streams.Column("id") != nil && streams.Column("id").Type == "uuid", "uuid"},
+		"tenancy":    {slices.Contains(streams.PrimaryKey(), "tenant_id"), "conjoined"},
+		"metadata":   {events.Column("headers") == nil, "off"},
+		"timestamps": {appends != nil && appends.Has("timestamps"), "server"},
+	} {
+		if is.so && !parameters.Has(name) {
+			parameters.Set(name, is.value)
+		}
+	}
+	return nil
 }
 
 // StreamID names the streams of a store with UUIDs: category-UUID, always the same one.

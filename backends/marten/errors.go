@@ -33,7 +33,8 @@ func faster(err error) bool {
 		return errors.Is(err, errOvertaken)
 	}
 	switch server.Code {
-	case raisedVersion, "40P01", "40001":
+	case raisedVersion, "40P01", "40001",
+		"22012": // a stream's row was not what had been read: see updateStreams
 		return true
 	case "23505":
 		return overtaken(server)

@@ -301,8 +301,8 @@ func TestACommitWhoseAnswerIsLostIsSettledByTheAppendItself(t *testing.T) {
 				require.Equal(t, n+1, proxy.Cuts(), "the answer was lost")
 			}
 			// And one that never reached the server.
-			proxy.SetRule(once(tcpproxy.FromClient, "commit\x00", verdict))
-			result, err := store.Append(t.Context(), "order-1", eventstore.Exactly(3), event("happened", `{}`))
+			proxy.SetRule(once(tcpproxy.FromClient, "never-arrives", verdict))
+			result, err := store.Append(t.Context(), "order-1", eventstore.Exactly(3), event("never-arrives", `{}`))
 			require.NoError(t, err)
 			require.EqualValues(t, 4, result.Version)
 			require.Equal(t, 4, proxy.Cuts())

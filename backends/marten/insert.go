@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,24 +16,21 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// write writes the parts and sets the results of their appends.
+// write writes the parts, commits, and sets the results of their appends: all in one round
+// trip.
 //
 // It takes the locks in the order of the store's own application, or both would wait for
 // each other again and again: a Quick one writes the events first and then the stream's
 // row, a Rich one the other way about. A row that is not there comes first in both.
 func (t *transaction) write(ctx context.Context, writes []*partWrite) error {
-	if _, err := t.conn.Exec(ctx, `savepoint before_events`); err != nil {
-		return err
-	}
-	t.saved = true
-	release, err := t.holdChecked(ctx, writes)
+	absent, err := t.holdChecked(ctx, writes)
 	if err != nil {
 		return err
 	}
-	if err = t.insert(ctx, writes); err == nil {
-		err = release()
-	}
-	if err != nil {
+	if err := t.insert(ctx, writes, absent); err != nil {
+		if isInDoubt(&doubtError{err}) {
+			return &doubtError{err}
+		}
 		return err
 	}
 	for _, w := range writes {
@@ -41,16 +40,12 @@ func (t *transaction) write(ctx context.Context, writes []*partWrite) error {
 }
 
 // holdChecked locks the rows of streams that are only checked. One that is not there is
-// inserted for the time of the transaction; release takes it away again.
-func (t *transaction) holdChecked(ctx context.Context, writes []*partWrite) (release func() error, err error) {
+// inserted for the time of the transaction; absent are the IDs of those, to be forgotten.
+func (t *transaction) holdChecked(ctx context.Context, writes []*partWrite) (absent []string, err error) {
 	q := t.b.sql()
-	var absent []string
 	for _, id := range t.checked {
 		s := t.streams[id]
-		written := false
-		for _, w := range writes {
-			written = written || w.key.id == id // its guard holds it
-		}
+		written := slices.ContainsFunc(writes, func(w *partWrite) bool { return w.key.id == id }) // its guard holds it
 		switch {
 		case written:
 		case !s.exists:
@@ -67,13 +62,16 @@ func (t *transaction) holdChecked(ctx context.Context, writes []*partWrite) (rel
 			return nil, err
 		}
 	}
-	return func() error {
-		if len(absent) == 0 {
-			return nil
-		}
-		_, err := t.conn.Exec(ctx, `delete from `+q.streams+` s where s.id = any($1::text[]::`+q.id+`[])`+q.streamTenant+` and s.version = 0`, absent)
-		return err
-	}, nil
+	return absent, nil
+}
+
+// forget takes the rows of absent streams away again.
+func (t *transaction) forget(absent []string) step {
+	if len(absent) == 0 {
+		return step{}
+	}
+	q := t.b.sql()
+	return step{args: []any{absent}, sql: `delete from ` + q.streams + ` s where s.id = any($1::text[]::` + q.id + `[])` + q.streamTenant + ` and s.version = 0`}
 }
 
 // failed says for which part a statement failed.
@@ -106,9 +104,60 @@ type streamWrite struct {
 }
 
 // insert writes the parts by statements for all of them: one for the rows of new streams,
-// one for the numbers, one for the events, one for the rows of the others.
-func (t *transaction) insert(ctx context.Context, writes []*partWrite) error {
-	var created, updated []*streamWrite
+// one for the numbers, one for the events, one for the rows of the others; and commits.
+func (t *transaction) insert(ctx context.Context, writes []*partWrite, absent []string) error {
+	created, updated := t.streamWrites(writes)
+	batch := &pgx.Batch{}
+	batch.Queue(`savepoint before_events`)
+	steps := []step{t.createStreams(created), t.createIdentities(created), t.takeNumbers(writes), t.insertEvents(writes), t.updateStreams(updated), t.forget(absent)}
+	if t.b.opts.Append == Rich {
+		steps = []step{steps[4], steps[0], steps[1], steps[2], steps[3], steps[5]}
+	}
+	for _, s := range steps {
+		if s.sql != "" {
+			batch.Queue(s.sql, s.args...)
+		}
+	}
+	batch.Queue(`commit`)
+	answers := t.conn.SendBatch(ctx, batch)
+	defer func() { _ = answers.Close() }() // the rows told its error
+	if _, err := answers.Exec(); err != nil {
+		return err
+	}
+	t.saved = true
+	for _, s := range steps {
+		switch {
+		case s.sql == "":
+		case s.numbers:
+			var numbers string
+			if err := answers.QueryRow().Scan(&numbers); err != nil {
+				return t.failed(writes[0], err)
+			}
+			if err := t.number(writes, numbers); err != nil {
+				return err
+			}
+		default:
+			if _, err := answers.Exec(); err != nil {
+				return t.failed(writes[0], err)
+			}
+		}
+	}
+	tag, err := answers.Exec()
+	if err == nil && tag.String() != "COMMIT" {
+		err = pgx.ErrTxCommitRollback
+	}
+	return errors.Join(err, answers.Close())
+}
+
+// step is a statement of the batch; an empty one has nothing to do.
+type step struct {
+	sql     string
+	args    []any
+	numbers bool // it answers the numbers
+}
+
+// streamWrites puts together what is written to each stream.
+func (t *transaction) streamWrites(writes []*partWrite) (created, updated []*streamWrite) {
 	byID := make(map[string]*streamWrite)
 	for _, w := range writes {
 		s := byID[w.key.id]
@@ -123,30 +172,14 @@ func (t *transaction) insert(ctx context.Context, writes []*partWrite) error {
 		}
 		s.count += int64(len(w.events))
 	}
-	rich := t.b.opts.Append == Rich
-	if rich {
-		if err := t.updateStreams(ctx, updated); err != nil {
-			return t.failed(writes[0], err)
-		}
-	}
-	if err := t.createStreams(ctx, created); err != nil {
-		return t.failed(writes[0], err)
-	}
-	if err := t.insertEvents(ctx, writes); err != nil {
-		return t.failed(writes[0], err)
-	}
-	if !rich {
-		if err := t.updateStreams(ctx, updated); err != nil {
-			return t.failed(writes[0], err)
-		}
-	}
-	return nil
+	return created, updated
 }
 
-// updateStreams raises the versions of streams, where they are what was read.
-func (t *transaction) updateStreams(ctx context.Context, streams []*streamWrite) error {
+// updateStreams raises the versions of streams, where they are what was read. Where one is
+// not, a division by zero ends the transaction before its commit, which has been sent.
+func (t *transaction) updateStreams(streams []*streamWrite) step {
 	if len(streams) == 0 {
-		return nil
+		return step{}
 	}
 	var ids []string
 	var read, counts []int64
@@ -154,19 +187,16 @@ func (t *transaction) updateStreams(ctx context.Context, streams []*streamWrite)
 		ids, read, counts = append(ids, s.id), append(read, s.read), append(counts, s.count)
 	}
 	q := t.b.sql()
-	tag, err := t.conn.Exec(ctx, `update `+q.streams+` s set version = w.read + w.count, timestamp = now()
+	return step{sql: `with updated as (update ` + q.streams + ` s set version = w.read + w.count, timestamp = now()
 		from unnest($1::text[], $2::bigint[], $3::bigint[]) w(id, read, count)
-		where s.id = w.id::`+q.id+q.streamTenant+` and s.is_archived is not true and coalesce(s.version, 0) = w.read`, ids, read, counts)
-	if err == nil && tag.RowsAffected() != int64(len(streams)) {
-		err = errOvertaken
-	}
-	return err
+		where s.id = w.id::` + q.id + q.streamTenant + ` and s.is_archived is not true and coalesce(s.version, 0) = w.read returning 1)
+		select 1 / (case when (select count(*) from updated) = cardinality($1::text[]) then 1 else 0 end)`, args: []any{ids, read, counts}}
 }
 
 // createStreams inserts the rows of new streams.
-func (t *transaction) createStreams(ctx context.Context, streams []*streamWrite) error {
+func (t *transaction) createStreams(streams []*streamWrite) step {
 	if len(streams) == 0 {
-		return nil
+		return step{}
 	}
 	var ids, kinds []string
 	var counts []int64
@@ -174,24 +204,58 @@ func (t *transaction) createStreams(ctx context.Context, streams []*streamWrite)
 		ids, kinds, counts = append(ids, s.id), append(kinds, s.kind), append(counts, s.count)
 	}
 	q := t.b.sql()
-	_, err := t.conn.Exec(ctx, `insert into `+q.streams+` (id, tenant_id, type, version, is_archived)
-		select w.id::`+q.id+`, `+q.tenantValue+`, nullif(w.kind, ''), w.count, false
-		from unnest($1::text[], $2::text[], $3::bigint[]) w(id, kind, count)`, ids, kinds, counts)
-	if err != nil || !t.b.shape().identities {
-		return err
-	}
-	tenantColumn, tenantValue := "", ""
-	if t.b.shape().conjoined {
-		tenantColumn, tenantValue = ", tenant_id", ", "+q.tenantValue
-	}
-	_, err = t.conn.Exec(ctx, `insert into `+ident(t.b.opts.Schema, "mt_streams_identity")+` (id`+tenantColumn+`)
-		select w.id::`+q.id+tenantValue+` from unnest($1::text[]) w(id)`, ids)
-	return err
+	return step{sql: `insert into ` + q.streams + ` (id, tenant_id, type, version, is_archived)
+		select w.id::` + q.id + `, ` + q.tenantValue + `, nullif(w.kind, ''), w.count, false
+		from unnest($1::text[], $2::text[], $3::bigint[]) w(id, kind, count)`, args: []any{ids, kinds, counts}}
 }
 
-// insertEvents takes the numbers, so that they are known whatever becomes of the events,
-// and inserts these.
-func (t *transaction) insertEvents(ctx context.Context, writes []*partWrite) error {
+// createIdentities notes the IDs of new streams, where the store lets none be used again.
+func (t *transaction) createIdentities(streams []*streamWrite) step {
+	if len(streams) == 0 || !t.b.shape().identities {
+		return step{}
+	}
+	var ids []string
+	for _, s := range streams {
+		ids = append(ids, s.id)
+	}
+	column, value := "", ""
+	if t.b.shape().conjoined {
+		column, value = ", tenant_id", ", "+t.b.sql().tenantValue
+	}
+	return step{sql: `insert into ` + ident(t.b.opts.Schema, "mt_streams_identity") + ` (id` + column + `)
+		select w.id::` + t.b.sql().id + value + ` from unnest($1::text[]) w(id)`, args: []any{ids}}
+}
+
+// takeNumbers takes the numbers of the events, for the next statement, and answers them,
+// so that they are known whatever becomes of it.
+func (t *transaction) takeNumbers(writes []*partWrite) step {
+	n := 0
+	for _, w := range writes {
+		n += len(w.events)
+	}
+	return step{numbers: true, args: []any{n}, sql: `select set_config('switchyard.numbers',
+		(select string_agg(nextval(` + literal(t.b.sql().sequence) + `)::text, ',') from generate_series(1, $1::int)), true)`}
+}
+
+// number notes the numbers that were taken.
+func (t *transaction) number(writes []*partWrite, text string) error {
+	for _, digits := range strings.Split(text, ",") {
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil {
+			return err
+		}
+		t.burned = append(t.burned, n)
+	}
+	numbers := t.burned
+	for _, w := range writes {
+		w.record(numbers[:len(w.events)], t.recordTime(w))
+		numbers = numbers[len(w.events):]
+	}
+	return nil
+}
+
+// insertEvents inserts the events with the numbers that were taken.
+func (t *transaction) insertEvents(writes []*partWrite) step {
 	q, s := t.b.sql(), t.b.shape()
 	var events []storedEvent
 	var streams []string
@@ -203,18 +267,9 @@ func (t *transaction) insertEvents(ctx context.Context, writes []*partWrite) err
 		}
 		events = append(events, w.events...)
 	}
-	rows, err := t.conn.Query(ctx, `select nextval(`+literal(q.sequence)+`) from generate_series(1, $1::int)`, len(events))
-	if err != nil {
-		return err
-	}
-	numbers, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	t.burned = append(t.burned, numbers...)
-	if err != nil {
-		return err
-	}
 	c := columnsOf(events)
 	columns, values := "", ""
-	args := []any{numbers, c.ids, streams, versions, c.data, c.types, times, c.dotnets}
+	args := []any{c.ids, streams, versions, c.data, c.types, times, c.dotnets}
 	for _, optional := range []struct {
 		there       bool
 		name, value string
@@ -230,21 +285,14 @@ func (t *transaction) insertEvents(ctx context.Context, writes []*partWrite) err
 			args = append(args, optional.arg)
 		}
 	}
-	unnested := `$1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[], $8::text[]`
-	for n := 9; n <= len(args); n++ {
+	unnested := `$1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::text[]`
+	for n := 8; n <= len(args); n++ {
 		unnested += fmt.Sprintf(", $%d::text[]", n)
 	}
-	_, err = t.conn.Exec(ctx, `insert into `+q.events+` (seq_id, id, stream_id, version, data, type, timestamp, tenant_id, mt_dotnet_type, is_archived`+columns+`)
-		select w.seq, w.id, w.stream::`+q.id+`, w.version, w.data::jsonb, w.type, w.at, `+q.tenantValue+`, w.dotnet, false`+values+`
-		from unnest(`+unnested+`) w(seq, id, stream, version, data, type, at, dotnet`+columns+`) order by w.seq`, args...)
-	if err != nil {
-		return err
-	}
-	for _, w := range writes {
-		w.record(numbers[:len(w.events)], t.recordTime(w))
-		numbers = numbers[len(w.events):]
-	}
-	return nil
+	return step{args: args, sql: `insert into ` + q.events + ` (seq_id, id, stream_id, version, data, type, timestamp, tenant_id, mt_dotnet_type, is_archived` + columns + `)
+		select s.seq, w.id, w.stream::` + q.id + `, w.version, w.data::jsonb, w.type, w.at, ` + q.tenantValue + `, w.dotnet, false` + values + `
+		from unnest(` + unnested + `) with ordinality w(id, stream, version, data, type, at, dotnet` + columns + `, n)
+			join unnest(string_to_array(current_setting('switchyard.numbers'), ',')::bigint[]) with ordinality s(seq, n) on s.n = w.n order by w.n`}
 }
 
 // bury writes tombstones for the numbers that a failed write has taken: the .NET daemon

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 const (
@@ -51,7 +52,6 @@ type watermark struct {
 	turn    chan struct{} // one looks at a time, the others use what it found
 	settled int64
 	ready   int64
-	last    int64 // the sequence's last number, when it was looked at
 	visible int64 // the last event's number then; 0 where none was above settled
 	samples []sample
 	waiting *wait
@@ -162,9 +162,6 @@ func (w *watermark) step(ctx context.Context, number int64) (look, error) {
 	if err := w.look(ctx); err != nil {
 		return look{ready: w.ready}, err
 	}
-	if w.visible > w.last && w.last > 0 {
-		return look{ready: w.ready}, fmt.Errorf("marten: there is an event at %d, and the last number of %s is %d: the sequence was set back; set it to the highest seq_id", w.visible, w.sql.sequence, w.last)
-	}
 	return look{ready: w.ready, visible: w.visible, advanced: w.settled > before, stalled: w.stall(ctx)}, nil
 }
 
@@ -195,11 +192,15 @@ func (w *watermark) look(ctx context.Context) error {
 	if err := answers.Close(); err != nil {
 		return err
 	}
-	w.last, w.visible = last, visible
+	seen := w.visible // before the sequence was asked
+	w.visible = visible
 	if last < from { // the sequence was restarted
-		w.settled, w.ready, w.samples, w.waiting = 0, 0, nil, nil
+		w.settled, w.ready, w.visible, w.samples, w.waiting = 0, 0, 0, nil, nil
 		w.holes.forget()
 		return nil
+	}
+	if visible > 0 && seen > last {
+		return fmt.Errorf("there is an event at %d, and the last number of %s is %d, which no reader can go by %w: the sequence was set back; set it to the highest seq_id", seen, w.sql.sequence, last, pgdriver.ErrLocal)
 	}
 	w.settled = max(w.settled, run)
 	if next := w.decide(last, holders, asked); next > w.settled {

@@ -71,14 +71,12 @@ func (b *Backend) write(ctx context.Context, calls []*adapter.GroupedAppend) err
 		return err
 	}
 	if len(writes) == 0 {
-		return t.end(ctx, "rollback")
+		_, err := conn.Exec(ctx, "rollback")
+		return err
 	}
 	if err := t.write(ctx, writes); err != nil {
 		t.bury(ctx, err)
 		return err
-	}
-	if err := t.end(ctx, "commit"); err != nil {
-		return &doubtError{err}
 	}
 	return nil
 }
@@ -466,13 +464,4 @@ func columnsOf(events []storedEvent) eventArrays {
 		c.causations, c.userNames = append(c.causations, e.causation), append(c.userNames, e.userName)
 	}
 	return c
-}
-
-// end ends the transaction.
-func (t *transaction) end(ctx context.Context, how string) error {
-	tag, err := t.conn.Exec(ctx, how)
-	if err == nil && how == "commit" && tag.String() != "COMMIT" {
-		err = pgx.ErrTxCommitRollback
-	}
-	return err
 }

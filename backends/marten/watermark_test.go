@@ -105,7 +105,8 @@ func (w netWriter) byReservation(ctx context.Context, stream string, longest tim
 
 func take(ctx context.Context, db interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}, n int) ([]int64, error) {
+}, n int,
+) ([]int64, error) {
 	rows, err := db.Query(ctx, `select nextval('mt_events_sequence') from generate_series(1, $1)`, n)
 	if err != nil {
 		return nil, err

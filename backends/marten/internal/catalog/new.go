@@ -107,8 +107,8 @@ func newEvents(mode Mode, id string) Table {
 func newFunctions(mode Mode, id string) []Function {
 	function := func(name, result string, defaults int, arguments ...string) Function {
 		f := Function{Name: name, Result: result, Defaults: defaults, Language: "plpgsql", Volatility: "v"}
-		for i := 0; i < len(arguments); i += 2 {
-			f.ArgNames, f.ArgTypes = append(f.ArgNames, arguments[i]), append(f.ArgTypes, arguments[i+1])
+		for pair := range slices.Chunk(arguments, 2) {
+			f.ArgNames, f.ArgTypes = append(f.ArgNames, pair[0]), append(f.ArgTypes, pair[1])
 		}
 		return f
 	}

@@ -160,8 +160,8 @@ func checkString(data []byte, i int) (int, error) {
 
 // What a numeric holds has so many digits before and after the point at most.
 const (
-	mostWhole    = 131_000
-	mostFraction = 16_300
+	mostWhole    = 131_072
+	mostFraction = 16_383
 )
 
 func checkNumber(text string) error {

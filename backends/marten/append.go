@@ -48,7 +48,7 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 // go one after the other, so that each meets the one before.
 func (b *Backend) flush(ctx context.Context, calls []*adapter.GroupedAppend) {
 	together, alone := adapter.SplitRepeats(calls)
-	inDoubt := b.flushTogether(ctx, together)
+	inDoubt := b.flushTogether(ctx, together) // those that are left without a verdict are tried one by one
 	for _, call := range together {
 		if call.Results == nil && call.Err == nil {
 			b.flushAlone(ctx, call, inDoubt)
@@ -90,16 +90,18 @@ func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedApp
 	return nil
 }
 
-// try makes one attempt at a group. An append that travels alone is written by Marten's
-// function where that can be; several together are written faster, and in the same order,
-// by statements for all of them.
+// try makes one attempt at a group. A few appends are written by Marten's function where
+// that can be; many are written faster, and in the same order of locks, by statements for
+// all of them.
 func (b *Backend) try(ctx context.Context, calls []*adapter.GroupedAppend) error {
-	if len(calls) == 1 && len(calls[0].Parts) == 1 && b.callsFunction(calls[0].Parts) {
-		if done, err := b.callFunction(ctx, calls[0]); done || err != nil {
-			return err
-		}
+	if !b.byFunction(calls) {
+		return b.write(ctx, calls)
 	}
-	return b.write(ctx, calls)
+	err := b.callFunction(ctx, calls)
+	if err == nil && len(calls) == 1 && calls[0].Results == nil && calls[0].Err == nil {
+		return b.write(ctx, calls)
+	}
+	return err
 }
 
 // refuse gives an append the verdict of a failure that is definite. None is given where

@@ -2,14 +2,15 @@ package marten
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
@@ -31,43 +32,54 @@ func (b *Backend) callsFunction(parts []eventstore.StreamAppend) bool {
 	return true
 }
 
-// callFunction tries an append of one part in one round trip: a statement that reads what
-// [transaction.read] does, and calls Marten's function with the version that it has read,
-// where nothing speaks against it. The function checks that version again, so a write
-// between the two is met. done is false where the append must be judged: nothing was
-// written then.
-func (b *Backend) callFunction(ctx context.Context, call *adapter.GroupedAppend) (done bool, err error) {
-	part := call.Parts[0]
-	key, err := b.names.stream(part.Stream)
-	if err != nil {
-		return false, err
+// mostCalls is how many appends are written by calls of the function at most: each costs
+// the server as much as the first, and the round trip that is saved costs more only while
+// they are few.
+const mostCalls = 16
+
+// byFunction tells whether a group is written by calls of the function.
+func (b *Backend) byFunction(calls []*adapter.GroupedAppend) bool {
+	return len(calls) <= mostCalls && !slices.ContainsFunc(calls, func(c *adapter.GroupedAppend) bool {
+		return len(c.Parts) != 1 || !b.callsFunction(c.Parts)
+	})
+}
+
+// callFunction tries appends of one part each, in one transaction and one round trip. For
+// each a statement reads what [transaction.read] does, and calls Marten's function with the
+// version that it has read, where nothing speaks against it. The function checks that
+// version again, so a write between the two is met. An append that must be judged is left
+// without a verdict: nothing was written of it. An error is that of the transaction.
+func (b *Backend) callFunction(ctx context.Context, calls []*adapter.GroupedAppend) error {
+	batch := &pgx.Batch{}
+	batch.Queue(`begin isolation level read committed`)
+	batch.Queue(settings, int64(lockClass)<<32|b.layout.Load().table, idle(calls))
+	batch.Queue(`savepoint before_events`)
+	for _, call := range calls {
+		args, err := b.functionArguments(call.Parts[0])
+		if err != nil {
+			return err
+		}
+		batch.Queue(b.sql().function, args...)
 	}
-	args, err := b.functionArguments(key, part)
-	if err != nil {
-		return false, err
-	}
+	batch.Queue(`commit`)
 	conn, err := b.pool.Acquire(ctx)
 	if err != nil {
-		return false, &unreachableError{err}
+		return &unreachableError{err}
 	}
 	defer conn.Release() // which ends a transaction that is open, and its connection
-	var seen functionAnswer
-	switch err := seen.ask(ctx, conn, b, args); {
+	t := &transaction{b: b, conn: conn, saved: true, called: true}
+	seen := make([]functionAnswer, len(calls))
+	switch err := t.ask(ctx, batch, seen); {
 	case err != nil && isInDoubt(&doubtError{err}):
-		return false, &doubtError{err}
+		return &doubtError{err}
 	case err != nil:
-		failed := &partError{err: err, actual: uint64(seen.version)}
-		t := &transaction{b: b, conn: conn, saved: true}
 		t.bury(ctx, err)
-		return false, failed
+		return &partError{err: err}
 	}
-	if seen.numbers == nil {
-		return seen.refuse(call, key, b)
+	for i, call := range calls {
+		seen[i].answer(call, b)
 	}
-	w := partWrite{first: uint64(seen.version) + 1}
-	w.record(seen.numbers[1:], seen.at.UTC())
-	call.Results = []eventstore.PartResult{{Recorded: w.recorded}}
-	return true, nil
+	return nil
 }
 
 // functionAnswer is what the statement tells.
@@ -79,42 +91,55 @@ type functionAnswer struct {
 	at                    time.Time
 }
 
-func (a *functionAnswer) ask(ctx context.Context, conn *pgxpool.Conn, b *Backend, args []any) error {
-	batch := &pgx.Batch{}
-	batch.Queue(`begin isolation level read committed`)
-	batch.Queue(settings, int64(lockClass)<<32|b.layout.Load().table, "2s")
-	batch.Queue(`savepoint before_events`)
-	batch.Queue(b.sql().function, args...)
-	batch.Queue(`commit`)
-	answers := conn.SendBatch(ctx, batch)
+func (t *transaction) ask(ctx context.Context, batch *pgx.Batch, seen []functionAnswer) error {
+	answers := t.conn.SendBatch(ctx, batch)
 	defer func() { _ = answers.Close() }() // the rows told its error
 	for range 3 {
 		if _, err := answers.Exec(); err != nil {
 			return err
 		}
 	}
-	if err := answers.QueryRow().Scan(&a.exists, &a.archived, &a.kind, &a.version, &a.met, &a.numbers, &a.at); err != nil {
-		return err
+	for i := range seen {
+		a := &seen[i]
+		if err := answers.QueryRow().Scan(&a.exists, &a.archived, &a.kind, &a.version, &a.met, &a.numbers, &a.at); err != nil {
+			return err
+		}
+		if len(a.numbers) > 0 {
+			t.burned = append(t.burned, a.numbers[1:]...)
+		}
 	}
-	if _, err := answers.Exec(); err != nil {
-		return err
+	tag, err := answers.Exec()
+	if err == nil && tag.String() != "COMMIT" {
+		err = pgx.ErrTxCommitRollback
 	}
-	return answers.Close()
+	return errors.Join(err, answers.Close())
 }
 
-// refuse gives the verdict where that is plain: the expectation does not hold, and there
-// is nothing that could be a repetition.
-func (a *functionAnswer) refuse(call *adapter.GroupedAppend, key streamKey, b *Backend) (done bool, err error) {
+// answer gives an append its verdict, where there is one: what was written, or a plain
+// conflict, in which nothing could be a repetition.
+func (a *functionAnswer) answer(call *adapter.GroupedAppend, b *Backend) {
 	part := call.Parts[0]
-	if a.met || a.archived || a.exists && b.shape().uuidKeys && a.kind != key.kind || part.Expected.Allows(uint64(a.version)) {
-		return false, nil
+	key, err := b.names.stream(part.Stream)
+	switch {
+	case err != nil:
+		call.Err = err
+	case a.numbers != nil:
+		w := partWrite{first: uint64(a.version) + 1}
+		w.record(a.numbers[1:], a.at.UTC())
+		call.Results = []eventstore.PartResult{{Recorded: w.recorded}}
+	case a.met || a.archived || a.exists && b.shape().uuidKeys && a.kind != key.kind || part.Expected.Allows(uint64(a.version)):
+		// It is to be judged.
+	default:
+		call.Err = &eventstore.ConflictError{Stream: part.Stream, Expected: part.Expected, Actual: uint64(a.version)}
 	}
-	call.Err = &eventstore.ConflictError{Stream: part.Stream, Expected: part.Expected, Actual: uint64(a.version)}
-	return true, nil
 }
 
 // functionArguments are those of the statement.
-func (b *Backend) functionArguments(key streamKey, part eventstore.StreamAppend) ([]any, error) {
+func (b *Backend) functionArguments(part eventstore.StreamAppend) ([]any, error) {
+	key, err := b.names.stream(part.Stream)
+	if err != nil {
+		return nil, err
+	}
 	events := make([]storedEvent, len(part.Events))
 	for i, event := range part.Events {
 		stored, err := b.encode(event)

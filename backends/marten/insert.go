@@ -304,7 +304,7 @@ func (t *transaction) bury(ctx context.Context, cause error) {
 		return
 	}
 	var server *pgconn.PgError
-	if errors.As(cause, &server) && server.Code == "23505" && !strings.HasPrefix(server.TableName, "mt_streams") && len(t.burned) == 0 {
+	if errors.As(cause, &server) && server.Code == "23505" && !strings.HasPrefix(server.TableName, "mt_streams") && t.called {
 		// Marten's function took a number and collided with it, at its first event.
 		t.burned = append(t.burned, 0)
 	}

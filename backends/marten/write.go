@@ -92,6 +92,7 @@ type transaction struct {
 	met     map[storedID]*metEvent
 	at      time.Time // the record time of new events that are given none
 	saved   bool      // the savepoint was made
+	called  bool      // Marten's function was called
 	checked []string  // the IDs of streams that are held to what was read of them
 	burned  []int64   // numbers that were taken, and will be lost if the write fails
 }

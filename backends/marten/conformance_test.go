@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/backends/marten/martentest"
@@ -103,6 +105,8 @@ func harness(name string, server *testservers.Postgres, parameters string) confo
 		if err != nil {
 			return nil, err
 		}
+		schema := fixture.Backend.(interface{ Schema() string }).Schema()
+		fixture.CutStream = func(ctx context.Context, stream string, first uint64) error { return cut(ctx, server.URL(), schema, stream, first) }
 		fixture.Restart = func(ctx context.Context) error {
 			if err := server.Kill(); err != nil {
 				return err
@@ -111,6 +115,21 @@ func harness(name string, server *testservers.Postgres, parameters string) confo
 		}
 		return fixture, nil
 	}}
+}
+
+// cut removes the events of a stream below a version, as Marten's compaction does.
+func cut(ctx context.Context, rawURL, schema, stream string, first uint64) error {
+	conn, err := pgx.Connect(ctx, rawURL)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	id := stream
+	if n := len(stream) - 36; n > 0 && uuid.Validate(stream[n:]) == nil {
+		id = stream[n:]
+	}
+	_, err = conn.Exec(ctx, `delete from `+pgx.Identifier{schema, "mt_events"}.Sanitize()+` where stream_id::text in ($1, $2) and version < $3`, id, stream, int64(first))
+	return err
 }
 
 // martenURL is the URL of a Marten store at a PostgreSQL URL.

@@ -106,7 +106,9 @@ func harness(name string, server *testservers.Postgres, parameters string) confo
 			return nil, err
 		}
 		schema := fixture.Backend.(interface{ Schema() string }).Schema()
-		fixture.CutStream = func(ctx context.Context, stream string, first uint64) error { return cut(ctx, server.URL(), schema, stream, first) }
+		fixture.CutStream = func(ctx context.Context, stream string, first uint64) error {
+			return cut(ctx, server.URL(), schema, stream, first)
+		}
 		fixture.Restart = func(ctx context.Context) error {
 			if err := server.Kill(); err != nil {
 				return err

@@ -112,7 +112,7 @@ func (r *reading) forward(ctx context.Context) (eventstore.Page, error) {
 		}
 		to := max(r.from, min(ready, r.top))
 		if r.isSparse() {
-			to = min(to, r.from+filterWindow)
+			to = min(to, max(r.from, r.from+filterWindow)) // which may be beyond the last number
 		}
 		got, err := r.page(ctx, r.from, to)
 		if err != nil {

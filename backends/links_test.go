@@ -77,12 +77,13 @@ func TestPackageBackendsLinksNoAdapterAndAllLinksNoTests(t *testing.T) {
 }
 
 func TestABackendLinksNoOtherAndItsTestPackageOnlyItsOwn(t *testing.T) {
-	for backend, own := range map[string]string{"memory": "memorytest", "sqlite": "sqlitetest", "postgres": "postgrestest", "esdb": "esdbharness"} {
+	for backend, own := range map[string]string{"memory": "memorytest", "sqlite": "sqlitetest", "postgres": "postgrestest", "esdb": "esdbharness", "marten": "martentest"} {
 		path := module + "/backends/" + backend
 		packages := dependencies(t, path)
-		require.ElementsMatch(t, []string{module + "/backends", path}, linked(packages, module+"/backends"))
+		inner := linked(packages, path+"/internal") // its own
+		require.ElementsMatch(t, append([]string{module + "/backends", path}, inner...), linked(packages, module+"/backends"))
 		require.Empty(t, linked(packages, tests...), path)
-		require.ElementsMatch(t, []string{module + "/backends", path, path + "/" + own}, linked(dependencies(t, path+"/"+own), module+"/backends"))
+		require.ElementsMatch(t, append([]string{module + "/backends", path, path + "/" + own}, inner...), linked(dependencies(t, path+"/"+own), module+"/backends"))
 	}
 }
 

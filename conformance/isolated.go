@@ -19,6 +19,9 @@ type Isolated struct {
 	// OpenPolling is Open without the notifications that handles and processes
 	// send each other, as for [Fixture].
 	OpenPolling func(ctx context.Context) (eventstore.Backend, error)
+	// StreamID is that of a [Harness], for a store whose stream IDs have a form of
+	// their own.
+	StreamID func(category string, number int) string
 	// HoldWriter and HoldWriterReason are those of a [Fixture].
 	HoldWriter       func(ctx context.Context, part eventstore.StreamAppend) (release func() (eventstore.AppendResult, error), err error)
 	HoldWriterReason string

@@ -27,7 +27,7 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 // flush writes a group in one call of the schema's function. Appends that share an
 // event ID for one stream go one after the other, so that each meets the one before.
 func (b *Backend) flush(ctx context.Context, calls []*adapter.GroupedAppend) {
-	together, alone := split(calls)
+	together, alone := adapter.SplitRepeats(calls)
 	alone = append(alone, b.flushTogether(ctx, together)...)
 	for i := range alone {
 		b.flushTogether(ctx, alone[i:i+1])
@@ -38,31 +38,6 @@ func (b *Backend) flush(ctx context.Context, calls []*adapter.GroupedAppend) {
 			return
 		}
 	}
-}
-
-// split takes out of a group the appends that have an event in common with one before.
-func split(calls []*adapter.GroupedAppend) (together, alone []*adapter.GroupedAppend) {
-	if len(calls) == 1 {
-		return calls, nil
-	}
-	seen := make(map[storedKey]struct{}, len(calls))
-	for _, call := range calls {
-		repeats := false
-		for _, part := range call.Parts {
-			for _, event := range part.Events {
-				k := storedKey{part.Stream, event.ID}
-				_, again := seen[k]
-				repeats = repeats || again
-				seen[k] = struct{}{}
-			}
-		}
-		if repeats {
-			alone = append(alone, call)
-		} else {
-			together = append(together, call)
-		}
-	}
-	return together, alone
 }
 
 // flushTogether writes appends in one round trip and sets their verdicts. It returns

@@ -3,22 +3,22 @@ package postgres
 import (
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // Capabilities declares what this handle can do. The durability is what the
 // server's settings were when it was opened.
 func (b *Backend) Capabilities() eventstore.Capabilities { return b.caps }
 
-func capabilities(server server, poll time.Duration, opts *Options, pool *pgxpool.Pool) eventstore.Capabilities {
+func capabilities(server pgdriver.Server, poll time.Duration, opts *Options, pool *pgxpool.Pool) eventstore.Capabilities {
 	push := eventstore.Yes()
 	if opts.NoListen {
 		push = eventstore.No("LISTEN is off for this handle")
 	}
-	earliest, latest := times(inText(pool))
+	earliest, latest := times(pgdriver.InText(pool))
 	return eventstore.Capabilities{
 		Backend:             "postgres",
 		MultiStreamAppend:   eventstore.Yes(),
@@ -35,7 +35,7 @@ func capabilities(server server, poll time.Duration, opts *Options, pool *pgxpoo
 		Checkpoints:         eventstore.Yes(),
 		Snapshots:           eventstore.Yes(),
 		Seal:                eventstore.Yes(),
-		Durability:          server.durability(),
+		Durability:          server.Durability(),
 		TimePrecision:       time.Microsecond,
 		Earliest:            &earliest,
 		Latest:              &latest,
@@ -50,12 +50,6 @@ func capabilities(server server, poll time.Duration, opts *Options, pool *pgxpoo
 			MaxTypeBytes:   2048,
 		},
 	}
-}
-
-// inText tells whether the driver sends and reads values as text.
-func inText(pool *pgxpool.Pool) bool {
-	mode := pool.Config().ConnConfig.DefaultQueryExecMode
-	return mode == pgx.QueryExecModeExec || mode == pgx.QueryExecModeSimpleProtocol
 }
 
 // times are the bounds of a record time: the column's, or as text what the driver can

@@ -4,93 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
-// classify is the one place that says what a failure means: ErrUnknownOutcome,
-// ErrUnavailable, or nil where no sentinel fits. committing says that the failed
-// call may have committed.
-//
-// Only a server's ERROR says for certain that a commit did not happen. A FATAL
-// can come after it, and so can the end of a connection. pgconn.SafeToRetry is
-// not asked: it says true of a connection that was lost at COMMIT.
+// classify says what a failure means; see [pgdriver.Classify].
 func classify(err error, committing bool) error {
-	var server *pgconn.PgError
-	var connecting *pgconn.ConnectError
-	switch {
-	case errors.Is(err, pgx.ErrTxClosed), errors.Is(err, pgx.ErrTxCommitRollback):
-		return nil // a caller's transaction that was over, or that had failed: certain, and no use to try again
-	case errors.Is(err, errLocal), isDrivers(err):
-		return nil
-	case errors.As(err, &connecting):
-		if errors.As(err, &server) && isRefusal(server.Code) {
-			return nil
-		}
-		return eventstore.ErrUnavailable
-	case !errors.As(err, &server), server.SeverityUnlocalized != "ERROR":
-		if committing {
-			return eventstore.ErrUnknownOutcome
-		}
-		return eventstore.ErrUnavailable
-	case committing && (server.Code == "08007" || server.Code == "40003"):
-		return eventstore.ErrUnknownOutcome // the server itself does not know
-	case isTransient(server):
-		return eventstore.ErrUnavailable
-	}
-	return nil
+	return pgdriver.Classify(err, committing, wroteWithoutLock)
 }
 
-// isDrivers tells whether the driver refused to send something. These errors have no
-// type, only a text.
-func isDrivers(err error) bool {
-	text := err.Error()
-	return strings.Contains(text, "simple protocol queries must be run with") || strings.Contains(text, "failed to encode args[")
-}
-
-// isRefusal tells whether the server answered a connection with a no that trying
-// again does not change: wrong credentials (28…) or no such database (3D…).
-func isRefusal(code string) bool {
-	return strings.HasPrefix(code, "28") || strings.HasPrefix(code, "3D")
-}
-
-// isTransient tells whether the statement was rolled back for a reason that may pass.
-func isTransient(e *pgconn.PgError) bool {
-	switch e.Code {
-	case "55P03", // the lock was not free in time
-		"57014",                   // cancelled, or out of its time
-		"57P01", "57P02", "57P03": // shutting down or starting up
-		return true
-	case "23505": // somebody wrote without the lock, and the constraint stopped us
-		return e.ConstraintName == "events_position" || e.ConstraintName == "events_stream_version" || e.ConstraintName == "events_id_in_stream"
-	}
-	switch e.Code[:min(2, len(e.Code))] {
-	case "08", // connection
-		"40", // serialisation, deadlock
-		"53", // disk full, out of memory, too many connections
-		"58": // I/O
-		return true
-	}
-	return false
+// wroteWithoutLock tells whether somebody wrote without the lock, and a constraint
+// stopped us.
+func wroteWithoutLock(e *pgconn.PgError) bool {
+	return e.Code == "23505" && (e.ConstraintName == "events_position" || e.ConstraintName == "events_stream_version" || e.ConstraintName == "events_id_in_stream")
 }
 
 // readError maps the error of a call that cannot have committed anything, or
 // whose repetition does no harm.
 func readError(ctx context.Context, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("%w: %w", ctx.Err(), err)
-	case isContract(err):
-		return err
-	}
-	return mapped(err, false)
+	return pgdriver.ReadError(ctx, err, func(err error) error { return mapped(err, false) })
 }
 
 // commitError maps the error of a call that may have committed.
@@ -114,9 +48,8 @@ func (b *Backend) checkTable(table int64) error {
 	return nil
 }
 
-// errLocal is of what this program cannot encode or read. It was not sent, or was only
-// read, and does not pass by waiting.
-var errLocal = errors.New("in this program")
+// errLocal is of what this program cannot encode or read.
+var errLocal = pgdriver.ErrLocal
 
 var errMoved = errors.New("is not the store any more that this handle opened: it was renamed, swapped, replaced or restored; nothing was written; open it again")
 
@@ -128,59 +61,8 @@ func mapped(err error, committing bool) error {
 	if errors.Is(err, errMoved) {
 		return fmt.Errorf("postgres: %w", err)
 	}
-	if errors.As(err, &server) && (server.Code == "26000" || server.Code == "42P05") {
-		// The driver's names of prepared statements met another session's.
-		err = fmt.Errorf("behind a transaction pooler use listen=off and default_query_exec_mode=exec: %w", err)
-	}
-	sentinel := classify(err, committing)
-	var connecting *pgconn.ConnectError
-	if errors.As(err, &connecting) {
-		err = &connectError{text: connectText(connecting), err: err}
-	}
-	if sentinel != nil {
-		return fmt.Errorf("%w: postgres: %w", sentinel, err)
-	}
-	return fmt.Errorf("postgres: %w", err)
+	return pgdriver.Mapped("postgres", classify(err, committing), err)
 }
 
 // isContract tells whether err has its meaning already.
-func isContract(err error) bool {
-	for _, sentinel := range []error{
-		eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrEventIDReused, eventstore.ErrUnknownOutcome,
-		eventstore.ErrUnsupported, eventstore.ErrClosed, eventstore.ErrUnavailable, eventstore.ErrSealed,
-		eventstore.ErrForeignCheckpoint, eventstore.ErrCheckpointAhead, eventstore.ErrLeaseLost,
-	} {
-		if errors.Is(err, sentinel) {
-			return true
-		}
-	}
-	return false
-}
-
-// connectError is a driver's error without the user's name and the driver's line breaks.
-type connectError struct {
-	text string
-	err  error
-}
-
-func (e *connectError) Error() string { return e.text }
-
-func (e *connectError) Unwrap() error { return e.err }
-
-func connectText(e *pgconn.ConnectError) string {
-	database := url.URL{Scheme: "postgres", Host: e.Config.Host, Path: "/" + e.Config.Database}
-	if strings.HasPrefix(e.Config.Host, "/") { // a socket
-		database.Host, database.RawQuery = "", "host="+e.Config.Host
-	}
-	reason := "the server cannot be reached"
-	var server *pgconn.PgError
-	if errors.As(e, &server) {
-		reason = fmt.Sprintf("%s (SQLSTATE %s)", server.Message, server.Code)
-		if strings.HasPrefix(server.Code, "28") { // the message names the user
-			reason = fmt.Sprintf("the server refuses these credentials (SQLSTATE %s)", server.Code)
-		}
-	} else if inner := errors.Unwrap(e); inner != nil {
-		reason = strings.Join(strings.Fields(inner.Error()), " ")
-	}
-	return fmt.Sprintf("connect to %s: %s", database.String(), reason)
-}
+func isContract(err error) bool { return pgdriver.IsContract(err) }

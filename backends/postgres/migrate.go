@@ -5,7 +5,6 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -36,16 +35,6 @@ func migrations() ([]string, error) {
 		texts[i] = string(text)
 	}
 	return texts, nil
-}
-
-func checkSchema(name string) error {
-	if valid, _ := regexp.MatchString(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`, name); !valid {
-		return &eventstore.InvalidError{Field: "schema", Reason: fmt.Sprintf("%.80q is no name of 1 to 63 ASCII letters, digits and underscores that begins with a letter or underscore", name)}
-	}
-	if strings.HasPrefix(name, "pg_") {
-		return &eventstore.InvalidError{Field: "schema", Reason: fmt.Sprintf("%q begins with pg_, which PostgreSQL keeps for itself", name)}
-	}
-	return nil
 }
 
 func quote(schema string) string { return pgx.Identifier{schema}.Sanitize() }

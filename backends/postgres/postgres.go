@@ -12,6 +12,8 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
+	"github.com/switchyard-dev/switchyard/internal/pgrecords"
 )
 
 // Options configures a handle. The zero value, like nil, means the defaults.
@@ -49,6 +51,7 @@ type Backend struct {
 	ownsPool bool
 	schema   string // as the caller wrote it
 	sql      statements
+	records  *pgrecords.Records
 	opened
 	caps eventstore.Capabilities
 	poll time.Duration
@@ -59,7 +62,7 @@ type Backend struct {
 	conflicts  conflictPacer
 	wake       *wake
 	fanOut     fanOut
-	reading    pageBudget
+	reading    pgdriver.PageBudget
 	lifetime   context.Context //nolint:containedctx // it ends with the handle, not with a call
 	end        context.CancelFunc
 	closed     atomic.Bool
@@ -94,14 +97,17 @@ func open(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Backend, err
 	if schema == "" {
 		schema = defaultSchema
 	}
-	if err := checkSchema(schema); err != nil {
+	if err := pgdriver.CheckSchema(schema); err != nil {
 		return nil, err
 	}
 	if opts.Poll < 0 {
 		return nil, &eventstore.InvalidError{Field: "option Poll", Reason: fmt.Sprintf("%s is negative", opts.Poll)}
 	}
-	server, err := inspect(ctx, pool)
+	server, err := pgdriver.Inspect(ctx, pool)
 	if err != nil {
+		return nil, readError(ctx, err)
+	}
+	if err := server.Check(pgdriver.InText(pool)); err != nil {
 		return nil, err
 	}
 	store, err := migrate(ctx, pool, schema, opts.NoMigration)
@@ -114,6 +120,7 @@ func open(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Backend, err
 	}
 	b.epochs.learn(store.sealEpoch)
 	b.lifetime, b.end = context.WithCancel(context.Background())
+	b.records = b.newRecords()
 	b.fanOut.read = b.ReadAll
 	b.wake = newWake(b.lifetime, pool, store.id, b.fanOut.advance, !opts.NoListen)
 	b.caps = capabilities(server, b.poll, opts, pool)

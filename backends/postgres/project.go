@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // Projection keeps tables of the store's database in step with its events.
@@ -67,7 +68,7 @@ func (b *Backend) projectBatch(ctx context.Context, p Projection, batch eventsto
 		return readError(ctx, err)
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // after a commit it does nothing; otherwise the first error counts
-	stored, err := b.scanCheckpoint(p.Name, tx.QueryRow(ctx, b.sql.loadCheckpoint, p.Name))
+	stored, err := b.records.Load(ctx, tx, p.Name)
 	if err != nil {
 		return readError(ctx, err)
 	}
@@ -99,7 +100,7 @@ func (b *Backend) projectBatch(ctx context.Context, p Projection, batch eventsto
 // began: an earlier attempt may have been under way still. The row is locked only now,
 // for the lease is in it, and must be renewed while the handler works.
 func (b *Backend) saveInStep(ctx context.Context, tx pgx.Tx, began, next eventstore.Checkpoint) error {
-	now, err := b.scanCheckpoint(next.Name, tx.QueryRow(ctx, b.sql.lockCheckpoint, next.Name))
+	now, err := b.records.Lock(ctx, tx, next.Name)
 	switch {
 	case err != nil:
 		return err
@@ -108,7 +109,7 @@ func (b *Backend) saveInStep(ctx context.Context, tx pgx.Tx, began, next eventst
 	case now.Checkpoint.Place != began.Place:
 		return fmt.Errorf("%w: an earlier attempt was committed meanwhile", eventstore.ErrUnavailable)
 	}
-	return b.saveCheckpoint(ctx, tx, eventstore.SaveCheckpointRequest{Checkpoint: next})
+	return b.records.Save(ctx, tx, eventstore.SaveCheckpointRequest{Checkpoint: next})
 }
 
 // passing marks what is not the event's failure as unavailable: a lost connection, a
@@ -120,7 +121,7 @@ func passing(ctx context.Context, tx pgx.Tx, err error) error {
 		return err
 	case tx.Conn().IsClosed():
 		return fmt.Errorf("%w: the connection was lost in the handler: %w", eventstore.ErrUnavailable, err)
-	case errors.As(err, &server) && server.Code != "23505" && isTransient(server):
+	case errors.As(err, &server) && pgdriver.IsTransient(server):
 		return fmt.Errorf("%w: the handler's statement: %w", eventstore.ErrUnavailable, err)
 	}
 	return err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -48,7 +47,7 @@ func (b *Backend) readStream(ctx context.Context, db reader, req eventstore.Read
 	if req.Before > 0 {
 		q.where("version < ", clamp(req.Before))
 	}
-	limit := b.reading.limit(req.PageSize)
+	limit := b.reading.Limit(req.PageSize)
 	sql, args := q.ofStream(&b.sql, limit)
 	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {
@@ -75,7 +74,7 @@ func (b *Backend) readPlain(ctx context.Context, db reader, req eventstore.ReadA
 		q.where("global_position < ", before(req.Before))
 	}
 	q.follow(req)
-	limit := b.reading.limit(req.PageSize)
+	limit := b.reading.Limit(req.PageSize)
 	sql, args := q.ofAll(&b.sql, limit)
 	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {
@@ -188,7 +187,7 @@ func (b *Backend) readWindow(ctx context.Context, db reader, req eventstore.Read
 	q.filter(req.Filter)
 	q.follow(req)
 	q.within(w)
-	limit := b.reading.limit(req.PageSize)
+	limit := b.reading.Limit(req.PageSize)
 	sql, args := q.ofAll(&b.sql, limit)
 	batch := &pgx.Batch{}
 	batch.Queue(customPlans)
@@ -252,27 +251,8 @@ func (b *Backend) collect(rows pgx.Rows, limit int, size eventstore.PageSize, ba
 	if err == nil && !ordered {
 		err = fmt.Errorf("%w: the server answered in another order than it was asked for", errLocal)
 	}
-	b.reading.learn(len(events), bytes)
+	b.reading.Learn(len(events), bytes)
 	return matches{events: events, end: found < limit && bytes < size.MaxBytes, pageState: state}, err
-}
-
-// pageBudget asks the server for about as many events as a page's bytes allow,
-// by the size of the events that were read last. The page's own bound is kept in
-// any case; this only keeps rows off the wire that the bound would drop.
-type pageBudget struct{ meanSize atomic.Int64 }
-
-func (p *pageBudget) limit(size eventstore.PageSize) int {
-	mean := p.meanSize.Load()
-	if mean == 0 {
-		return size.MaxEvents
-	}
-	return max(1, min(size.MaxEvents, 2*size.MaxBytes/int(mean)))
-}
-
-func (p *pageBudget) learn(events, bytes int) {
-	if events > 0 {
-		p.meanSize.Store(int64(bytes/events) + 1)
-	}
 }
 
 func position(n int64) eventstore.Position { return eventstore.NewPosition(uint64(n), 0) }

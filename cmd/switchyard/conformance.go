@@ -132,7 +132,7 @@ type suite struct {
 
 // runSuite runs the suite beside a URL's store.
 func (a *app) runSuite(ctx context.Context, s suite, opts conformance.Options) (conformance.Report, error) {
-	backend, err := probe(ctx, s.url)
+	backend, streamID, err := probe(ctx, s.url)
 	if err != nil {
 		return conformance.Report{}, err
 	}
@@ -150,6 +150,7 @@ func (a *app) runSuite(ctx context.Context, s suite, opts conformance.Options) (
 	harness := conformance.IsolatedHarness(backend, func(ctx context.Context) (*conformance.Isolated, error) {
 		return isolate(ctx, s.url)
 	})
+	harness.StreamID = streamID
 	if s.small {
 		harness.Scale = conformance.SmallScale()
 	}
@@ -174,16 +175,16 @@ func (a *app) runSuite(ctx context.Context, s suite, opts conformance.Options) (
 	return report, err
 }
 
-// probe opens a fresh store once and returns its backend's name, so that a wrong
-// URL is one error rather than one for each check.
-func probe(ctx context.Context, rawURL string) (string, error) {
+// probe opens a fresh store once and returns its backend's name and how its streams are
+// named, so that a wrong URL is one error rather than one for each check.
+func probe(ctx context.Context, rawURL string) (name string, streamID func(string, int) string, err error) {
 	isolated, err := isolate(ctx, rawURL)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	fixture, err := isolated.Fixture(ctx)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return fixture.Backend.Capabilities().Backend, errors.Join(fixture.Backend.Close(), fixture.Remove(ctx))
+	return fixture.Backend.Capabilities().Backend, isolated.StreamID, errors.Join(fixture.Backend.Close(), fixture.Remove(ctx))
 }

@@ -18,7 +18,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Prove that two stores hold the same events",
 		Long: `Compare two stores stream by stream: the number of events, and a SHA-256 digest over
 each event's version, ID, type, content type, data and metadata. Positions and
-record times are not compared, for not every store keeps them.
+record times are not compared, for not every store keeps them. Where one of the stores
+keeps JSON and not its bytes (caps: exactData), data is compared as JSON.
 
 The first difference is named, and the exit code is 1.`,
 		Args: cobra.ExactArgs(2),
@@ -51,6 +52,9 @@ func (a *app) verify(ctx context.Context, one, two *handle) error {
 func (a *app) printReport(one, two string, report transfer.Report) error {
 	if a.json() {
 		out := map[string]any{"equal": report.Equal(), "differingStreams": report.Differing}
+		if report.AsJSON {
+			out["comparedAs"] = "JSON"
+		}
 		for name, summary := range map[string]transfer.Summary{"a": report.A, "b": report.B} {
 			out[name] = map[string]any{"streams": summary.Streams, "events": summary.Events, "digest": summary.Digest.String()}
 		}
@@ -65,7 +69,10 @@ func (a *app) printReport(one, two string, report transfer.Report) error {
 	if err := a.printSummary(two, report.B); err != nil {
 		return err
 	}
-	if report.Equal() {
+	switch {
+	case report.Equal() && report.AsJSON:
+		return a.printf("equal as JSON\n")
+	case report.Equal():
 		return a.printf("equal\n")
 	}
 	first := report.First

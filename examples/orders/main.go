@@ -6,7 +6,8 @@
 //	go run ./examples/orders -config examples/orders/memory.yaml
 //	go run ./examples/orders -config examples/orders/postgres.yaml
 //
-// sqlite.yaml takes the file's name from ORDERS_DB, postgres.yaml the URL from ORDERS_URL.
+// sqlite.yaml takes the file's name from ORDERS_DB, postgres.yaml the URL from
+// ORDERS_URL, and marten.yaml from ORDERS_MARTEN_URL.
 package main
 
 import (

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,7 +24,8 @@ billed the order
 func TestTheSameProgramRunsOnEachBackendThatAConfigFileNames(t *testing.T) {
 	t.Setenv("ORDERS_DB", filepath.Join(t.TempDir(), "orders.db"))
 	t.Setenv("ORDERS_URL", server.Database(t))
-	for _, config := range []string{"memory.yaml", "sqlite.yaml", "sqlite.yaml", "postgres.yaml", "postgres.yaml"} { // again: it goes on
+	t.Setenv("ORDERS_MARTEN_URL", strings.Replace(server.Database(t), "postgres:", "marten:", 1)+"&append=quick&create=true")
+	for _, config := range []string{"memory.yaml", "sqlite.yaml", "sqlite.yaml", "postgres.yaml", "postgres.yaml", "marten.yaml", "marten.yaml"} { // again: it goes on
 		var out bytes.Buffer
 		require.NoError(t, run(t.Context(), &out, config), config)
 		require.Equal(t, output, out.String(), config)
@@ -37,7 +39,7 @@ func TestTheConfigFilesDifferInOneLine(t *testing.T) {
 		return bytes.Split(content, []byte("\n"))
 	}
 	memory := lines("memory.yaml")
-	for _, config := range []string{"sqlite.yaml", "postgres.yaml"} {
+	for _, config := range []string{"sqlite.yaml", "postgres.yaml", "marten.yaml"} {
 		other := lines(config)
 		require.Len(t, other, len(memory), config)
 		different := 0

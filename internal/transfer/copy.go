@@ -66,7 +66,7 @@ type CopyOptions struct {
 // recognises. An event in the target that is not the source's, also one that
 // somebody appends meanwhile, ends it with a [ForeignError].
 func Copy(ctx context.Context, source, target *eventstore.Store, opts *CopyOptions) (Result, error) {
-	c := &copier{source: source, target: target, writer: newWriter(target)}
+	c := &copier{source: source, target: target, asJSON: !keepsBytes(source, target), writer: newWriter(target)}
 	if opts != nil {
 		c.opts = *opts
 	}
@@ -77,6 +77,7 @@ func Copy(ctx context.Context, source, target *eventstore.Store, opts *CopyOptio
 // copier is one run of a copy.
 type copier struct {
 	source, target     *eventstore.Store
+	asJSON             bool // one of them keeps JSON and not its bytes
 	sourceID, targetID uuid.UUID
 	opts               CopyOptions
 	writer             *writer
@@ -190,7 +191,7 @@ func (c *copier) checkTarget(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("source: %w", err)
 		}
-		if original.Stream != event.Stream || Difference(original, event) != "" {
+		if original.Stream != event.Stream || Difference(original, event, c.asJSON) != "" {
 			unbroken = false
 			if original, err = c.lookUp(ctx, event); err != nil {
 				return err
@@ -218,7 +219,7 @@ func (c *copier) lookUp(ctx context.Context, event eventstore.RecordedEvent) (ev
 	}
 	field := "event"
 	if ok {
-		field = Difference(original, event)
+		field = Difference(original, event, c.asJSON)
 	}
 	if field != "" {
 		return original, &ForeignError{Stream: event.Stream, Version: event.Version, ID: event.ID, Field: field}

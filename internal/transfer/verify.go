@@ -18,7 +18,8 @@ import (
 
 // Digest stands for the whole content of a stream or a store: SHA-256 over each
 // event's version, ID, type, content type, data and metadata. Positions and
-// record times are not in it, for not every store keeps them.
+// record times are not in it, for not every store keeps them. Where a store keeps JSON
+// and not its bytes, data is taken in the one form that equal JSON has.
 type Digest [sha256.Size]byte
 
 // String returns the digest in hexadecimal.
@@ -37,6 +38,9 @@ type Report struct {
 	Differing int
 	// First is the first difference, nil where there is none.
 	First *Discrepancy
+	// AsJSON is true where one of the stores keeps JSON and not its bytes (capability
+	// ExactData): the data of JSON events is then compared by what it says.
+	AsJSON bool
 }
 
 // Equal tells whether both stores hold the same streams with the same events.
@@ -57,13 +61,14 @@ type Discrepancy struct {
 // stream in memory. First is the first difference of the first differing stream,
 // in the streams' alphabetical order.
 func Verify(ctx context.Context, a, b *eventstore.Store, progress func(Progress)) (Report, error) {
+	asJSON := !keepsBytes(a, b)
 	var digests [2]map[string]*streamDigest
 	var counts [2]int
 	group, groupCtx := errgroup.WithContext(ctx)
 	ticks := make(chan int, 16) // reads of both scans, reported by one goroutine
 	for i, store := range []*eventstore.Store{a, b} {
 		group.Go(func() (err error) {
-			digests[i], counts[i], err = scan(groupCtx, store, ticks)
+			digests[i], counts[i], err = scan(groupCtx, store, asJSON, ticks)
 			return err
 		})
 	}
@@ -81,7 +86,7 @@ func Verify(ctx context.Context, a, b *eventstore.Store, progress func(Progress)
 	if err := group.Wait(); err != nil {
 		return Report{}, err
 	}
-	report := Report{A: summarize(digests[0], counts[0]), B: summarize(digests[1], counts[1])}
+	report := Report{AsJSON: asJSON, A: summarize(digests[0], counts[0]), B: summarize(digests[1], counts[1])}
 	var first string
 	for _, name := range slices.Sorted(maps.Keys(union(digests[0], digests[1]))) {
 		if same(digests[0][name], digests[1][name]) {
@@ -95,7 +100,7 @@ func Verify(ctx context.Context, a, b *eventstore.Store, progress func(Progress)
 	if report.Differing == 0 {
 		return report, nil
 	}
-	found, err := firstDifference(ctx, a, b, first)
+	found, err := firstDifference(ctx, a, b, first, asJSON)
 	report.First = found
 	return report, err
 }
@@ -118,7 +123,7 @@ func union[V any](a, b map[string]V) map[string]struct{} {
 	return names
 }
 
-func scan(ctx context.Context, store *eventstore.Store, ticks chan<- int) (map[string]*streamDigest, int, error) {
+func scan(ctx context.Context, store *eventstore.Store, asJSON bool, ticks chan<- int) (map[string]*streamDigest, int, error) {
 	streams := make(map[string]*streamDigest)
 	count := 0
 	var canonical []byte
@@ -131,7 +136,7 @@ func scan(ctx context.Context, store *eventstore.Store, ticks chan<- int) (map[s
 			s = &streamDigest{}
 			streams[event.Stream] = s
 		}
-		canonical = appendCanonical(append(canonical[:0], s.sum[:]...), event)
+		canonical = appendCanonical(append(canonical[:0], s.sum[:]...), event, asJSON)
 		s.sum = sha256.Sum256(canonical)
 		s.events++
 		if count++; count%batchEvents == 0 {
@@ -144,7 +149,7 @@ func scan(ctx context.Context, store *eventstore.Store, ticks chan<- int) (map[s
 
 // appendCanonical appends an event's content in the one form that its digest is
 // taken of: each field with its length before it, metadata in the order of its keys.
-func appendCanonical(b []byte, event eventstore.RecordedEvent) []byte {
+func appendCanonical(b []byte, event eventstore.RecordedEvent, asJSON bool) []byte {
 	field := func(text []byte) {
 		b = binary.BigEndian.AppendUint64(b, uint64(len(text)))
 		b = append(b, text...)
@@ -153,7 +158,7 @@ func appendCanonical(b []byte, event eventstore.RecordedEvent) []byte {
 	b = append(b, event.ID[:]...)
 	field([]byte(event.Type))
 	field([]byte(event.ContentType))
-	field(event.Data)
+	field(contentOf(event, asJSON))
 	for _, key := range slices.Sorted(maps.Keys(event.Metadata)) {
 		field([]byte(key))
 		field([]byte(event.Metadata[key]))
@@ -175,7 +180,7 @@ func summarize(streams map[string]*streamDigest, events int) Summary {
 }
 
 // firstDifference walks one stream in both stores at once.
-func firstDifference(ctx context.Context, a, b *eventstore.Store, stream string) (*Discrepancy, error) {
+func firstDifference(ctx context.Context, a, b *eventstore.Store, stream string, asJSON bool) (*Discrepancy, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	left, right := pull(ctx, a, stream), pull(ctx, b, stream)
@@ -192,7 +197,7 @@ func firstDifference(ctx context.Context, a, b *eventstore.Store, stream string)
 		case !inA && !inB:
 			return nil, fmt.Errorf("stream %q differed while it was read as a whole, but not event by event: was it being written?", clip(stream))
 		case inA && inB:
-			field := Difference(x, y)
+			field := Difference(x, y, asJSON)
 			if field == "" {
 				continue
 			}
@@ -207,8 +212,9 @@ func firstDifference(ctx context.Context, a, b *eventstore.Store, stream string)
 }
 
 // Difference names the first field in which two events differ: version, id,
-// type, content type, data or metadata; "" where they agree.
-func Difference(a, b eventstore.RecordedEvent) string {
+// type, content type, data or metadata; "" where they agree. asJSON compares the data of
+// JSON events by what it says.
+func Difference(a, b eventstore.RecordedEvent, asJSON bool) string {
 	switch {
 	case a.Version != b.Version:
 		return "version"
@@ -218,7 +224,7 @@ func Difference(a, b eventstore.RecordedEvent) string {
 		return "type"
 	case a.ContentType != b.ContentType:
 		return "content type"
-	case !bytes.Equal(a.Data, b.Data):
+	case !bytes.Equal(contentOf(a, asJSON), contentOf(b, asJSON)):
 		return "data"
 	case !maps.Equal(a.Metadata, b.Metadata):
 		return "metadata"

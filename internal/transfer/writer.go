@@ -201,7 +201,7 @@ func (w *writer) settle(ctx context.Context, r Record, refusal error) error {
 	if err != nil {
 		return located(r, err)
 	}
-	if field := difference(r, stored); !ok || field != "" {
+	if field := w.difference(r, stored); !ok || field != "" {
 		return located(r, fmt.Errorf("the target has another event at version %d of stream %q (it differs in %s): %w",
 			r.Version, clip(r.Stream), field, refusal))
 	}
@@ -223,8 +223,8 @@ func eventAt(ctx context.Context, store *eventstore.Store, stream string, versio
 
 // difference names the first field in which a stored event is not the record;
 // "" where it is. The record time is not compared: not every store keeps it.
-func difference(r Record, stored eventstore.RecordedEvent) string {
-	return Difference(eventstore.RecordedEvent{Event: r.Event, Stream: r.Stream, Version: r.Version}, stored)
+func (w *writer) difference(r Record, stored eventstore.RecordedEvent) string {
+	return Difference(eventstore.RecordedEvent{Event: r.Event, Stream: r.Stream, Version: r.Version}, stored, !keepsBytes(w.store))
 }
 
 // located adds to an error which record it is about.

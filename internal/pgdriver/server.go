@@ -1,17 +1,18 @@
-package postgres
+package pgdriver
 
 import (
 	"context"
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// server is what the server says about itself.
-type server struct {
+// Server is what a server says about itself.
+type Server struct {
 	version                       int
 	encoding                      string
 	replica                       bool
@@ -26,27 +27,30 @@ type settings struct {
 	standardStrings, arrayNulls, byteaText, dateStyle string
 }
 
-// inspect asks the server for what the contract depends on, and refuses one that
-// cannot keep it.
-func inspect(ctx context.Context, pool *pgxpool.Pool) (server, error) {
-	var s server
+// Inspect asks the server for what the contract depends on, and refuses one that
+// cannot keep it. Its errors are the driver's, or say what is wrong with the server.
+func Inspect(ctx context.Context, pool *pgxpool.Pool) (Server, error) {
+	var s Server
 	err := pool.QueryRow(ctx, `select current_setting('server_version_num')::int, current_setting('server_encoding'),
 		pg_is_in_recovery(), current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
 		coalesce((select schema from unnest(current_schemas(true)) schema where schema not like 'pg\_temp%' limit 1) = 'pg_catalog', false),
 		current_setting('standard_conforming_strings'), current_setting('array_nulls'), current_setting('bytea_output'), current_setting('DateStyle')`).
 		Scan(&s.version, &s.encoding, &s.replica, &s.fsync, &s.commit, &s.fullPageWrites,
 			&s.catalogFirst, &s.standardStrings, &s.arrayNulls, &s.byteaText, &s.dateStyle)
+	return s, err
+}
+
+// Check refuses a server that cannot keep the contract.
+func (s Server) Check(asText bool) error {
 	switch {
-	case err != nil:
-		return s, readError(ctx, err)
 	case s.version < 130000:
-		return s, fmt.Errorf("the server is PostgreSQL %d; version 13 or later is needed", s.version/10000)
+		return fmt.Errorf("the server is PostgreSQL %d; version 13 or later is needed", s.version/10000)
 	case s.encoding != "UTF8":
-		return s, fmt.Errorf("the database's encoding is %s; create it with encoding UTF8", s.encoding)
+		return fmt.Errorf("the database's encoding is %s; create it with encoding UTF8", s.encoding)
 	case s.replica:
-		return s, fmt.Errorf("the server is a replica, which can show another order than its primary; connect to the primary (target_session_attrs=primary)")
+		return fmt.Errorf("the server is a replica, which can show another order than its primary; connect to the primary (target_session_attrs=primary)")
 	}
-	return s, s.check(inText(pool))
+	return s.check(asText)
 }
 
 // check refuses settings under which a statement would mean something else, or a value
@@ -70,8 +74,8 @@ func (s settings) check(asText bool) error {
 	return nil
 }
 
-// durability is what a commit survives with these settings.
-func (s server) durability() eventstore.Durability {
+// Durability is what a commit survives with these settings.
+func (s Server) Durability() eventstore.Durability {
 	switch {
 	case s.commit == "off":
 		return eventstore.SurvivesNothing // commits wait in the server's memory for up to 600 ms
@@ -79,4 +83,10 @@ func (s server) durability() eventstore.Durability {
 		return eventstore.SurvivesProcessCrash
 	}
 	return eventstore.SurvivesPowerLoss
+}
+
+// InText tells whether the driver sends and reads values as text.
+func InText(pool *pgxpool.Pool) bool {
+	mode := pool.Config().ConnConfig.DefaultQueryExecMode
+	return mode == pgx.QueryExecModeExec || mode == pgx.QueryExecModeSimpleProtocol
 }

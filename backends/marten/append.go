@@ -1,0 +1,167 @@
+package marten
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+)
+
+const (
+	// groups is how many groups of appends may be under way: while one commits the next
+	// has been sent and waits at the lock.
+	groups = 2
+	// flushTimeout bounds a group. It is longer than the lock's own timeout, whose error
+	// says for certain that nothing was written.
+	flushTimeout = 30 * time.Second
+	// Pauses before an append is tried again that others were faster than, or whose
+	// outcome is not known.
+	firstPause, longestPause = 500 * time.Microsecond, 20 * time.Millisecond
+)
+
+// Append implements [eventstore.Backend]. It travels with the next group.
+func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+	if err := b.ready(ctx); err != nil {
+		return nil, err
+	}
+	if b.shape().readOnly != "" {
+		return nil, &eventstore.UnsupportedError{Feature: "appending to this Marten store", Reason: b.shape().readOnly}
+	}
+	for _, part := range req.Parts { // what cannot be stored is refused before any I/O
+		if _, err := b.names.stream(part.Stream); err != nil {
+			return nil, err
+		}
+		for _, event := range part.Events {
+			if _, err := b.encode(event); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return b.appends.Append(ctx, req)
+}
+
+// flush writes a group in one transaction. Appends that share an event ID for one stream
+// go one after the other, so that each meets the one before.
+func (b *Backend) flush(ctx context.Context, calls []*adapter.GroupedAppend) {
+	together, alone := adapter.SplitRepeats(calls)
+	inDoubt := b.flushTogether(ctx, together) // those that are left without a verdict are tried one by one
+	for _, call := range together {
+		if call.Results == nil && call.Err == nil {
+			b.flushAlone(ctx, call, inDoubt)
+		}
+	}
+	for _, call := range alone {
+		b.flushAlone(ctx, call, nil)
+	}
+	for _, call := range calls {
+		if call.Err == nil || errors.Is(call.Err, eventstore.ErrUnknownOutcome) {
+			b.hint.Notify()
+			return
+		}
+	}
+}
+
+// flushTogether tries a group once. Where the transaction fails, all of its appends are
+// left without a verdict, to be tried one by one; inDoubt is why they may have been
+// stored nevertheless.
+func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedAppend) (inDoubt error) {
+	if len(calls) == 0 {
+		return nil
+	}
+	err := b.try(ctx, calls)
+	if err == nil {
+		return nil
+	}
+	for _, call := range calls {
+		call.Results, call.Err = nil, nil
+	}
+	if mapped := commitError(err); errors.Is(mapped, eventstore.ErrUnknownOutcome) && isInDoubt(err) {
+		return mapped
+	}
+	if (len(calls) == 1 || isUnreachable(err)) && !migrated(err) {
+		for _, call := range calls {
+			b.refuse(ctx, call, err)
+		}
+	}
+	return nil
+}
+
+// try makes one attempt at a group. A few appends are written by Marten's function where
+// that can be; many are written faster, and in the same order of locks, by statements for
+// all of them.
+func (b *Backend) try(ctx context.Context, calls []*adapter.GroupedAppend) error {
+	if !b.byFunction(calls) {
+		return b.write(ctx, calls)
+	}
+	err := b.callFunction(ctx, calls)
+	if err == nil && len(calls) == 1 && calls[0].Results == nil && calls[0].Err == nil {
+		return b.write(ctx, calls)
+	}
+	return err
+}
+
+// refuse gives an append the verdict of a failure that is definite. None is given where
+// somebody else was faster: then what they wrote is to be read.
+func (b *Backend) refuse(ctx context.Context, call *adapter.GroupedAppend, err error) {
+	var failed *partError
+	switch {
+	case faster(err):
+	case errors.As(err, &failed) && refusal(err, call.Parts[failed.part], failed.actual) != nil:
+		call.Err = refusal(err, call.Parts[failed.part], failed.actual)
+	default:
+		if migrated(err) {
+			err = fmt.Errorf("%w: %w", errChanged, err)
+		}
+		call.Err = readError(context.WithoutCancel(ctx), err)
+		if ctx.Err() != nil { // the group's time is not the callers'
+			call.Err = fmt.Errorf("%w: the append took longer than %s: %w", eventstore.ErrUnavailable, flushTimeout, call.Err)
+		}
+	}
+}
+
+// flushAlone tries one append until it has a verdict. inDoubt is why an attempt before may
+// have been stored, if so.
+//
+// Whoever has the lock among our writers sees what an earlier attempt has stored: it held
+// the lock itself until its transaction was over, whatever became of its connection. So an
+// attempt settles all those before it: it finds their events, or nothing of them comes any
+// more.
+func (b *Backend) flushAlone(ctx context.Context, call *adapter.GroupedAppend, inDoubt error) {
+	inspected := false
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		err := b.try(ctx, []*adapter.GroupedAppend{call})
+		if err == nil {
+			return
+		}
+		call.Results, call.Err = nil, nil
+		switch {
+		case isInDoubt(err):
+			inDoubt, pause = commitError(err), longestPause
+		case migrated(err) && !inspected && b.inspect(ctx) == nil:
+			inspected = true
+		case inDoubt != nil && errors.Is(readError(context.Background(), err), eventstore.ErrUnavailable):
+		default:
+			if b.refuse(ctx, call, err); call.Err != nil {
+				return
+			}
+		}
+		timer := time.NewTimer(pause/2 + rand.N(pause)) //nolint:gosec // the jitter of a retry is no secret
+		select {
+		case <-timer.C:
+			if inDoubt == nil || !b.closed.Load() {
+				continue
+			}
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		call.Err = inDoubt
+		if inDoubt == nil {
+			call.Err = fmt.Errorf("%w: marten: others were faster for %s: %w", eventstore.ErrUnavailable, flushTimeout, err)
+		}
+		return
+	}
+}

@@ -1,0 +1,72 @@
+package marten
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/internal/testservers"
+)
+
+func TestWhatJsonbCannotHoldIsRefusedBeforeItIsSent(t *testing.T) {
+	server, err := testservers.StartPostgres(t.Context(), testservers.PostgresOptions{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	conn, err := pgx.Connect(t.Context(), server.URL())
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	refused := 0
+	for _, text := range []string{
+		`{}`, `[]`, `null`, `"x"`, `1`, `-0`, `1.10e2`, `1e1000`, `1e131000`, `1e131073`, `1e-16000`, `1e-17000`, `0.5e-16383`, `123456789012345678901234567890.5`,
+		`"\u0000"`, `"\\u0000"`, `"\\\u0000"`, `{"\u0000": 1}`, `{"a": [{"b": "x\u0000"}]}`, `"\u0001"`, `"\ud83d\ude00"`, `"\ud83d"`, `"\ude00"`, `"\ud83dx"`, `"\ud83d\ud83d"`, `"\ud83d\n"`,
+		`{"a": 1, "a": 2}`, `"ünïcode ✓ 日本"`, `{"u": "\u00e9\u20ac"}`, `"\"\\u0000"`, `"e1000000"`, `[1e5,2E+5,3e-5]`, `"\uD83D\uDE00"`, `"\uDE00\uD83D"`,
+	} {
+		var stored string
+		held := conn.QueryRow(t.Context(), `select $1::text::jsonb::text`, text).Scan(&stored)
+		checked := checkJSON([]byte(text))
+		require.Equal(t, held == nil, checked == nil, "%s: PostgreSQL says %v, we say %v", text, held, checked)
+		if checked != nil {
+			refused++
+		}
+	}
+	require.Greater(t, refused, 8)
+}
+
+func TestAnAliasIsWhatMartenMakesOfAName(t *testing.T) {
+	for name, want := range map[string]string{
+		"OrderPlaced": "order_placed", "HTTPRequestSent": "http_request_sent", "Order2": "order_2", "OrderV2Placed": "order_v2_placed",
+		"Order_Placed": "order___placed", "Outer+Inner": "inner", "Compacted<OrderView>": "Compacted<OrderView>", "order": "order",
+	} {
+		require.Equal(t, want, alias(name), name)
+	}
+}
+
+func TestAPatternMatchesEverythingButOneText(t *testing.T) {
+	pattern := regexp.MustCompile(`\A(?:` + anythingBut(tombstoneStream) + `)\z`)
+	require.False(t, pattern.MatchString(tombstoneStream))
+	for i := range tombstoneStream {
+		require.Equal(t, i > 0, pattern.MatchString(tombstoneStream[:i]))
+		require.True(t, pattern.MatchString(tombstoneStream[:i]+"\n"+tombstoneStream[i+1:]))
+	}
+	for _, name := range []string{tombstoneStream + "s", strings.ToUpper(tombstoneStream), "x" + tombstoneStream, "ß", tombstoneStream + "\n"} {
+		require.True(t, pattern.MatchString(name), name)
+	}
+}
+
+// Every table's number is the shape of a fixture, so the fixtures must be there.
+func TestTheFixturesAreComplete(t *testing.T) {
+	entries, err := os.ReadDir("testdata/fixtures")
+	require.NoError(t, err)
+	for _, entry := range entries {
+		for _, file := range []string{"schema.facts.json", "mt_streams.jsonl", "mt_events.jsonl", "expected.jsonl"} {
+			info, err := os.Stat(fmt.Sprintf("testdata/fixtures/%s/%s", entry.Name(), file))
+			require.NoError(t, err)
+			require.Positive(t, info.Size())
+		}
+	}
+}

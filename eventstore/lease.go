@@ -5,18 +5,38 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 )
 
 // heldLease is a lease that this process has. It is used by one goroutine at a
-// time: the one that renews it, and after that the one that releases it.
+// time, the one that renews it, and after that the one that releases it; its end is
+// looked at by all.
 type heldLease struct {
 	store *Store
 	sub   Subscription
+	epoch uint64
 	lease Lease
-	until time.Time // when others may take it, by this process's clock
+	until atomic.Pointer[time.Time] // when others may take it, by this process's clock
+}
+
+// hold takes note of a lease that was granted to this process when it was asked for.
+func (h *heldLease) hold(lease Lease, asked time.Time) {
+	until := asked.Add(lease.TTL)
+	h.lease = lease
+	h.until.Store(&until)
+}
+
+// check returns ErrLeaseLost when others may have taken the lease. It is asked before
+// each call of a handler: a process that was paused wakes with all its goroutines at
+// once, and the one that would say that the lease is over need not be the first.
+func (h *heldLease) check() error {
+	if time.Now().Before(*h.until.Load()) {
+		return nil
+	}
+	return &LeaseLostError{Name: h.sub.Name, Epoch: h.epoch, Stored: h.epoch}
 }
 
 // takeLease waits until this process has the subscription's lease.
@@ -39,7 +59,9 @@ func (s *Store) takeLease(ctx context.Context, sub Subscription) (*heldLease, er
 		case err != nil:
 			return nil, fmt.Errorf("take the lease: %w", err)
 		case result.Swapped || result.Lease.Same(want): // the latter where an answer was lost
-			return &heldLease{store: s, sub: sub, lease: want, until: asked.Add(sub.LeaseTTL)}, nil
+			held := &heldLease{store: s, sub: sub, epoch: want.Epoch}
+			held.hold(want, asked)
+			return held, nil
 		}
 		if since.IsZero() || !result.Lease.Same(seen) {
 			seen, since = result.Lease, time.Now()
@@ -95,15 +117,15 @@ func (h *heldLease) renewals(ctx context.Context) (err error) {
 	}()
 	every := h.lease.TTL / 3
 	for pause := every; ; {
-		timer := time.NewTimer(min(pause, time.Until(h.until)))
+		timer := time.NewTimer(min(pause, time.Until(*h.until.Load())))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return ctx.Err()
 		case <-timer.C:
 		}
-		if !time.Now().Before(h.until) {
-			return &LeaseLostError{Name: h.lease.Name, Epoch: h.lease.Epoch, Stored: h.lease.Epoch}
+		if err := h.check(); err != nil {
+			return err
 		}
 		switch err = h.renewOnce(ctx); {
 		case err == nil:
@@ -118,7 +140,7 @@ func (h *heldLease) renewals(ctx context.Context) (err error) {
 }
 
 func (h *heldLease) renewOnce(ctx context.Context) error {
-	ctx, cancel := context.WithDeadline(ctx, h.until)
+	ctx, cancel := context.WithDeadline(ctx, *h.until.Load())
 	defer cancel()
 	for {
 		asked, next := time.Now(), h.lease
@@ -128,7 +150,7 @@ func (h *heldLease) renewOnce(ctx context.Context) error {
 		case err != nil:
 			return err
 		case result.Swapped || result.Lease.Same(next):
-			h.lease, h.until = next, asked.Add(h.lease.TTL)
+			h.hold(next, asked)
 			return nil
 		case result.Lease.Epoch == h.lease.Epoch && result.Lease.Owner == h.lease.Owner && result.Lease.Renewals > h.lease.Renewals:
 			h.lease = result.Lease // a renewal whose answer was lost

@@ -159,6 +159,39 @@ func TestAnOwnerIsToldBeforeItsLeaseCanBeTaken(t *testing.T) {
 	}
 }
 
+// As in a process that was paused and wakes, where who would tell the owner has not had
+// its turn yet.
+func TestAnOwnerThatNobodyTellsBeginsNoEventAfterItsLease(t *testing.T) {
+	const ttl = 15 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		store := newScripted().open(t, nil)
+		fill(t, store, 60)
+		spy := newSwaps()
+		spy.swap = func(ctx context.Context, call int, req eventstore.SwapLeaseRequest) (eventstore.SwapLeaseResult, error) {
+			if call == 2 {
+				<-time.After(10 * ttl) // it does not heed its context
+			}
+			return spy.Checkpoints.SwapLease(ctx, req)
+		}
+		start := time.Now()
+		ctx, stop := context.WithCancel(t.Context())
+		var last time.Duration
+		handler := func(context.Context, eventstore.RecordedEvent) error {
+			if began := time.Since(start); began < 2*ttl {
+				last = began
+			}
+			<-time.After(time.Second)
+			return nil
+		}
+		done := running(ctx, store, eventstore.Subscription{Name: "billing", Checkpoints: spy, LeaseTTL: ttl, Handler: handler})
+		<-time.After(20 * ttl)
+		require.Less(t, last, ttl)
+		require.GreaterOrEqual(t, last, ttl-2*time.Second, "and handles events until then")
+		stop()
+		require.NoError(t, <-done)
+	})
+}
+
 func TestAnOwnerWhoseLeaseWasEndedByOthersIsToldAtItsNextRenewal(t *testing.T) {
 	for name, end := range map[string]func(*testing.T, *swaps){
 		"its checkpoint was deleted": func(t *testing.T, s *swaps) {

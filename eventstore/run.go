@@ -107,7 +107,7 @@ func (s *Store) own(ctx context.Context, sub Subscription) error {
 	ctx, lost := context.WithCancelCause(ctx)
 	defer lost(nil)
 	stopRenewing := held.renew(ctx, lost)
-	err = s.handleFromCheckpoint(ctx, sub, held.lease.Epoch)
+	err = s.handleFromCheckpoint(ctx, sub, held)
 	stopRenewing()
 	if cause := context.Cause(ctx); cause != nil && whole.Err() == nil {
 		return cause // the lease was lost, or can be renewed no more
@@ -117,7 +117,7 @@ func (s *Store) own(ctx context.Context, sub Subscription) error {
 }
 
 // handleFromCheckpoint handles events from where the checkpoint is, and saves it.
-func (s *Store) handleFromCheckpoint(ctx context.Context, sub Subscription, epoch uint64) error {
+func (s *Store) handleFromCheckpoint(ctx context.Context, sub Subscription, held *heldLease) error {
 	stored, err := patiently(ctx, s, sub.Name, func() (LoadCheckpointResult, error) {
 		return sub.Checkpoints.Load(ctx, LoadCheckpointRequest{Name: sub.Name})
 	})
@@ -142,9 +142,9 @@ func (s *Store) handleFromCheckpoint(ctx context.Context, sub Subscription, epoc
 	if err != nil {
 		return err
 	}
-	p := startProgress(ctx, s, sub, Checkpoint{Name: sub.Name, Store: info.ID, Place: after, Epoch: epoch})
+	p := startProgress(ctx, s, sub, Checkpoint{Name: sub.Name, Store: info.ID, Place: after, Epoch: held.epoch})
 	defer p.stop()
-	return p.finish(s.handleAll(p.ctx, sub, after, p))
+	return p.finish(s.handleAll(p.ctx, sub, after, held, p))
 }
 
 // named is the name of a checkpoint that exists.
@@ -174,7 +174,7 @@ func patiently[T any](ctx context.Context, s *Store, name string, call func() (T
 }
 
 // handleAll handles every event after a place, across losses of the backend.
-func (s *Store) handleAll(ctx context.Context, sub Subscription, after Place, p *progress) error {
+func (s *Store) handleAll(ctx context.Context, sub Subscription, after Place, held *heldLease, p *progress) error {
 	ctx, cancel := context.WithCancel(ctx)
 	box := newInbox()
 	received := make(chan struct{})
@@ -186,7 +186,7 @@ func (s *Store) handleAll(ctx context.Context, sub Subscription, after Place, p 
 		cancel()
 		<-received
 	}()
-	return (&worker{store: s, sub: sub, progress: p}).all(ctx, box)
+	return (&worker{store: s, sub: sub, held: held, progress: p}).all(ctx, box)
 }
 
 // receive puts a subscription's messages into the inbox until ctx is done or the

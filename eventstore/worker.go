@@ -11,6 +11,7 @@ import (
 type worker struct {
 	store    *Store
 	sub      Subscription
+	held     *heldLease
 	progress *progress
 }
 
@@ -177,6 +178,9 @@ func (w *worker) patient(ctx context.Context, events []RecordedEvent, attempt in
 
 // call calls a handler and turns its panic into an error.
 func (w *worker) call(ctx context.Context, events []RecordedEvent, attempt int, handle func(context.Context) error) (err error) {
+	if err := w.held.check(); err != nil {
+		return err
+	}
 	defer func() { // a tracer's panic too
 		if value := recover(); value != nil {
 			err = &PanicError{Value: value, Stack: debug.Stack()}

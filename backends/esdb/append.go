@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,7 +22,7 @@ const maxRounds = 100
 //
 // The server's own idempotency is not enough: it writes twice what expects the
 // current revision, and knows the IDs of Any from a cache alone. So an append is
-// judged here, against the stream's tail, and written with the exact revision it
+// judged here, against what is known of the stream's end, and written with the exact revision it
 // was judged at, whatever its expectation. What was judged too early the server
 // refuses; such a write was certainly not stored, and is judged again.
 func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
@@ -38,20 +39,26 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 			return nil, &eventstore.InvalidError{Field: "type", Reason: fmt.Sprintf("%q is the type of the record that ends a stream in EventStoreDB, and readers pass over it; choose another type", tombstoneType)}
 		}
 	}
-	results, err := b.tails.get(name).appends.Append(ctx, req)
+	t := b.cache.get(name)
+	since := t.now()
+	results, err := t.appends.Append(ctx, req)
+	if errors.Is(err, errLate) {
+		results, err = b.late(ctx, t, part, since)
+	}
 	if errors.Is(err, errTombstoned) {
 		err = fmt.Errorf("%w: %w", &eventstore.SealedError{Stream: part.Stream, Reason: "it was deleted for good (tombstoned); choose another ID"}, err)
 	}
 	return results, mapError(ctx, err)
 }
 
-// settle makes one append.
-func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamAppend) ([]eventstore.PartResult, error) {
+// settle makes one append, in the stream's turn. since is the number of the last read
+// or write of the stream's end when its caller asked, or before.
+func (b *Backend) settle(ctx context.Context, t *cachedStream, part eventstore.StreamAppend, since uint64) ([]eventstore.PartResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.conn.settings.writeTimeout)
 	defer cancel()
 	var refusal *wrongVersionError
 	for range maxRounds {
-		at, decision, err := b.judge(ctx, t, part, refusal)
+		at, decision, err := b.judge(ctx, t, part, since, refusal)
 		if err != nil {
 			return nil, err
 		}
@@ -68,12 +75,13 @@ func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamApp
 
 // judge decides on an append and says at which version a write is to be pinned.
 // refusal is the server's answer to the last attempt, nil at the first.
-func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppend, refusal *wrongVersionError) (at uint64, d adapter.Decision, err error) {
+func (b *Backend) judge(ctx context.Context, t *cachedStream, part eventstore.StreamAppend, since uint64, refusal *wrongVersionError) (at uint64, d adapter.Decision, err error) {
 	exact, isExact := part.Expected.Exact()
 	if refusal == nil {
+		if err := t.conflicts(since, part); err != nil {
+			return 0, d, err
+		}
 		switch {
-		case t.fresh && !part.Expected.Allows(t.version) && !t.holds(part.Events):
-			return 0, d, &eventstore.ConflictError{Stream: part.Stream, Expected: part.Expected, Actual: t.version}
 		case t.known && part.Expected.Allows(t.version) && !t.holds(part.Events):
 			return t.version, adapter.Decision{Write: true}, nil
 		case !t.known && isExact && exact == 0:
@@ -126,69 +134,90 @@ func hiddenVersion(expected eventstore.ExpectedVersion, refusal *wrongVersionErr
 // write appends at a version, and says where and when the events were stored. The
 // server tells the last one's position alone: where there are others they are read
 // back.
-func (b *Backend) write(ctx context.Context, t *tail, at uint64, events []eventstore.Event) ([]eventstore.Recorded, error) {
+func (b *Backend) write(ctx context.Context, t *cachedStream, at uint64, events []eventstore.Event) ([]eventstore.Recorded, error) {
 	now := time.Now().UTC().Truncate(timePrecision)
 	data, err := encodeAll(events, now, b.options.MaxAppendSize)
 	if err != nil {
 		return nil, err
 	}
+	number := t.beginWrite()
 	version, position, err := b.conn.appendTo(ctx, t.stream, at, data)
 	if err != nil {
+		t.endWrite(number, nil)
 		return nil, err
 	}
-	t.written(b.options.IdempotencyWindow, version, events)
+	t.wrote(number, b.options.IdempotencyWindow, version, events)
+	t.endWrite(number, b.lastPage(t, version, position, &data[len(data)-1]))
 	if len(events) == 1 && !position.IsZero() {
 		return []eventstore.Recorded{{Version: version, Position: position, RecordedAt: now}}, nil
 	}
 	return b.readBack(ctx, written{stream: t.stream, version: version, position: position, count: len(events)})
 }
 
-// written takes an append of this handle into the tail.
-func (t *tail) written(window int, version uint64, events []eventstore.Event) {
+// lastPage is a page of the last event of an append that succeeded, as a read shows
+// it; nil where it cannot be told.
+func (b *Backend) lastPage(t *cachedStream, version uint64, position eventstore.Position, sent *proposed) func() eventstore.Page {
+	if position.IsZero() || sent.eventType == linkType {
+		return nil
+	}
+	return func() eventstore.Page {
+		stream, _ := b.names.visible(t.stream)
+		return eventstore.Page{Events: []eventstore.RecordedEvent{decode(&recorded{
+			revision: version - 1, eventType: sent.eventType, json: sent.json, data: sent.data, meta: sent.meta, position: position,
+		}, stream)}}
+	}
+}
+
+// wrote takes an append of this handle into the cached stream.
+func (t *cachedStream) wrote(number uint64, window int, version uint64, events []eventstore.Event) {
 	if !t.known || t.version+uint64(len(events)) != version { // a first append, or a soft-deleted stream's next life
-		t.recent = nil
+		t.forget()
 	}
 	ids := make([]uuid.UUID, len(events))
 	for i := range events {
 		ids[i] = events[i].ID
 	}
-	t.add(window, version, ids...)
-	t.fresh = true
+	t.saw(number, window, version, ids)
 }
 
-// refresh brings a tail up to date. hidden tells that the stream has a version
-// though no event of it can be read; the tail then stays unknown.
-func (b *Backend) refresh(ctx context.Context, t *tail) (hidden bool, err error) {
+// refresh brings a cached stream up to date. hidden tells that the stream has a version
+// though no event of it can be read; the cached stream then stays unknown.
+func (b *Backend) refresh(ctx context.Context, t *cachedStream) (hidden bool, err error) {
 	window := b.options.IdempotencyWindow
 	if t.known && t.version > 0 {
+		number := t.begin()
 		news, state, err := b.readRange(ctx, t.stream, t.version, window)
 		if err != nil {
 			return false, err
 		}
 		if state == streamThere && len(news) < window && continues(t.version, news) {
-			for i := range news {
-				t.add(window, news[i].Version, news[i].ID)
-			}
-			t.fresh = true
+			t.saw(number, window, t.version+uint64(len(news)), idsOf(news))
 			return false, nil
 		}
 	}
 	t.forget()
+	number := t.begin()
 	last, state, err := b.readBackward(ctx, t.stream, window)
 	switch {
 	case err != nil:
 		return false, err
 	case state == streamAbsent:
-		t.known, t.fresh = true, true
+		t.saw(number, window, 0, nil)
 		return false, nil
 	case len(last) == 0:
 		return true, nil
 	}
-	for i := len(last) - 1; i >= 0; i-- {
-		t.add(window, last[i].Version, last[i].ID)
-	}
-	t.fresh = true
+	slices.Reverse(last)
+	t.saw(number, window, last[len(last)-1].Version, idsOf(last))
 	return false, nil
+}
+
+func idsOf(events []eventstore.RecordedEvent) []uuid.UUID {
+	ids := make([]uuid.UUID, len(events))
+	for i := range events {
+		ids[i] = events[i].ID
+	}
+	return ids
 }
 
 // continues tells whether events follow a version without a hole, which a
@@ -200,7 +229,7 @@ func continues(version uint64, events []eventstore.RecordedEvent) bool {
 // originals reads the stored events whose IDs an append has. Where the window
 // begins in the middle of what may be the original append, it reads on from
 // there, so that an append is met whole or not at all.
-func (b *Backend) originals(ctx context.Context, t *tail, events []eventstore.Event) (map[uuid.UUID]eventstore.RecordedEvent, error) {
+func (b *Backend) originals(ctx context.Context, t *cachedStream, events []eventstore.Event) (map[uuid.UUID]eventstore.RecordedEvent, error) {
 	var low, high uint64
 	for i := range events {
 		version, ok := t.find(events[i].ID)
@@ -237,15 +266,15 @@ const (
 
 // readRange reads up to count events after a version, links as links.
 func (b *Backend) readRange(ctx context.Context, name string, after uint64, count int) ([]eventstore.RecordedEvent, streamState, error) {
-	return b.readTail(ctx, streamRead{stream: name, from: after, count: uint64(count)})
+	return b.readEvents(ctx, streamRead{stream: name, from: after, count: uint64(count)})
 }
 
 // readBackward reads up to count events from the stream's end, the last first.
 func (b *Backend) readBackward(ctx context.Context, name string, count int) ([]eventstore.RecordedEvent, streamState, error) {
-	return b.readTail(ctx, streamRead{stream: name, backward: true, from: fromEnd, count: uint64(count)})
+	return b.readEvents(ctx, streamRead{stream: name, backward: true, from: fromEnd, count: uint64(count)})
 }
 
-func (b *Backend) readTail(ctx context.Context, r streamRead) ([]eventstore.RecordedEvent, streamState, error) {
+func (b *Backend) readEvents(ctx context.Context, r streamRead) ([]eventstore.RecordedEvent, streamState, error) {
 	stream, _ := b.names.visible(r.stream)
 	var events []eventstore.RecordedEvent
 	err := b.conn.readStream(ctx, r, func(read *recorded) bool {

@@ -10,13 +10,14 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/ownertest"
 	"github.com/switchyard-dev/switchyard/internal/testservers"
 )
 
 var server testservers.SharedPostgres
 
 func TestMain(m *testing.M) {
-	if part := os.Getenv(childVariable); part != "" {
+	if part := ownertest.Part(); part != "" {
 		os.Exit(playChild(part))
 	}
 	os.Exit(server.Main(m))

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/ownertest"
 )
 
 // Writers of three processes are at work when another one seals the store: what each
@@ -16,29 +17,29 @@ func TestASealIsExactAcrossProcesses(t *testing.T) {
 	backend := openBackend(t, openPool(t, rawURL), nil)
 	store := newStore(t, backend, nil)
 	for round := range 3 {
-		says := make(chan said, 1<<16)
-		var children []*child
+		says := make(chan ownertest.Line, 1<<16)
+		var children []*ownertest.Process
 		for range 3 {
-			children = append(children, startChild(t, "write", rawURL, says))
+			children = append(children, ownertest.Start(t, childWrite, rawURL, says))
 		}
-		var heard []said
-		for stored := map[*child]int{}; len(stored) < len(children) || len(heard) < 200; {
+		var heard []ownertest.Line
+		for stored := map[*ownertest.Process]int{}; len(stored) < len(children) || len(heard) < 200; {
 			s := <-says
-			require.Equal(t, "stored", s.word, s.text)
-			heard, stored[s.by] = append(heard, s), stored[s.by]+1
+			require.Equal(t, "stored", s.Word, s.Text)
+			heard, stored[s.By] = append(heard, s), stored[s.By]+1
 		}
 		reason := "round " + strconv.Itoa(round)
 		info, err := store.Seal(t.Context(), reason)
 		require.NoError(t, err)
 		require.True(t, info.Sealed)
 		for _, c := range children {
-			<-c.done
+			<-c.Ended()
 		}
 		close(says)
 		refused := 0
 		for s := range says {
-			if s.word == "sealed" {
-				require.Equal(t, reason, s.text)
+			if s.Word == "sealed" {
+				require.Equal(t, reason, s.Text)
 				refused++
 				continue
 			}
@@ -48,8 +49,8 @@ func TestASealIsExactAcrossProcesses(t *testing.T) {
 		head, _ := info.Head.Position.Words()
 		told := make(map[uint64]bool)
 		for _, s := range heard {
-			require.Equal(t, "stored", s.word, s.text)
-			position, err := strconv.ParseUint(s.text, 10, 64)
+			require.Equal(t, "stored", s.Word, s.Text)
+			position, err := strconv.ParseUint(s.Text, 10, 64)
 			require.NoError(t, err)
 			require.LessOrEqual(t, position, head, "acknowledged, and behind the seal")
 			told[position] = true

@@ -173,8 +173,8 @@ func (p *Parser) allMetadata(a *attributes) (map[string]string, error) {
 		a.extensions["source"] = a.source
 	}
 	for name, value := range a.extensions {
-		if _, twice := metadata[name]; twice {
-			return nil, fmt.Errorf("attribute %q is in the metadata too", clip(name))
+		if other, twice := metadata[name]; twice && other != value {
+			return nil, fmt.Errorf("attribute %q is in the metadata too, with another value", clip(name))
 		}
 		if metadata == nil {
 			metadata = make(map[string]string)

@@ -1,0 +1,183 @@
+package relaytest
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// Topic is a topic and an ordinary consumer of it.
+type Topic struct {
+	Name   string
+	client *kafka.Client
+}
+
+// CreateTopic makes a topic of so many partitions, with settings beyond the
+// brokers' own.
+func CreateTopic(t testing.TB, brokers []string, name string, partitions int, settings map[string]string) *Topic {
+	t.Helper()
+	transport := &kafka.Transport{MetadataTTL: 200 * time.Millisecond}
+	t.Cleanup(transport.CloseIdleConnections)
+	topic := &Topic{Name: name, client: &kafka.Client{Addr: kafka.TCP(brokers...), Transport: transport, Timeout: 10 * time.Second}}
+	config := kafka.TopicConfig{Topic: name, NumPartitions: partitions, ReplicationFactor: -1}
+	for setting, value := range settings {
+		config.ConfigEntries = append(config.ConfigEntries, kafka.ConfigEntry{ConfigName: setting, ConfigValue: value})
+	}
+	created, err := topic.client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{config}})
+	if err == nil {
+		err = created.Errors[name]
+	}
+	if err != nil {
+		t.Fatalf("create topic %s: %v", name, err)
+	}
+	return topic
+}
+
+// Records returns what the topic holds, partition after partition.
+func (c *Topic) Records(ctx context.Context) ([]Delivery, error) {
+	metadata, err := c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{c.Name}})
+	if err != nil {
+		return nil, err
+	}
+	if err := metadata.Topics[0].Error; err != nil {
+		return nil, err
+	}
+	var all []Delivery
+	for _, partition := range metadata.Topics[0].Partitions {
+		deliveries, err := c.partition(ctx, partition.ID)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, deliveries...)
+	}
+	return all, nil
+}
+
+func (c *Topic) partition(ctx context.Context, partition int) ([]Delivery, error) {
+	var all []Delivery
+	for offset := int64(0); ; {
+		response, err := c.client.Fetch(ctx, &kafka.FetchRequest{
+			Topic: c.Name, Partition: partition, Offset: offset, MinBytes: 1, MaxBytes: 4 << 20, MaxWait: 50 * time.Millisecond,
+		})
+		if err == nil {
+			err = response.Error
+		}
+		if err != nil {
+			return nil, err
+		}
+		for {
+			record, err := response.Records.ReadRecord()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			if record.Offset < offset {
+				continue // a fetch begins with its batch
+			}
+			delivery, err := read(record)
+			if err != nil {
+				return nil, fmt.Errorf("record %d of partition %d: %w", record.Offset, partition, err)
+			}
+			delivery.Lane = partition
+			all = append(all, delivery)
+			offset = record.Offset + 1
+		}
+		if offset >= response.HighWatermark {
+			return all, nil
+		}
+	}
+}
+
+// read reads a record as the CloudEvents binding for Kafka has it.
+func read(record *kafka.Record) (Delivery, error) {
+	key, err := kafka.ReadAll(record.Key)
+	if err != nil {
+		return Delivery{}, err
+	}
+	d := Delivery{Attributes: make(map[string]string), Key: string(key)}
+	if record.Value == nil {
+		return d, errors.New("it has no value, which deletes in a compacted topic")
+	}
+	value, err := kafka.ReadAll(record.Value)
+	if err != nil {
+		return d, err
+	}
+	for _, header := range record.Headers {
+		name, isAttribute := strings.CutPrefix(header.Key, "ce_")
+		switch {
+		case isAttribute:
+			d.Attributes[name] = string(header.Value)
+		case header.Key == "content-type" && strings.HasPrefix(strings.ToLower(string(header.Value)), "application/cloudevents"):
+			return d, readStructured(&d, value)
+		case header.Key == "content-type":
+			d.Attributes["datacontenttype"] = string(header.Value)
+		default:
+			return d, fmt.Errorf("header %q is not of CloudEvents", header.Key)
+		}
+	}
+	d.Data = value
+	return d, nil
+}
+
+func readStructured(d *Delivery, value []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(value, &members); err != nil {
+		return err
+	}
+	data, encoded := members["data"], members["data_base64"]
+	delete(members, "data")
+	delete(members, "data_base64")
+	for name, member := range members {
+		var text string
+		if err := json.Unmarshal(member, &text); err != nil {
+			return fmt.Errorf("attribute %s: %w", name, err)
+		}
+		d.Attributes[name] = text
+	}
+	var text string
+	switch {
+	case encoded != nil:
+		if err := json.Unmarshal(encoded, &text); err != nil {
+			return err
+		}
+		decoded, err := base64.StdEncoding.DecodeString(text)
+		d.Data = decoded
+		return err
+	case strings.HasSuffix(d.Attributes["datacontenttype"], "json"):
+		d.Data = data
+		return nil
+	}
+	err := json.Unmarshal(data, &text)
+	d.Data = []byte(text)
+	return err
+}
+
+// Await reads the topic until a consumer that passes over repetitions has so many
+// events, and returns all records.
+func (c *Topic) Await(t testing.TB, events int) []Delivery {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		got, err := c.Records(t.Context()) // the broker may be away
+		distinct := len(Distinct(got))
+		if err == nil && distinct >= events {
+			return got
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("of %d events %d came: %v", events, distinct, err)
+		}
+		<-ticker.C
+	}
+}

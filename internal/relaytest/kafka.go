@@ -38,6 +38,10 @@ func CreateTopic(t testing.TB, brokers []string, name string, partitions int, se
 	if err != nil {
 		t.Fatalf("create topic %s: %v", name, err)
 	}
+	topic.await(t, "it has no leaders", func() bool {
+		_, err = topic.Records(t.Context())
+		return err == nil
+	})
 	return topic
 }
 
@@ -153,7 +157,7 @@ func readStructured(d *Delivery, value []byte) error {
 		decoded, err := base64.StdEncoding.DecodeString(text)
 		d.Data = decoded
 		return err
-	case strings.HasSuffix(d.Attributes["datacontenttype"], "json"):
+	case data == nil || strings.HasSuffix(d.Attributes["datacontenttype"], "json"):
 		d.Data = data
 		return nil
 	}
@@ -166,17 +170,24 @@ func readStructured(d *Delivery, value []byte) error {
 // events, and returns all records.
 func (c *Topic) Await(t testing.TB, events int) []Delivery {
 	t.Helper()
+	var got []Delivery
+	c.await(t, fmt.Sprintf("it has not got %d events", events), func() bool {
+		records, err := c.Records(t.Context()) // the broker may be away
+		got = records
+		return err == nil && len(Distinct(records)) >= events
+	})
+	return got
+}
+
+// await polls to a deadline.
+func (c *Topic) await(t testing.TB, what string, done func() bool) {
+	t.Helper()
 	deadline := time.Now().Add(time.Minute)
-	ticker := time.NewTicker(50 * time.Millisecond)
+	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for {
-		got, err := c.Records(t.Context()) // the broker may be away
-		distinct := len(Distinct(got))
-		if err == nil && distinct >= events {
-			return got
-		}
+	for !done() {
 		if time.Now().After(deadline) {
-			t.Fatalf("of %d events %d came: %v", events, distinct, err)
+			t.Fatalf("topic %s: %s", c.Name, what)
 		}
 		<-ticker.C
 	}

@@ -40,6 +40,9 @@ type Location struct {
 //
 //	kafka://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME?…
 //
+// Of several brokers the last one needs its port, or url.Parse refuses the URL; it
+// knows one address of IPv6 alone.
+//
 //	sasl=scram-sha-512       or scram-sha-256, plain; the default with a user
 //	password-file=FILE       in place of the password; or the variable PasswordVariable
 //	tls=on                   or off; by default on unless all brokers are this machine

@@ -17,9 +17,12 @@ import (
 	"github.com/switchyard-dev/switchyard/relay"
 )
 
-var server testservers.SharedKafka
+var (
+	server   testservers.SharedKafka
+	postgres testservers.SharedPostgres
+)
 
-func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(server.After(postgres.Main(m))) }
 
 const source = "switchyard:test"
 

@@ -102,6 +102,28 @@ func (c *Topic) partition(ctx context.Context, partition int) ([]Delivery, error
 	}
 }
 
+// Count returns how many records the topic holds.
+func (c *Topic) Count(ctx context.Context) (int64, error) {
+	metadata, err := c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{c.Name}})
+	if err != nil {
+		return 0, err
+	}
+	var asked []kafka.OffsetRequest
+	for _, partition := range metadata.Topics[0].Partitions {
+		asked = append(asked, kafka.LastOffsetOf(partition.ID))
+	}
+	offsets, err := c.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{c.Name: asked}})
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	for _, partition := range offsets.Topics[c.Name] {
+		n += partition.LastOffset
+		err = errors.Join(err, partition.Error)
+	}
+	return n, err
+}
+
 // read reads a record as the CloudEvents binding for Kafka has it.
 func read(record *kafka.Record) (Delivery, error) {
 	key, err := kafka.ReadAll(record.Key)

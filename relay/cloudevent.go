@@ -54,11 +54,14 @@ const (
 	Position = "position"
 	// Metadata is the event's metadata, whole, as a JSON object in a text.
 	Metadata = "metadata"
-	// CorrelationID and CausationID are those of the event's metadata.
-	CorrelationID, CausationID = "correlationid", "causationid"
-	// TraceParent and TraceState are the W3C trace context, from the metadata of
-	// the same names.
-	TraceParent, TraceState = "traceparent", "tracestate"
+	// CorrelationID is the conversation that the event belongs to.
+	CorrelationID = "correlationid"
+	// CausationID is the ID of what directly caused the event.
+	CausationID = "causationid"
+	// TraceParent is the W3C trace context, from the metadata of the same name.
+	TraceParent = "traceparent"
+	// TraceState belongs to TraceParent, from the metadata of the same name.
+	TraceState = "tracestate"
 )
 
 // Source returns the source that names a store, for [FromEvent]: "switchyard:" and

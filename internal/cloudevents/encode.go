@@ -110,7 +110,7 @@ func embeds(data []byte) bool {
 	if !ascii && (!utf8.Valid(data) || strings.IndexFunc(string(data), Hidden) >= 0) {
 		return false
 	}
-	return json.Valid(data) && !(escapes && loneSurrogate(data))
+	return json.Valid(data) && (!escapes || !loneSurrogate(data))
 }
 
 // loneSurrogate finds half of a surrogate pair among the escapes of valid JSON.

@@ -10,8 +10,8 @@
 //	err := store.Run(ctx, sub)
 //
 // So it has a lease, a checkpoint, retries and parking, and runs on every backend
-// that has a global order and checkpoints. Package relay/kafka has a [Publisher] for
-// a Kafka topic.
+// that has a global order and checkpoints. [HTTP] is a [Publisher] for a web address,
+// and package relay/kafka has one for a Kafka topic.
 //
 // # What consumers can rely on
 //

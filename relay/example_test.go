@@ -3,6 +3,9 @@ package relay_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -124,4 +127,17 @@ func ExampleCloudEvent_Attributes() {
 func ExampleCloudEvent_Validate() {
 	fmt.Println(relay.CloudEvent{ID: "7", Source: "/shop"}.Validate())
 	// Output: invalid CloudEvent's type: it is empty, and every event has one
+}
+
+func ExampleHTTP() {
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		fmt.Println(r.Method, r.Header.Get("Content-Type")) // 200 confirms the batch
+	}))
+	defer receiver.Close()
+	publisher := relay.HTTP(&http.Client{Timeout: 10 * time.Second}, receiver.URL)
+	err := publisher.Publish(context.Background(), []relay.CloudEvent{{ID: "7", Source: "/shop", Type: "ShopOpened"}})
+	fmt.Println(err)
+	// Output:
+	// POST application/cloudevents-batch+json; charset=UTF-8
+	// <nil>
 }

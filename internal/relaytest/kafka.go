@@ -2,8 +2,6 @@ package relaytest
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -144,7 +142,9 @@ func read(record *kafka.Record) (Delivery, error) {
 		case isAttribute:
 			d.Attributes[name] = string(header.Value)
 		case header.Key == "content-type" && strings.HasPrefix(strings.ToLower(string(header.Value)), "application/cloudevents"):
-			return d, readStructured(&d, value)
+			structured, err := ReadJSON(value)
+			structured.Key = d.Key
+			return structured, err
 		case header.Key == "content-type":
 			d.Attributes["datacontenttype"] = string(header.Value)
 		default:
@@ -153,39 +153,6 @@ func read(record *kafka.Record) (Delivery, error) {
 	}
 	d.Data = value
 	return d, nil
-}
-
-func readStructured(d *Delivery, value []byte) error {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(value, &members); err != nil {
-		return err
-	}
-	data, encoded := members["data"], members["data_base64"]
-	delete(members, "data")
-	delete(members, "data_base64")
-	for name, member := range members {
-		var text string
-		if err := json.Unmarshal(member, &text); err != nil {
-			return fmt.Errorf("attribute %s: %w", name, err)
-		}
-		d.Attributes[name] = text
-	}
-	var text string
-	switch {
-	case encoded != nil:
-		if err := json.Unmarshal(encoded, &text); err != nil {
-			return err
-		}
-		decoded, err := base64.StdEncoding.DecodeString(text)
-		d.Data = decoded
-		return err
-	case data == nil || strings.HasSuffix(d.Attributes["datacontenttype"], "json"):
-		d.Data = data
-		return nil
-	}
-	err := json.Unmarshal(data, &text)
-	d.Data = []byte(text)
-	return err
 }
 
 // Await reads the topic until a consumer that passes over repetitions has so many

@@ -48,12 +48,13 @@ func TestAFileThatIsNoExportOfTheStoreIsLeftAlone(t *testing.T) {
 	own, foreign := export(t, store), export(t, other)
 	foreignLine, _, _ := strings.Cut(foreign, "\n")
 	ownLine, _, _ := strings.Cut(own, "\n")
+	another := cloudevents.Start + uuid.NewString() + `","source":"/shop","type":"T","subject":"s","data":1}`
 	long := cloudevents.Start + strings.Repeat("x", 200<<10)
 	for name, content := range map[string]string{
 		"a foreign event without a line break":          foreignLine,
 		"the beginning of a foreign export":             foreign[:len(cloudevents.Start)+75],
 		"foreign events":                                foreign,
-		"a CloudEvent of another program":               cloudevents.Start + uuid.NewString() + `","source":"/shop","type":"T","subject":"s","data":1}`,
+		"a CloudEvent of another program":               another,
 		"an export, and a foreign line without a break": own + foreignLine,
 		"an export, and something else":                 own + "notes",
 		"a part of an export, and something else":       ownLine + "\nnotes",

@@ -24,22 +24,23 @@ type relayFlags struct {
 func (a *app) relayCommand() *cobra.Command {
 	var f relayFlags
 	cmd := &cobra.Command{
-		Use:   "relay URL --to kafka://HOST/TOPIC --name NAME",
-		Short: "Publish events to a Kafka topic as they come, until Ctrl-C",
-		Long: `Publish every event of the store, and then those that come, to a Kafka topic for
-ordinary consumers, as CloudEvents 1.0: one record an event, keyed by its stream,
-acknowledged by all replicas in sync. The topic must exist.
+		Use:   "relay URL --to kafka://HOST/TOPIC|https://… --name NAME",
+		Short: "Publish events to Kafka or a web address as they come, until Ctrl-C",
+		Long: `Publish every event of the store, and then those that come, as CloudEvents 1.0: to a
+Kafka topic for ordinary consumers, one record an event, keyed by its stream,
+acknowledged by all replicas in sync; the topic must exist. Or to a web address, which
+is sent batches (application/cloudevents-batch+json) and confirms each with 2xx.
 
 It notes in the store, under the name, which events are published, and goes on after
 them when it is started again. An event may come twice after a crash, as it was, and
 is never left out; consumers pass over what they have seen, by source and id together.
 One process at a time relays under a name: others wait, and take over when it ends.
 
-While the broker is away the relay waits. An event that the topic refuses, such as one
-that is too large, is tried five times; then the relay ends and names it or, with
---park, appends a link to it to that stream and goes on.
+While the target is away the relay waits. An event that it refuses, such as one that is
+too large, is tried five times; then the relay ends and names it or, with --park,
+appends a link to it to that stream and goes on.
 
-Parameters of the target's URL: mode=binary|structured, compression=none|gzip|snappy|
+Parameters of a topic's URL: mode=binary|structured, compression=none|gzip|snappy|
 lz4|zstd, sasl=plain|scram-sha-256|scram-sha-512, password-file=FILE, tls=on|off,
 ca=FILE, cert=FILE and key=FILE. A password may be in SWITCHYARD_KAFKA_PASSWORD. Away
 from this machine TLS is on unless the URL says otherwise.`,
@@ -49,7 +50,7 @@ from this machine TLS is on unless the URL says otherwise.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case f.to == "":
-				return usagef("say where to with --to kafka://HOST/TOPIC")
+				return usagef("say where to with --to kafka://HOST/TOPIC or --to https://…")
 			case f.name == "":
 				return usagef("give --name, under which the relay goes on where it was: a name for each target")
 			}
@@ -60,7 +61,7 @@ from this machine TLS is on unless the URL says otherwise.`,
 	}
 	f.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.to, "to", "", "`URL` of the target: kafka://HOST:PORT,HOST:PORT/TOPIC")
+	flags.StringVar(&f.to, "to", "", "`URL` of the target: kafka://HOST:PORT,HOST:PORT/TOPIC or https://…")
 	flags.StringVar(&f.name, "name", "", "`name` of the relay, which goes on where it was")
 	flags.StringVar(&f.source, "source", "", "`URI` that stands for the store in the events' sources (default switchyard:ID of the store)")
 	flags.StringVar(&f.after, "after", "", "start after this `position` where the name is new")
@@ -119,15 +120,24 @@ func openTarget(ctx context.Context, rawURL string) (target, error) {
 	if err != nil { // its text may show a password
 		return nil, usagef("--to cannot be read; percent-encode special characters, above all in passwords, and give the last broker its port")
 	}
-	if u.Scheme != "kafka" {
-		return nil, usagef("--to: a target is kafka://HOST:PORT/TOPIC")
+	switch {
+	case u.Scheme == "kafka":
+		publisher, err := kafka.OpenURL(ctx, u)
+		if err != nil {
+			return nil, fmt.Errorf("--to: %w", err)
+		}
+		return publisher, nil
+	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
+		return webAddress{relay.HTTP(nil, rawURL)}, nil
 	}
-	publisher, err := kafka.OpenURL(ctx, u)
-	if err != nil {
-		return nil, fmt.Errorf("--to: %w", err)
-	}
-	return publisher, nil
+	return nil, usagef("--to: a target is kafka://HOST:PORT/TOPIC or https://HOST/…")
 }
+
+// webAddress is a target that needs no closing.
+type webAddress struct{ relay.Publisher }
+
+// Close implements [target].
+func (webAddress) Close() error { return nil }
 
 // toldRelay publishes, and tells how it goes.
 type toldRelay struct {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -145,6 +147,28 @@ func TestARelayParksWhatTheTopicRefuses(t *testing.T) {
 	ok(t, "", append(args, "--park", "relay-parked")...)
 	require.Len(t, relaytest.Distinct(topic.Await(t, 5)), 5)
 	require.Contains(t, ok(t, "", "read", url, "relay-parked"), "EventParked")
+}
+
+func TestARelayPostsToAWebAddress(t *testing.T) {
+	url := sqliteURL(t)
+	ok(t, lines(3, 0, 30), "import", url)
+	var got []relaytest.Delivery
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var batch []json.RawMessage
+		if json.NewDecoder(r.Body).Decode(&batch) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		for _, text := range batch {
+			if d, err := relaytest.ReadJSON(text); err == nil {
+				got = append(got, d)
+			}
+		}
+	}))
+	out := ok(t, "", "relay", url, "--to", receiver.URL+"/hook", "--name", "web", "--until-caught-up")
+	receiver.Close() // and its handlers are done
+	require.Equal(t, 30, published(t, out))
+	require.NoError(t, relaytest.Check(got, stored(t, url)))
 }
 
 func TestARelayThatCannotBeginSaysWhy(t *testing.T) {

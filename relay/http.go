@@ -124,7 +124,7 @@ func meetsAll(status int) bool {
 func obey(ctx context.Context, retryAfter string) error {
 	seconds, err := strconv.Atoi(retryAfter)
 	if err != nil || seconds <= 0 {
-		return nil //nolint:nilerr // there is none, or it is a date: then the relay's own pauses do
+		return nil // there is none, or it is a date: then the relay's own pauses do
 	}
 	timer := time.NewTimer(min(time.Duration(min(seconds, 3600))*time.Second, longestRetryAfter))
 	defer timer.Stop()

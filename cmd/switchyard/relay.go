@@ -41,11 +41,12 @@ too large, is tried five times; then the relay ends and names it or, with --park
 appends a link to it to that stream and goes on.
 
 Parameters of a topic's URL: mode=binary|structured, compression=none|gzip|snappy|
-lz4|zstd, sasl=plain|scram-sha-256|scram-sha-512, password-file=FILE, tls=on|off,
-ca=FILE, cert=FILE and key=FILE. A password may be in SWITCHYARD_KAFKA_PASSWORD. Away
-from this machine TLS is on unless the URL says otherwise.`,
+lz4|zstd, sasl=plain|scram-sha-256|scram-sha-512, password_file=FILE, tls=on|off,
+ca=FILE, cert=FILE and key=FILE. User and password may stand in SWITCHYARD_KAFKA_USER
+and SWITCHYARD_KAFKA_PASSWORD. Away from this machine TLS is on unless the URL says
+otherwise.`,
 		Example: `  switchyard relay sqlite:orders.db --to kafka://localhost:9092/orders --name 'orders to kafka' --category order
-  switchyard relay @orders --to 'kafka://relay@b1.example.com:9093/orders?password-file=/run/secrets/kafka' --name kafka --park relay-parked`,
+  switchyard relay @orders --to 'kafka://relay@b1.example.com:9093/orders?password_file=/run/secrets/kafka' --name kafka --park relay-parked`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {

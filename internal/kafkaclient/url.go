@@ -1,6 +1,7 @@
 package kafkaclient
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -20,9 +21,12 @@ import (
 	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
-// PasswordVariable is the environment variable with the password of a URL that has
-// a user and no password.
-const PasswordVariable = "SWITCHYARD_KAFKA_PASSWORD"
+// The environment variables with the user of a URL that has none, and with the
+// password of one that has none.
+const (
+	UserVariable     = "SWITCHYARD_KAFKA_USER"
+	PasswordVariable = "SWITCHYARD_KAFKA_PASSWORD"
+)
 
 const defaultPort = "9092"
 
@@ -44,7 +48,7 @@ type Location struct {
 // knows one address of IPv6 alone.
 //
 //	sasl=scram-sha-512       or scram-sha-256, plain; the default with a user
-//	password-file=FILE       in place of the password; or the variable PasswordVariable
+//	password_file=FILE       in place of the password; or the variable PasswordVariable
 //	tls=on                   or off; by default on unless all brokers are this machine
 //	ca=FILE                  the brokers' authorities, in PEM, in place of the system's
 //	cert=FILE&key=FILE       the client's certificate and key, in PEM
@@ -55,7 +59,7 @@ func ParseURL(u *url.URL, own map[string]func(value string) error) (Location, er
 	var s security
 	known := map[string]func(string) error{
 		"sasl":          s.setMechanism,
-		"password-file": s.setPasswordFile,
+		"password_file": s.setPasswordFile,
 		"tls":           func(value string) error { s.chosen = true; return urlparam.Word(&s.tls, "off", "on")(value) },
 		"ca":            func(value string) error { s.ca = value; return nil },
 		"cert":          func(value string) error { s.cert = value; return nil },
@@ -161,20 +165,21 @@ func (s *security) transport(user *url.Userinfo) (*kafka.Transport, error) {
 }
 
 func (s *security) sasl(user *url.Userinfo) (sasl.Mechanism, error) {
-	if user.Username() == "" {
+	name := cmp.Or(user.Username(), os.Getenv(UserVariable))
+	if name == "" {
 		if s.mechanism != "" || s.passwordFile != "" {
-			return nil, invalid("sasl and password-file need a user: kafka://USER@HOST")
+			return nil, invalid("sasl and password_file need a user: kafka://USER@HOST, or %s", UserVariable)
 		}
 		return nil, nil
 	}
 	password, given := user.Password()
 	if s.passwordFile != "" {
 		if given {
-			return nil, invalid("it has a password and password-file; give one")
+			return nil, invalid("it has a password and password_file; give one")
 		}
 		text, err := os.ReadFile(s.passwordFile)
 		if err != nil {
-			return nil, invalid("parameter password-file: %s", err)
+			return nil, invalid("parameter password_file: %s", err)
 		}
 		password, given = strings.TrimRight(string(text), "\r\n"), true
 	}
@@ -182,17 +187,17 @@ func (s *security) sasl(user *url.Userinfo) (sasl.Mechanism, error) {
 		password = os.Getenv(PasswordVariable)
 	}
 	if password == "" {
-		return nil, invalid("there is a user and no password; give it in the URL, with password-file=, or in %s", PasswordVariable)
+		return nil, invalid("there is a user and no password; give it in the URL, with password_file=, or in %s", PasswordVariable)
 	}
 	var mechanism sasl.Mechanism
 	var err error
 	switch s.mechanism {
 	case "plain":
-		return plain.Mechanism{Username: user.Username(), Password: password}, nil
+		return plain.Mechanism{Username: name, Password: password}, nil
 	case "scram-sha-256":
-		mechanism, err = scram.Mechanism(scram.SHA256, user.Username(), password)
+		mechanism, err = scram.Mechanism(scram.SHA256, name, password)
 	default:
-		mechanism, err = scram.Mechanism(scram.SHA512, user.Username(), password)
+		mechanism, err = scram.Mechanism(scram.SHA512, name, password)
 	}
 	if err != nil {
 		return nil, invalid("SCRAM does not take the user or the password") // the cause may show it

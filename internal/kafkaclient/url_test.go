@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -36,7 +37,7 @@ func TestAURLSaysWhereAndHow(t *testing.T) {
 		"kafka://me:pa%3Ass@localhost/orders":                                  {[]string{"localhost:9092"}, "SCRAM-SHA-512", false},
 		"kafka://me:pass@localhost/orders?sasl=scram-sha-256":                  {[]string{"localhost:9092"}, "SCRAM-SHA-256", false},
 		"kafka://me@localhost/orders?sasl=plain":                               {[]string{"localhost:9092"}, "PLAIN", false},
-		"kafka://me@localhost/orders?password-file=" + url.QueryEscape(secret): {[]string{"localhost:9092"}, "SCRAM-SHA-512", false},
+		"kafka://me@localhost/orders?password_file=" + url.QueryEscape(secret): {[]string{"localhost:9092"}, "SCRAM-SHA-512", false},
 	} {
 		t.Run(raw, func(t *testing.T) {
 			got, err := parse(t, raw)
@@ -56,21 +57,31 @@ func TestAURLSaysWhereAndHow(t *testing.T) {
 	}
 }
 
+func TestAUserMayStandInTheEnvironment(t *testing.T) {
+	t.Setenv(UserVariable, "me")
+	t.Setenv(PasswordVariable, "s3cr3t")
+	got, err := parse(t, "kafka://localhost/orders?sasl=plain")
+	require.NoError(t, err)
+	require.Equal(t, plain.Mechanism{Username: "me", Password: "s3cr3t"}, got.Transport.SASL)
+}
+
 func TestAWrongURLIsRefusedWithoutItsSecret(t *testing.T) {
+	t.Setenv(UserVariable, "")
+	t.Setenv(PasswordVariable, "")
 	for raw, want := range map[string]string{
 		"kafka://me:s3cr3t@localhost/t?sasl=gssapi":                  "none of plain, scram-sha-256",
-		"kafka://me:s3cr3t@localhost/t?acks=1":                       `unknown parameter "acks"; known are ca, cert, key, own, password-file, sasl, tls`,
+		"kafka://me:s3cr3t@localhost/t?acks=1":                       `unknown parameter "acks"; known are ca, cert, key, own, password_file, sasl, tls`,
 		"kafka://me:s3cr3t@localhost/t?own=1&own=2":                  "given 2 times",
 		"kafka://me:s3cr3t@localhost/t?tls=yes":                      "neither off nor on",
 		"kafka://me:s3cr3t@localhost/t#x":                            "percent-encode",
 		"kafka://me:s3cr3t@localhost/t?own=%zz":                      "percent-encode",
-		"kafka://me:s3cr3t@localhost/t?password-file=/x":             "give one",
+		"kafka://me:s3cr3t@localhost/t?password_file=/x":             "give one",
 		"kafka://me:s3cr3t@localhost/t?ca=/absent":                   "are for tls=on",
 		"kafka://me:s3cr3t@localhost/t?tls=on&ca=/absent/ca.pem":     "parameter ca",
 		"kafka://me:s3cr3t@localhost/t?tls=on&cert=/absent&key=/abs": "parameters cert and key",
 		"kafka://me:s3cr3t%00%E2%80%8B@localhost/t":                  "SCRAM does not take",
 		"kafka://me@localhost/t":                                     "no password",
-		"kafka://me@localhost/t?password-file=/absent/s":             "parameter password-file",
+		"kafka://me@localhost/t?password_file=/absent/s":             "parameter password_file",
 		"kafka://localhost/t?sasl=plain":                             "need a user",
 		"kafka:///t":                                                 "give the brokers",
 		"kafka:t":                                                    "give the brokers",

@@ -15,19 +15,20 @@ import (
 // OpenURL opens the topic that a URL names:
 //
 //	kafka://localhost:9092/orders
-//	kafka://relay@b1.example.com:9092,b2.example.com:9092/orders?password-file=/run/secrets/kafka
+//	kafka://relay@b1.example.com:9092,b2.example.com:9092/orders?password_file=/run/secrets/kafka
 //
 // Parameters:
 //
 //	mode=binary           or structured: [Options].Structured
 //	compression=none      or gzip, snappy, lz4, zstd
 //	sasl=scram-sha-512    or scram-sha-256, plain; the first is the default with a user
-//	password-file=FILE    in place of a password in the URL; or SWITCHYARD_KAFKA_PASSWORD
+//	password_file=FILE    in place of a password in the URL
 //	tls=on                or off; by default on unless all brokers are on this machine
 //	ca=FILE               the brokers' authorities, in PEM, in place of the system's
 //	cert=FILE&key=FILE    the client's certificate and key, in PEM
 //
-// Anything else is ErrInvalid. Errors as [Open]'s; none shows a credential.
+// A user and a password that the URL does not have may stand in
+// SWITCHYARD_KAFKA_USER and SWITCHYARD_KAFKA_PASSWORD. Anything else is ErrInvalid. Errors as [Open]'s; none shows a credential.
 func OpenURL(ctx context.Context, u *url.URL) (*Publisher, error) {
 	var opts Options
 	location, err := kafkaclient.ParseURL(u, map[string]func(string) error{

@@ -66,7 +66,7 @@ func (a *app) appendEvent(cmd *cobra.Command, url, stream string, f appendFlags)
 		if event.Data, err = io.ReadAll(a.in); err != nil {
 			return fmt.Errorf("read standard input: %w", err)
 		}
-		if transfer.IsJSON(event.ContentType) {
+		if event.IsJSON() {
 			event.Data = withoutLineBreak(event.Data)
 		}
 	}

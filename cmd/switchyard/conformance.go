@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/switchyard-dev/switchyard/conformance"
-	"github.com/switchyard-dev/switchyard/internal/transfer"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 )
 
 type conformanceFlags struct {
@@ -113,7 +113,7 @@ func writeReportJSON(report conformance.Report, w io.Writer) error {
 	if err := report.WriteJSON(&text); err != nil {
 		return err
 	}
-	return write(w, transfer.EscapeJSON(text.String()))
+	return write(w, cloudevents.EscapeJSON(text.String()))
 }
 
 // suiteAtOnce is how many checks run at once. They wait for the disk and for poll

@@ -22,10 +22,13 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(server.Main(m))
+	os.Exit(broker.After(server.Main(m)))
 }
 
-var server testservers.SharedPostgres
+var (
+	server testservers.SharedPostgres
+	broker testservers.SharedKafka
+)
 
 // program makes a command that runs switchyard in a process of its own.
 func program(t *testing.T, args ...string) *exec.Cmd {

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/switchyard-dev/switchyard/internal/transfer"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 )
 
 // isTerminal tells whether a stream is a terminal.
@@ -31,7 +31,7 @@ func (a *app) printJSON(v any) error {
 	if err != nil {
 		return fmt.Errorf("print JSON: %w", err)
 	}
-	return write(a.out, transfer.EscapeJSON(string(text))+"\n")
+	return write(a.out, cloudevents.EscapeJSON(string(text))+"\n")
 }
 
 func (a *app) printf(format string, args ...any) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
@@ -150,7 +151,7 @@ func (a *app) eventPrinter(cmd *cobra.Command, store *handle) (*eventPrinter, er
 		return p, nil
 	}
 	info, err := store.Info(cmd.Context())
-	p.source = transfer.Source(info.ID)
+	p.source = cloudevents.Source(info.ID)
 	return p, err
 }
 

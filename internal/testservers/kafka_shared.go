@@ -21,8 +21,13 @@ type SharedKafka struct {
 
 // Main runs the tests, ends the broker if one was started, and returns the exit
 // code for os.Exit.
-func (s *SharedKafka) Main(m *testing.M) int {
-	code := m.Run()
+func (s *SharedKafka) Main(m *testing.M) int { return s.After(m.Run()) }
+
+// After ends the broker if one was started, and returns the exit code for os.Exit of
+// tests that ended with this one. It is for packages that share several servers:
+//
+//	os.Exit(broker.After(server.Main(m)))
+func (s *SharedKafka) After(code int) int {
 	if s.server == nil {
 		return code
 	}

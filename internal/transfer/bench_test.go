@@ -12,6 +12,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
@@ -22,7 +23,7 @@ func BenchmarkImport(b *testing.B) {
 	var text []byte
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for i := range events {
-		text = transfer.AppendLine(text, transfer.Source(uuid.Max), eventstore.RecordedEvent{
+		text = transfer.AppendLine(text, cloudevents.Source(uuid.Max), eventstore.RecordedEvent{
 			Event: eventstore.Event{
 				ID: uuid.Must(uuid.NewV7()), Type: "OrderPlaced", ContentType: "application/json",
 				Data: fmt.Appendf(nil, `{"customer":"c-%d","total":%d,"note":"%0140d"}`, i%977, i, i),

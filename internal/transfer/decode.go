@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 )
 
 // Record is an event on its way into a store.
@@ -137,6 +138,7 @@ func (p *Parser) attributes(line []byte) (attributes, error) {
 
 // bytes returns the event's data.
 func (a *attributes) bytes(contentType string) ([]byte, error) {
+	isJSON := eventstore.Event{ContentType: contentType}.IsJSON()
 	switch {
 	case a.hasData && a.seen&seenBase64 != 0:
 		return nil, errors.New("it has both data and data_base64; give one")
@@ -146,9 +148,9 @@ func (a *attributes) bytes(contentType string) ([]byte, error) {
 			return nil, fmt.Errorf("data_base64: %w", err)
 		}
 		return data, nil
-	case !a.hasData && IsJSON(contentType):
+	case !a.hasData && isJSON:
 		return []byte("null"), nil
-	case !a.hasData || IsJSON(contentType):
+	case !a.hasData || isJSON:
 		return a.data, nil
 	}
 	if jsontext.Value(a.data).Kind() != '"' {
@@ -164,15 +166,15 @@ func (p *Parser) allMetadata(a *attributes) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.seen&seenSource != 0 && !strings.HasPrefix(a.source, sourcePrefix) {
+	if a.seen&seenSource != 0 && !strings.HasPrefix(a.source, cloudevents.SourcePrefix) {
 		if a.extensions == nil {
 			a.extensions = make(map[string]string)
 		}
 		a.extensions["source"] = a.source
 	}
 	for name, value := range a.extensions {
-		if _, twice := metadata[name]; twice {
-			return nil, fmt.Errorf("attribute %q is in the metadata too", clip(name))
+		if other, twice := metadata[name]; twice && other != value {
+			return nil, fmt.Errorf("attribute %q is in the metadata too, with another value", clip(name))
 		}
 		if metadata == nil {
 			metadata = make(map[string]string)

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 )
 
 // ExportOptions configures [Export]. The zero value, like nil, means the defaults.
@@ -29,7 +30,7 @@ func Export(ctx context.Context, from *eventstore.Store, w io.Writer, opts *Expo
 	if err != nil {
 		return 0, err
 	}
-	source := Source(info.ID)
+	source := cloudevents.Source(info.ID)
 	out := bufio.NewWriterSize(w, 256<<10)
 	var line []byte
 	var progress Progress

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 )
 
 // ErrForeignFile says that a file is not an earlier export of this store.
@@ -37,7 +38,7 @@ func ExportFile(ctx context.Context, from *eventstore.Store, file *os.File, opts
 			return 0, err
 		}
 		record, err := NewParser().Parse(line)
-		if err != nil || record.source != Source(info.ID) {
+		if err != nil || record.source != cloudevents.Source(info.ID) {
 			return 0, foreign
 		}
 		event, ok, err := eventAt(ctx, from, record.Stream, record.Version)
@@ -82,15 +83,12 @@ func beginsNextLine(ctx context.Context, from *eventstore.Store, opts ExportOpti
 		if err != nil {
 			return err
 		}
-		if bytes.HasPrefix(AppendLine(nil, Source(info.ID), event), text) {
+		if bytes.HasPrefix(AppendLine(nil, cloudevents.Source(info.ID), event), text) {
 			return nil
 		}
 	}
 	return ErrForeignFile
 }
-
-// lineStart is how every exported line starts.
-const lineStart = `{"specversion":"1.0","id":"`
 
 // errLongLine says that a file's end is no line that an export writes.
 var errLongLine = errors.New("the last line is too long")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 )
 
 // exportFile exports a store into a file that holds content, and returns what it
@@ -47,12 +48,13 @@ func TestAFileThatIsNoExportOfTheStoreIsLeftAlone(t *testing.T) {
 	own, foreign := export(t, store), export(t, other)
 	foreignLine, _, _ := strings.Cut(foreign, "\n")
 	ownLine, _, _ := strings.Cut(own, "\n")
-	long := lineStart + strings.Repeat("x", 200<<10)
+	another := cloudevents.Start + uuid.NewString() + `","source":"/shop","type":"T","subject":"s","data":1}`
+	long := cloudevents.Start + strings.Repeat("x", 200<<10)
 	for name, content := range map[string]string{
 		"a foreign event without a line break":          foreignLine,
-		"the beginning of a foreign export":             foreign[:len(lineStart)+75],
+		"the beginning of a foreign export":             foreign[:len(cloudevents.Start)+75],
 		"foreign events":                                foreign,
-		"a CloudEvent of another program":               lineStart + uuid.NewString() + `","source":"/shop","type":"T","subject":"s","data":1}`,
+		"a CloudEvent of another program":               another,
 		"an export, and a foreign line without a break": own + foreignLine,
 		"an export, and something else":                 own + "notes",
 		"a part of an export, and something else":       ownLine + "\nnotes",
@@ -70,9 +72,9 @@ func TestAFileThatIsNoExportOfTheStoreIsLeftAlone(t *testing.T) {
 		})
 	}
 	t.Run("the beginning of any line, from an empty store", func(t *testing.T) {
-		after, err := exportFile(t.Context(), t, empty, lineStart)
+		after, err := exportFile(t.Context(), t, empty, cloudevents.Start)
 		require.ErrorIs(t, err, ErrForeignFile)
-		require.Len(t, after, len(lineStart))
+		require.Len(t, after, len(cloudevents.Start))
 	})
 }
 

@@ -11,12 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 )
 
 // roundTrip writes an event as a line and reads it back.
 func roundTrip(t testing.TB, event eventstore.RecordedEvent) (string, Record) {
 	t.Helper()
-	line := AppendLine(nil, Source(uuid.Max), event)
+	line := AppendLine(nil, cloudevents.Source(uuid.Max), event)
 	require.Equal(t, 1, strings.Count(string(line), "\n"), "one line")
 	require.True(t, json.Valid(line), "%s", line)
 	record, err := NewParser().Parse(line)
@@ -65,7 +66,7 @@ func TestALineKeepsEveryByteOfAnEvent(t *testing.T) {
 			}
 			line, record := roundTrip(t, stored)
 			for _, r := range strings.TrimSuffix(line, "\n") {
-				require.False(t, hidden(r), "%U is written as an escape", r)
+				require.False(t, cloudevents.Hidden(r), "%U is written as an escape", r)
 			}
 			require.Empty(t, Difference(stored, eventstore.RecordedEvent{Event: record.Event, Stream: record.Stream, Version: record.Version}, false))
 			require.Equal(t, stored.Stream, record.Stream)
@@ -194,35 +195,6 @@ func TestAWrongLineSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestWhatATerminalObeysOrHidesIsHidden(t *testing.T) {
-	for _, r := range []rune{
-		0, '\t', '\n', 0x1b, 0x7f, 0x80, 0x9b, 0xad, 0x34f, 0x61c, 0x115f, 0x180e, 0x200b, 0x200c, 0x200d, 0x200e, 0x200f,
-		0x2028, 0x2029, 0x202a, 0x202e, 0x2060, 0x2066, 0x2069, 0x3164, 0xfeff, 0xffa0, 0xfff9, 0xE0001, 0xE0020, 0xE007F, 0xE0100, 0xE01EF,
-	} {
-		require.True(t, hidden(r), "%U", r)
-	}
-	for _, r := range " ~é日　ا😀\u00a0\u0301\ufe0e\ufe0f\ufffd" {
-		require.False(t, hidden(r), "%U", r)
-	}
-}
-
-func TestEscapedJSONMeansTheSame(t *testing.T) {
-	for _, text := range []string{
-		"plain é 日本 ❤\ufe0f", "\u202e", "a\u200bb", "\U000E0041\U000E007F", "\x1b[31m", "\u009b", "\u2028", "\ufeff", "\u00ad", "\U000E0101", "\u3164",
-	} {
-		plain, err := json.Marshal(map[string]string{text: text})
-		require.NoError(t, err)
-		escaped := EscapeJSON("{\n\t" + string(plain[1:]) + "\n")
-		for _, r := range strings.NewReplacer("\n", "", "\t", "").Replace(escaped) {
-			require.False(t, hidden(r), "%U in %q", r, escaped)
-		}
-		var back map[string]string
-		require.NoError(t, json.Unmarshal([]byte(escaped), &back))
-		require.Equal(t, map[string]string{text: text}, back)
-	}
-	require.Equal(t, "\"❤\ufe0f 日本　\"", EscapeJSON("\"❤\ufe0f 日本　\""), "what is shown stays as it is")
-}
-
 // FuzzLine holds the parser against any input, and what it accepts against the
 // writer: an event that came out of a line goes through another one unchanged.
 func FuzzLine(f *testing.F) {
@@ -252,7 +224,7 @@ func FuzzLine(f *testing.F) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	line := AppendLine(nil, Source(uuid.Max), typicalEvent())
+	line := AppendLine(nil, cloudevents.Source(uuid.Max), typicalEvent())
 	parser := NewParser()
 	b.SetBytes(int64(len(line)))
 	b.ReportAllocs()
@@ -264,7 +236,7 @@ func BenchmarkParse(b *testing.B) {
 }
 
 func BenchmarkAppendLine(b *testing.B) {
-	event, source := typicalEvent(), Source(uuid.Max)
+	event, source := typicalEvent(), cloudevents.Source(uuid.Max)
 	var line []byte
 	b.ReportAllocs()
 	for b.Loop() {

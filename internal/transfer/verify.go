@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 )
 
 // Digest stands for the whole content of a stream or a store: SHA-256 over each
@@ -244,7 +245,7 @@ func show(event eventstore.RecordedEvent, field string) string {
 	case "content type":
 		return fmt.Sprintf("%q", clip(event.ContentType))
 	case "metadata":
-		return clip(string(appendMetadata(nil, event.Metadata)))
+		return clip(string(cloudevents.AppendMetadata(nil, event.Metadata)))
 	}
 	return fmt.Sprintf("%q (%d bytes, SHA-256 %x)", clip(string(event.Data)), len(event.Data), sha256.Sum256(event.Data))
 }

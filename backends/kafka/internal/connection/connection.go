@@ -2,84 +2,34 @@ package connection
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"sync"
-	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/switchyard-dev/switchyard/internal/kafkaclient"
 )
 
-const (
-	// metadataTTL is how long what the client knows of the cluster may be out of
-	// date after a new leader was elected: nothing else makes it look. It is the
-	// deadline of the look too, so it cannot be much smaller.
-	metadataTTL = 500 * time.Millisecond
-
-	// requestTimeout bounds every call: a broker that hangs is found out by this
-	// alone. The broker gets half of it to replicate what is produced.
-	requestTimeout = 10 * time.Second
-)
+const requestTimeout = kafkaclient.RequestTimeout
 
 // Connection is a client of one cluster for the topics of one store.
 type Connection struct {
-	Client    *kafka.Client
-	transport *kafka.Transport
-	cancel    context.CancelFunc
+	Client *kafkaclient.Client
 
 	mu    sync.Mutex
 	asked map[int32]int // how many requests of views each broker has not answered
 }
 
-// New makes a client. The template, which may be nil, says how to reach the
-// brokers: Dial, TLS, SASL, Resolver, ClientID and DialTimeout are taken over; it
-// is not used itself. Nothing is sent yet.
+// New makes a client, as [kafkaclient.New] does.
 func New(brokers, topics []string, template *kafka.Transport) *Connection {
-	ctx, cancel := context.WithCancel(context.Background())
-	transport := &kafka.Transport{
-		MetadataTTL: metadataTTL,
-		// Exactly these: the client waits for a topic that it has created to be
-		// among them, until its deadline.
-		MetadataTopics: topics,
-		// Ended by Close: goroutines that wait for brokers end with it.
-		Context: ctx,
-	}
-	if template != nil {
-		transport.Dial = template.Dial
-		transport.DialTimeout = template.DialTimeout
-		transport.TLS = template.TLS
-		transport.SASL = template.SASL
-		transport.Resolver = template.Resolver
-		transport.ClientID = template.ClientID
-	}
-	return &Connection{
-		Client:    &kafka.Client{Addr: address(brokers), Transport: transport, Timeout: requestTimeout},
-		transport: transport,
-		cancel:    cancel,
-		asked:     make(map[int32]int),
-	}
+	return &Connection{Client: kafkaclient.New(brokers, topics, template), asked: make(map[int32]int)}
 }
 
-func address(brokers []string) net.Addr { return kafka.TCP(brokers...) }
+// Close ends all connections; see [kafkaclient.Client.Close].
+func (c *Connection) Close() { c.Client.Close() }
 
-// Close ends all connections. Calls that are under way end with an error.
-func (c *Connection) Close() {
-	c.transport.CloseIdleConnections()
-	c.cancel()
-}
+// Renew makes the next calls ask for the cluster anew; see [kafkaclient.Client.Renew].
+func (c *Connection) Renew() { c.Client.Renew() }
 
-// Renew makes the next calls dial a broker and ask it for the cluster anew. The
-// client keeps one connection for that, which may be to a broker that is cut off
-// from the others and knows no better.
-func (c *Connection) Renew() { c.transport.CloseIdleConnections() }
-
-// Ping returns the true reason why the cluster cannot be used. Other calls say
-// "topic not found" where a password, a certificate or an address is wrong.
-func (c *Connection) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if _, err := c.Client.Metadata(ctx, &kafka.MetadataRequest{}); err != nil {
-		return fmt.Errorf("ask the brokers for the cluster: %w", err)
-	}
-	return nil
-}
+// Ping returns the true reason why the cluster cannot be used; see
+// [kafkaclient.Client.Ping].
+func (c *Connection) Ping(ctx context.Context) error { return c.Client.Ping(ctx) }

@@ -1,14 +1,13 @@
 package connection
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net"
-	"strings"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+
+	"github.com/switchyard-dev/switchyard/internal/kafkaclient"
 )
 
 // Class says what an error means for the call that got it.
@@ -94,7 +93,7 @@ func OfRead(err error) Failure {
 // beforeSending knows the errors of calls that did not get as far as their
 // request, and those of rights, which are checked before anything is done.
 func beforeSending(err error) (Failure, bool) {
-	if remedy, ok := ofCertificates(err); ok {
+	if remedy := kafkaclient.Remedy(err); remedy != "" {
 		return Failure{Class: Refused, Remedy: remedy}, true
 	}
 	// The client did not find where to send to, in what it knows of the cluster.
@@ -115,32 +114,6 @@ func beforeSending(err error) (Failure, bool) {
 		return Failure{Class: Refused, Remedy: "grant Read, Write, Describe, DescribeConfigs and Create on the store's topics"}, true
 	case kafka.ClusterAuthorizationFailed:
 		return Failure{Class: Refused, Remedy: "grant Create and DescribeConfigs on the store's topics, or create them beforehand"}, true
-	case kafka.SASLAuthenticationFailed:
-		return Failure{Class: Refused, Remedy: "correct the user or the password"}, true
-	case kafka.UnsupportedSASLMechanism, kafka.IllegalSASLState:
-		return Failure{Class: Refused, Remedy: "choose a SASL mechanism that the listener has, or none"}, true
 	}
 	return Failure{}, false
-}
-
-// ofCertificates knows the errors of a TLS handshake, which is before any request.
-func ofCertificates(err error) (remedy string, ok bool) {
-	unknown, invalid, host := x509.UnknownAuthorityError{}, x509.CertificateInvalidError{}, x509.HostnameError{}
-	verification, header := (*tls.CertificateVerificationError)(nil), tls.RecordHeaderError{}
-	alert := (*net.OpError)(nil)
-	switch {
-	case errors.As(err, &unknown):
-		return "name the certificate authority of the brokers", true
-	case errors.As(err, &host):
-		return "use the host names that the brokers' certificates are for", true
-	case errors.As(err, &invalid), errors.As(err, &verification):
-		return "the brokers' certificate does not hold: renew it, or set this machine's clock", true
-	case errors.As(err, &header):
-		return "the listener does not speak TLS: turn TLS off, or use another port", true
-	case errors.As(err, &alert) && alert.Op == "remote error": // a TLS alert
-		return "the brokers refuse the TLS handshake: a client certificate may be missing", true
-	case err != nil && strings.Contains(err.Error(), "broker appears to be expecting TLS"): // it has no type
-		return "the listener speaks TLS: turn TLS on", true
-	}
-	return "", false
 }

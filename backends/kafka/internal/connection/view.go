@@ -137,7 +137,7 @@ func (c *Connection) ask(ctx context.Context, broker int32, message protocol.Mes
 	defer c.count(broker, -1)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout/4) // a leader that hangs may have a successor
 	defer cancel()
-	result, err := c.transport.RoundTrip(ctx, c.Client.Addr, directed{message})
+	result, err := c.Client.Transport.RoundTrip(ctx, c.Client.Addr, directed{message})
 	if found, ok := result.(answer); ok {
 		result = found.Message
 	}
@@ -168,7 +168,7 @@ func (c *Connection) leader(ctx context.Context, topic string) (int32, metadata.
 
 // cached returns what the client knows of a topic, which has partitions.
 func (c *Connection) cached(ctx context.Context, topic string) (metadata.ResponseTopic, error) {
-	cached, err := c.transport.RoundTrip(ctx, c.Client.Addr, &metadata.Request{TopicNames: []string{topic}})
+	cached, err := c.Client.Transport.RoundTrip(ctx, c.Client.Addr, &metadata.Request{TopicNames: []string{topic}})
 	if err != nil {
 		return metadata.ResponseTopic{}, err
 	}

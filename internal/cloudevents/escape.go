@@ -1,4 +1,4 @@
-package transfer
+package cloudevents
 
 import (
 	"fmt"
@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// hidden finds the characters that change how the text around them is shown, or
+// Hidden finds the characters that change how the text around them is shown, or
 // are not shown at all: control characters (C0, DEL and C1), line and paragraph
 // separators, and Unicode's format and ignorable characters, which are
 // bidirectional controls, zero-width spaces and joiners, fillers, tag characters
 // and the supplementary variation selectors. The sixteen variation selectors of
 // the basic plane stay as they are: every second emoji ends in one.
-func hidden(r rune) bool {
+func Hidden(r rune) bool {
 	switch {
 	case r < utf8.RuneSelf:
 		return r < ' ' || r == 0x7f
@@ -35,7 +35,7 @@ func appendEscape(b []byte, r rune) []byte {
 // a character stands in a string, where its escape means the same; the line breaks
 // between values stay.
 func EscapeJSON(text string) string {
-	isHidden := func(r rune) bool { return r != '\n' && r != '\t' && r != '\r' && hidden(r) }
+	isHidden := func(r rune) bool { return r != '\n' && r != '\t' && r != '\r' && Hidden(r) }
 	if !strings.ContainsFunc(text, isHidden) {
 		return text
 	}

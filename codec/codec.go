@@ -206,19 +206,19 @@ func (c *Codec[E]) Decode(ctx context.Context, event eventstore.RecordedEvent) (
 	if err != nil {
 		return v, false, err
 	}
-	return decoded.(E), true, nil //nolint:errcheck,forcetypeassert // New has checked that the type implements E
+	return decoded.(E), true, nil // New has checked that the type implements E
 }
 
 func (c *Codec[E]) decode(ctx context.Context, e *entry, event eventstore.RecordedEvent) (any, error) {
-	fail := func(err error) (any, error) {
-		return nil, fmt.Errorf("decode event %s of type %q (version %d of stream %q): %w", event.ID, event.Type, event.Version, event.Stream, err)
+	failed := func(err error) error {
+		return fmt.Errorf("decode event %s of type %q (version %d of stream %q): %w", event.ID, event.Type, event.Version, event.Stream, err)
 	}
 	if len(e.filters) > 0 { // which may change what is the caller's
 		event.Data, event.Metadata = bytes.Clone(event.Data), maps.Clone(event.Metadata)
 	}
 	for _, filter := range slices.Backward(e.filters) {
 		if err := filter.Open(ctx, &event); err != nil {
-			return fail(err)
+			return nil, failed(err)
 		}
 	}
 	encoding := encodingOf(c.encodings, event.ContentType)
@@ -231,7 +231,7 @@ func (c *Codec[E]) decode(ctx context.Context, e *entry, event eventstore.Record
 	}
 	v, err := e.decode(encoding, event.Data, version)
 	if err != nil {
-		return fail(err)
+		return nil, failed(err)
 	}
 	return v, nil
 }

@@ -327,7 +327,7 @@ func TestTheFirstEncodingWritesAndEachReadsItsContentType(t *testing.T) {
 }
 
 func TestTheContextsMetadataIsOnEveryEvent(t *testing.T) {
-	c := orders(t, &codec.Options{Metadata: func(ctx context.Context, set func(key, value string)) {
+	c := orders(t, &codec.Options{Metadata: func(_ context.Context, set func(key, value string)) {
 		set("traceparent", "00-1")
 		set("tenant", "none")
 		set("$schemaVersion", "77")
@@ -337,24 +337,22 @@ func TestTheContextsMetadataIsOnEveryEvent(t *testing.T) {
 	ctx := codec.WithMetadata(codec.WithCorrelation(t.Context(), "c-0"), mine)
 	mine["user"] = "changed afterwards"
 	caused := codec.WithCause(ctx, cause)
-	for name, test := range map[string]struct {
-		ctx  context.Context
-		want map[string]string
-	}{
-		"nothing":          {t.Context(), map[string]string{"traceparent": "00-1", "tenant": "none"}},
-		"empty":            {codec.WithMetadata(codec.WithCorrelation(t.Context(), ""), nil), map[string]string{"traceparent": "00-1", "tenant": "none"}},
-		"all":              {ctx, map[string]string{"traceparent": "00-1", "tenant": "a", "user": "ann", "$correlationId": "c-0"}},
-		"with a cause":     {caused, map[string]string{"traceparent": "00-1", "tenant": "a", "user": "ann", "$correlationId": "c-1", "$causationId": uuid.Max.String()}},
-		"a cause without":  {codec.WithCause(t.Context(), recorded(eventstore.Event{ID: uuid.Max})), map[string]string{"traceparent": "00-1", "tenant": "none", "$correlationId": uuid.Max.String(), "$causationId": uuid.Max.String()}},
-		"the one before":   {ctx, map[string]string{"traceparent": "00-1", "tenant": "a", "user": "ann", "$correlationId": "c-0"}},
-		"a version claims": {codec.WithMetadata(t.Context(), map[string]string{"$schemaVersion": "9"}), map[string]string{"traceparent": "00-1", "tenant": "none"}},
-	} {
+	check := func(ctx context.Context, name string, want map[string]string) {
 		t.Run(name, func(t *testing.T) {
-			e, err := c.Encode(test.ctx, uuid.Nil, Paid{1})
+			e, err := c.Encode(ctx, uuid.Nil, Paid{1})
 			require.NoError(t, err)
-			require.Equal(t, test.want, e.Metadata)
+			require.Equal(t, want, e.Metadata)
 		})
 	}
+	nothing, own := map[string]string{"traceparent": "00-1", "tenant": "none"}, uuid.Max.String()
+	check(t.Context(), "nothing", nothing)
+	check(codec.WithMetadata(codec.WithCorrelation(t.Context(), ""), nil), "what is empty", nothing)
+	check(ctx, "all", map[string]string{"traceparent": "00-1", "tenant": "a", "user": "ann", "$correlationId": "c-0"})
+	check(caused, "a cause in a conversation", map[string]string{"traceparent": "00-1", "tenant": "a", "user": "ann", "$correlationId": "c-1", "$causationId": own})
+	check(ctx, "the context before", map[string]string{"traceparent": "00-1", "tenant": "a", "user": "ann", "$correlationId": "c-0"})
+	check(codec.WithCause(t.Context(), recorded(eventstore.Event{ID: uuid.Max})), "a cause that begins one",
+		map[string]string{"traceparent": "00-1", "tenant": "none", "$correlationId": own, "$causationId": own})
+	check(codec.WithMetadata(t.Context(), map[string]string{"$schemaVersion": "9"}), "a version that is claimed", nothing)
 	plain, err := orders(t, nil).Encode(t.Context(), uuid.Nil, Paid{1})
 	require.NoError(t, err)
 	require.Nil(t, plain.Metadata)

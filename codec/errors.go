@@ -9,7 +9,7 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// ErrUnknownEvent: a codec does not know an event's type, the version of its schema
+// ErrUnknownEvent says that a codec does not know an event's type, the version of its schema
 // or its content type. See [UnknownEventError].
 var ErrUnknownEvent = errors.New("unknown event")
 

@@ -69,7 +69,7 @@ func Up[From, To any](up func(From) (To, error)) TypeOption {
 	return func(e *entry) {
 		e.steps = append(e.steps, step{
 			from: reflect.TypeFor[From](), to: reflect.TypeFor[To](), read: read[From],
-			up: func(v any) (any, error) { return up(v.(From)) }, //nolint:errcheck,forcetypeassert // New has checked that the steps join
+			up: func(v any) (any, error) { return up(v.(From)) }, // New has checked that the steps join
 		})
 	}
 }

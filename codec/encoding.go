@@ -1,0 +1,69 @@
+package codec
+
+import (
+	"cmp"
+	"encoding/json"
+	"mime"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// Encoding turns a Go value into bytes and back. It is safe for concurrent use.
+// Marshal of equal values gives equal bytes, or repeated appends are not recognised
+// by content.
+type Encoding interface {
+	// ContentType is the media type of what Marshal writes. Unmarshal is given what
+	// has it, whatever its parameters.
+	ContentType() string
+	Marshal(v any) ([]byte, error)
+	// Unmarshal decodes data into the value that v points to.
+	Unmarshal(data []byte, v any) error
+}
+
+// JSON is encoding/json as it stands: nobody's bytes change under them.
+func JSON() Encoding { return jsonEncoding{} }
+
+type jsonEncoding struct{}
+
+func (jsonEncoding) ContentType() string                { return eventstore.JSONContentType }
+func (jsonEncoding) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
+func (jsonEncoding) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
+
+func checkEncodings(encodings []Encoding) error {
+	seen := make(map[string]bool)
+	for i, encoding := range encodings {
+		if encoding == nil {
+			return invalid("encoding %d is nil", i+1)
+		}
+		contentType := encoding.ContentType()
+		media, _, err := mime.ParseMediaType(contentType)
+		switch {
+		case err != nil:
+			return invalid("encoding %d: %q is no media type", i+1, contentType)
+		case seen[media]:
+			return invalid("the content type %q has two encodings", media)
+		}
+		seen[media] = true
+	}
+	return nil
+}
+
+// encodingOf finds the encoding that reads a content type, or nil.
+func encodingOf(encodings []Encoding, contentType string) Encoding {
+	contentType = cmp.Or(contentType, eventstore.JSONContentType)
+	for _, encoding := range encodings {
+		if encoding.ContentType() == contentType {
+			return encoding
+		}
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return nil
+	}
+	for _, encoding := range encodings {
+		if own, _, err := mime.ParseMediaType(encoding.ContentType()); err == nil && own == media {
+			return encoding
+		}
+	}
+	return nil
+}

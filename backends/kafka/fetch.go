@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -167,7 +168,9 @@ func eventAt(record *decoded, index int) (located, error) {
 	return record.events[index], nil
 }
 
+// offsetOf returns the offset of a position's record. Callers may give positions that
+// no log reaches.
 func offsetOf(p eventstore.Position) int64 {
 	hi, _ := p.Words()
-	return int64(hi)
+	return int64(min(hi, math.MaxInt64-1))
 }

@@ -157,7 +157,7 @@ func (s *scan) done() bool {
 
 // beyond tells whether no event from an offset on is within the upper bound.
 func (s *scan) beyond(offset int64) bool {
-	return !s.req.Before.IsZero() && !fold.Place{Offset: offset}.Position().Before(s.req.Before)
+	return !s.req.Before.IsZero() && !eventstore.NewPosition(uint64(offset), 0).Before(s.req.Before)
 }
 
 // take considers the events of a record, in the order of the read.

@@ -52,7 +52,7 @@ func DecodeSnapshot(key, value []byte) (snapshot eventstore.Snapshot, log uuid.U
 	snapshot = eventstore.Snapshot{Stream: string(stream), Type: string(snapshotType), Version: in.uvarint()}
 	schema := in.uvarint()
 	snapshot.Data = in.text()
-	if !ok || in.bad || len(in.rest) > 0 || schema > math.MaxInt32 {
+	if !ok || in.bad || len(in.rest) > 0 || schema > math.MaxInt64 {
 		return eventstore.Snapshot{}, uuid.Nil, ErrMalformed
 	}
 	snapshot.SchemaVersion = int(schema)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/backends/esdb"
+	"github.com/switchyard-dev/switchyard/backends/kafka"
 	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
@@ -21,6 +22,7 @@ func Set() backends.Set {
 		sqlite.Scheme(),
 		postgres.Scheme(),
 		esdb.Scheme(),
+		kafka.Scheme(),
 	}
 }
 
@@ -30,6 +32,7 @@ func Set() backends.Set {
 //	sqlite:orders.db    a file; see package sqlite
 //	postgres://…        a schema of a PostgreSQL database; see package postgres
 //	esdb://…            an EventStoreDB server; see package esdb
+//	kafka://…           a topic of an Apache Kafka cluster; see package kafka
 func Open(ctx context.Context, rawURL string, opts *eventstore.Options) (*eventstore.Store, error) {
 	return Set().Open(ctx, rawURL, opts)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/backends/all"
 	"github.com/switchyard-dev/switchyard/backends/esdb/esdbharness"
+	"github.com/switchyard-dev/switchyard/backends/kafka/kafkaharness"
 	"github.com/switchyard-dev/switchyard/backends/memory/memorytest"
 	"github.com/switchyard-dev/switchyard/backends/postgres/postgrestest"
 	"github.com/switchyard-dev/switchyard/backends/sqlite/sqlitetest"
@@ -23,6 +24,7 @@ func isolates() map[string]isolateFunc {
 		"sqlite":   sqlitetest.Isolate,
 		"postgres": postgrestest.Isolate,
 		"esdb":     esdbharness.Isolate,
+		"kafka":    kafkaharness.Isolate,
 	}
 }
 

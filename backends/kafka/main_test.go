@@ -10,4 +10,9 @@ import (
 // broker is one broker for the tests that neither kill nor pause it.
 var broker testservers.SharedKafka
 
-func TestMain(m *testing.M) { os.Exit(broker.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(writerVariable) != "" {
+		os.Exit(playWriter())
+	}
+	os.Exit(broker.Main(m))
+}

@@ -67,7 +67,7 @@ func withoutPath(file string, err error) error {
 
 // credentials come from the URL, else from a file, else from the environment.
 func (a *access) credentials() (user, password string) {
-	user, password = a.user.Username(), ""
+	user = a.user.Username()
 	if user == "" {
 		user = environment(userVariable)
 	}

@@ -67,12 +67,12 @@ func (c *subscriptions) write(ctx context.Context, name string, lease fold.Lease
 		return fold.Kept{}, false, err
 	}
 	key := fold.ProgressKey(name, lease.Epoch, uuid.Nil)
-	if _, err := c.put(ctx, key, p.Encode()); err != nil {
+	if err := c.put(ctx, key, p.Encode()); err != nil {
 		return fold.Kept{}, false, err
 	}
 	kept = c.last
 	for repair := kept.Repair; repair != nil; repair = c.last.Repair {
-		if _, err := c.put(ctx, key, repair); err != nil {
+		if err := c.put(ctx, key, repair); err != nil {
 			return kept, false, err
 		}
 	}
@@ -194,7 +194,7 @@ func (c *subscriptions) resetByEpoch(ctx context.Context, name string, lease fol
 		return false, err
 	}
 	key := fold.ProgressKey(name, epoch, id)
-	if _, err := c.put(ctx, key, next.Encode()); err != nil {
+	if err := c.put(ctx, key, next.Encode()); err != nil {
 		return false, err
 	}
 	taken, err := c.takeEpoch(ctx, id, eventstore.Lease{Name: name, Epoch: epoch})
@@ -202,7 +202,7 @@ func (c *subscriptions) resetByEpoch(ctx context.Context, name string, lease fol
 		return false, err
 	}
 	if !taken { // by another process, first
-		_, err = c.put(ctx, key, nil)
+		err = c.put(ctx, key, nil)
 	}
 	return taken, err
 }
@@ -324,7 +324,7 @@ func (c *subscriptions) beginEpoch(ctx context.Context, req eventstore.SwapLease
 // somebody else will.
 func (c *subscriptions) clean(ctx context.Context, name string, lease fold.Lease) {
 	for _, key := range c.kept.Stale(name, lease) {
-		if _, err := c.put(ctx, key, nil); err != nil {
+		if err := c.put(ctx, key, nil); err != nil {
 			c.b.opts.Logger.WarnContext(ctx, "kafka: records of an earlier epoch were not deleted", "topic", c.topic, "subscription", name, "error", err)
 			return
 		}

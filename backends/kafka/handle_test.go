@@ -93,7 +93,10 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 			})
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		for range store.Subscribe(ctx, eventstore.SubscribeOptions{}) { //nolint:revive // until the end
+		for _, err := range store.Subscribe(ctx, eventstore.SubscribeOptions{}) {
+			if err != nil {
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+			}
 		}
 		cancel()
 		working.Wait()

@@ -61,7 +61,7 @@ func (s *snapshots) Save(ctx context.Context, req eventstore.SaveSnapshotRequest
 		if kept, ok := s.kept.Find(key); ok && kept.Version > snapshot.Version {
 			return nil
 		}
-		if _, err := s.put(ctx, key, value); err != nil {
+		if err := s.put(ctx, key, value); err != nil {
 			return err
 		}
 		// Another process may have saved a higher version meanwhile, before this one.
@@ -71,7 +71,7 @@ func (s *snapshots) Save(ctx context.Context, req eventstore.SaveSnapshotRequest
 			if err != nil || !found {
 				return err
 			}
-			if _, err := s.put(ctx, key, higher); err != nil {
+			if err := s.put(ctx, key, higher); err != nil {
 				return err
 			}
 		}
@@ -89,8 +89,7 @@ func (s *snapshots) Delete(ctx context.Context, req eventstore.DeleteSnapshotReq
 		if _, ok := s.kept.Find(key); !ok {
 			return nil
 		}
-		_, err := s.put(ctx, key, nil)
-		return err
+		return s.put(ctx, key, nil)
 	})
 }
 

@@ -133,24 +133,26 @@ func (t *table) foldTo(ctx context.Context, end int64) error {
 
 // put writes a record and folds up to it; a nil value deletes the key. Where the
 // outcome is unknown it may be put again: a record says how things are.
-func (t *table) put(ctx context.Context, key, value []byte) (offset int64, err error) {
+func (t *table) put(ctx context.Context, key, value []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
+	var offset int64
 	until := time.Now().Add(sendWithin)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second/2) {
+		var err error
 		offset, err = t.b.conn.Produce(ctx, t.topic, []connection.Record{{Key: key, Value: value}})
 		if err == nil {
 			break
 		}
 		failure := connection.OfAppend(err)
 		if failure.Class != connection.Unavailable || !failure.Again || time.Now().Add(pause).After(until) || !sleep(ctx, pause) {
-			return 0, putError(t.b.cause(ctx, err))
+			return putError(t.b.cause(ctx, err))
 		}
 	}
 	if offset < t.next {
 		t.forget()
 	}
-	return offset, t.foldTo(ctx, offset+1)
+	return t.foldTo(ctx, offset+1)
 }
 
 // putError says that what was put may be there: ErrUnavailable is true of that too,

@@ -22,7 +22,7 @@ const (
 	defaultPort = "9092"
 	// userVariable and passwordVariable hold credentials that the URL does not.
 	userVariable     = "SWITCHYARD_KAFKA_USER"
-	passwordVariable = "SWITCHYARD_KAFKA_PASSWORD" //nolint:gosec // its name
+	passwordVariable = "SWITCHYARD_KAFKA_PASSWORD"
 )
 
 // OpenURL opens the store that a URL names:

@@ -89,8 +89,8 @@ func Restore(b []byte) (*State, error) {
 		s.seal = &Sealed{Offset: int64(in.uvarint()), At: At(in.time()), Reason: string(in.text())}
 	}
 	for n := in.uvarint(); n > 0 && !in.bad; n-- {
-		name := string(in.text())
-		s.leases[name] = Lease{
+		name := in.text()
+		s.leases[string(name)] = Lease{
 			Epoch: in.uvarint(), Owner: string(in.text()), TTL: time.Duration(in.uvarint()), At: At(in.time()),
 			ResetEpoch: in.uvarint(), ResetID: in.uuid(),
 		}

@@ -10,10 +10,13 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// The kinds of records that compacted topics hold. They never meet those of the log.
+// tableKind says what a record of a compacted topic holds. These never meet the
+// kinds of the log.
+type tableKind byte
+
 const (
-	kindProgress Kind = 0x41
-	kindSnapshot Kind = 0x42
+	kindProgress tableKind = 0x41
+	kindSnapshot tableKind = 0x42
 )
 
 const (
@@ -75,7 +78,7 @@ func parseProgressKey(key []byte) (name string, epoch uint64, reset uuid.UUID, o
 
 // Encode returns the record's value.
 func (p Progress) Encode() []byte {
-	frame := startFrame(nil, kindProgress, p.Log)
+	frame := startFrame(nil, Kind(kindProgress), p.Log)
 	frame = binary.AppendUvarint(frame, p.Generation)
 	frame = append(frame, p.Opener[:]...)
 	frame = binary.AppendUvarint(frame, p.Renewals)
@@ -129,7 +132,7 @@ func decodeProgress(value []byte) (Progress, error) {
 }
 
 // openFrame checks a frame of a compacted topic and returns what is inside.
-func openFrame(value []byte, kind Kind) (in reader, log uuid.UUID, err error) {
+func openFrame(value []byte, kind tableKind) (in reader, log uuid.UUID, err error) {
 	if len(value) < headSize+trailerSize || value[0] != magic {
 		return reader{}, uuid.Nil, ErrMalformed
 	}
@@ -137,9 +140,9 @@ func openFrame(value []byte, kind Kind) (in reader, log uuid.UUID, err error) {
 	switch {
 	case binary.BigEndian.Uint32(value[end:]) != checksum(value[:end]):
 		return reader{}, uuid.Nil, ErrMalformed
-	case value[1] > format || value[1] == format && Kind(value[2]) > kindSnapshot:
+	case value[1] > format || value[1] == format && tableKind(value[2]) > kindSnapshot:
 		return reader{}, uuid.Nil, &NewerError{Format: value[1], Kind: value[2]}
-	case value[1] != format || Kind(value[2]) != kind:
+	case value[1] != format || tableKind(value[2]) != kind:
 		return reader{}, uuid.Nil, ErrMalformed
 	}
 	return reader{rest: value[headSize:end]}, uuid.UUID(value[3:headSize]), nil

@@ -36,7 +36,7 @@ func SnapshotKey(stream, snapshotType string) []byte {
 
 // EncodeSnapshot returns a record's value.
 func EncodeSnapshot(log uuid.UUID, snapshot eventstore.Snapshot) []byte {
-	frame := startFrame(make([]byte, 0, len(snapshot.Data)+64), kindSnapshot, log)
+	frame := startFrame(make([]byte, 0, len(snapshot.Data)+64), Kind(kindSnapshot), log)
 	frame = binary.AppendUvarint(frame, snapshot.Version)
 	frame = binary.AppendUvarint(frame, uint64(max(snapshot.SchemaVersion, 0)))
 	return endFrame(appendText(frame, snapshot.Data))

@@ -29,9 +29,10 @@ type folded struct {
 	recent recent
 	// halted is why nothing can be said of the log any more.
 	halted error
-	// doubted is set while it is not certain that the log is still the one that was
-	// folded: after a lost connection.
-	doubted bool
+	// doubts counts the reasons to doubt that the log is still the one that was folded,
+	// such as a lost connection, and settled those of them that a look at the log came
+	// after.
+	doubts, settled uint64
 	// lost is since when the log cannot be read, and why.
 	lost    time.Time
 	lostErr error
@@ -119,7 +120,7 @@ func (l *folded) takeSome(records []connection.Record) error {
 func (l *folded) takeOwn(base int64, records []connection.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.halted != nil || l.doubted || base != l.state.Next() {
+	if l.halted != nil || l.doubts != l.settled || base != l.state.Next() {
 		return l.halted
 	}
 	defer l.changed.Notify()
@@ -192,7 +193,8 @@ func (l *folded) find(v *verdicts, fits func(fold.Verdict) bool) (fold.Verdict, 
 // errStalled says that the log's end is known, and its records do not come.
 var errStalled = errors.New("the log's last records cannot be read")
 
-// waitFor waits until the log is folded up to an offset. It gives up when nothing
+// waitFor waits until the log is folded up to an offset, and is known to be the one
+// that was folded. It gives up when nothing
 // was folded for so long.
 func (l *folded) waitFor(ctx context.Context, end int64, patience time.Duration) error {
 	stalled := time.NewTimer(patience)
@@ -200,12 +202,12 @@ func (l *folded) waitFor(ctx context.Context, end int64, patience time.Duration)
 	for last := int64(-1); ; {
 		changed := l.changed.C()
 		l.mu.RLock()
-		next, halted, lost := l.state.Next(), l.halted, l.lostErr
+		next, halted, lost, doubted := l.state.Next(), l.halted, l.lostErr, l.doubts != l.settled
 		l.mu.RUnlock()
 		if halted != nil {
 			return halted
 		}
-		if next >= end {
+		if next >= end && !doubted { // or the log that ends there may be another one
 			return nil
 		}
 		if next != last {
@@ -239,18 +241,36 @@ func (l *folded) setLost(err error) {
 	switch {
 	case err == nil:
 		l.lost, l.lostErr = time.Time{}, nil
+		return
 	case l.lostErr == nil:
-		l.lost, l.lostErr, l.doubted = time.Now(), err, true
-	default:
-		l.lostErr, l.doubted = err, true
+		l.lost = time.Now()
 	}
+	l.lostErr = err
+	l.doubts++
 }
 
-// trust says that the log is the one that was folded.
-func (l *folded) trust() {
+// doubt has the log looked at before anything more is said of it.
+func (l *folded) doubt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.doubted = false
+	l.doubts++
+}
+
+// doubted returns how many reasons to doubt there were, and whether one is open.
+func (l *folded) doubted() (doubts uint64, open bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.doubts, l.doubts != l.settled
+}
+
+// settle says that the log was the one that was folded, after so many doubts.
+func (l *folded) settle(doubts uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.settled < doubts {
+		l.settled = doubts
+		l.changed.Notify()
+	}
 }
 
 // lostFor returns why the log cannot be read, if that is so for longer than so much.

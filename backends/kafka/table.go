@@ -145,7 +145,10 @@ func (t *table) put(ctx context.Context, key, value []byte) error {
 			break
 		}
 		failure := connection.OfAppend(err)
-		if failure.Class != connection.Unavailable || !failure.Again || time.Now().Add(pause).After(until) || !sleep(ctx, pause) {
+		if failure.Class != connection.Unavailable {
+			return putError(err)
+		}
+		if !failure.Again || time.Now().Add(pause).After(until) || !sleep(ctx, pause) {
 			return putError(t.b.cause(ctx, err))
 		}
 	}

@@ -63,12 +63,11 @@ func (b *Backend) tail(ctx context.Context) {
 }
 
 func (b *Backend) tailOnce(ctx context.Context, options connection.FetchOptions, checked *time.Time) error {
-	if b.log.isDoubted() || time.Since(*checked) >= recheckEvery {
+	if _, doubted := b.log.doubted(); doubted || time.Since(*checked) >= recheckEvery {
 		if err := b.recheck(ctx); err != nil {
 			return err
 		}
 		*checked = time.Now()
-		b.log.trust()
 	}
 	next := b.log.next()
 	fetched, err := b.conn.Fetch(ctx, b.topic, next, options)
@@ -84,19 +83,6 @@ func (b *Backend) tailOnce(ctx context.Context, options connection.FetchOptions,
 	return nil
 }
 
-func (l *folded) isDoubted() bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.doubted
-}
-
-// doubt has the tail look whether the log is still the one that was folded.
-func (l *folded) doubt() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.doubted = true
-}
-
 // haltIfTruncated ends the use of a log that does not reach as far as it did.
 func (b *Backend) haltIfTruncated(offset int64, err error) error {
 	if failure := connection.OfRead(err); failure.Class == connection.Truncated {
@@ -108,6 +94,15 @@ func (b *Backend) haltIfTruncated(offset int64, err error) error {
 // recheck looks whether the topic is fit for a store still, and whether its log is
 // the one that was folded: a store may be restored or replaced while nobody looks.
 func (b *Backend) recheck(ctx context.Context) error {
+	doubts, _ := b.log.doubted()
+	if err := b.look(ctx); err != nil {
+		return err
+	}
+	b.log.settle(doubts)
+	return nil
+}
+
+func (b *Backend) look(ctx context.Context) error {
 	topic, exists, err := b.conn.Describe(ctx, b.topic)
 	if err != nil {
 		return err

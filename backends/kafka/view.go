@@ -43,7 +43,24 @@ func (b *Backend) viewWithin(ctx context.Context) error {
 		b.log.doubt()
 		return fmt.Errorf("the log ends at offset %d, and was read up to %d", end, before)
 	}
-	return b.log.waitFor(ctx, end, viewPatience)
+	return b.reach(ctx, end)
+}
+
+// reach waits until the log is folded up to an offset. A handle that is not told of
+// records goes and gets them.
+func (b *Backend) reach(ctx context.Context, end int64) error {
+	if !b.opts.NoPush {
+		return b.log.waitFor(ctx, end, viewPatience)
+	}
+	if _, doubted := b.log.doubted(); doubted {
+		if err := b.recheck(ctx); err != nil {
+			return err
+		}
+	}
+	if b.log.next() >= end {
+		return b.log.haltedBy()
+	}
+	return b.foldTo(ctx, end)
 }
 
 // views share what they ask of the brokers: one is under way, and all that come

@@ -51,7 +51,7 @@ func (b *Backend) write(ctx context.Context, proposals []proposal) []outcome {
 	}
 	err = b.log.takeOwn(base, records)
 	if err == nil {
-		err = b.log.waitFor(ctx, base+int64(len(records)), viewPatience)
+		err = b.reach(ctx, base+int64(len(records)))
 	}
 	outcomes := make([]outcome, len(proposals))
 	for i := range proposals {
@@ -86,7 +86,10 @@ func (b *Backend) send(ctx context.Context, records []connection.Record) (base i
 		if b.failed.Add(1)%2 == 0 {
 			b.conn.Renew()
 		}
-		if failure.Class != connection.Unavailable || !failure.Again || time.Now().Add(pause).After(until) || !sleep(ctx, pause) {
+		if failure.Class != connection.Unavailable {
+			return 0, err // it may have been sent: no other error may stand for it
+		}
+		if !failure.Again || time.Now().Add(pause).After(until) || !sleep(ctx, pause) {
 			return 0, b.cause(ctx, err)
 		}
 	}

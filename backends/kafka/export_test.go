@@ -24,6 +24,13 @@ func (b *Backend) Kept() int64 {
 	return b.log.recent.first
 }
 
+// KeptBytes is the size of the records that a handle has in memory.
+func (b *Backend) KeptBytes() int {
+	b.log.mu.RLock()
+	defer b.log.mu.RUnlock()
+	return b.log.recent.bytes
+}
+
 // Recheck has the handle look at its topic now, as after a lost connection.
 func (b *Backend) Recheck() { b.log.doubt() }
 

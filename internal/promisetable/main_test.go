@@ -36,6 +36,12 @@ func TestTheTableIsCheckedAndPutRight(t *testing.T) {
 	require.Contains(t, string(text), "the rest\n")
 
 	require.ErrorContains(t, run(false, args[:2]), "reports of 1 backends")
+	withoutKafka := args[:len(args)-1]
+	t.Setenv("CI", "")
+	require.NoError(t, run(false, withoutKafka), "a machine without Kafka may test the rest")
+	require.ErrorContains(t, run(true, withoutKafka), "no report of kafka")
+	t.Setenv("CI", "true")
+	require.ErrorContains(t, run(false, withoutKafka), "no report of kafka")
 	require.NoError(t, os.WriteFile(readme, []byte("no table"), 0o600))
 	require.ErrorContains(t, run(false, args), "there is no table")
 }

@@ -1,10 +1,12 @@
 package kafka_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,8 +15,10 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/kafka"
 	"github.com/switchyard-dev/switchyard/backends/kafka/internal/connection"
+	"github.com/switchyard-dev/switchyard/backends/kafka/kafkaharness"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/bench"
+	"github.com/switchyard-dev/switchyard/internal/testservers"
 )
 
 // figuresVariable is how many events BenchmarkOpening fills a store with; 20,000 if it
@@ -118,4 +122,47 @@ func fillForFigures(b *testing.B, p place, events int) {
 		require.NoError(b, <-failed)
 	}
 	require.NoError(b, store.Close())
+}
+
+// BenchmarkFigures prints the figures that this backend is held to, as switchyard bench
+// does, with the bare client's beside them in the same rounds: what each of its writers
+// can produce alone, and grouped as the backend groups.
+//
+//	SWITCHYARD_FIGURES_ROUNDS=5 go test ./backends/kafka -run '^$' -bench '^BenchmarkFigures$' -benchtime 1x -timeout 60m
+//
+// SWITCHYARD_FIGURES_BROKERS=3 measures three brokers, and SWITCHYARD_FIGURES_MATCH some
+// of the cases. Without the first there is one short round, which means nothing.
+func BenchmarkFigures(b *testing.B) {
+	opts := bench.Options{Rounds: 1, Duration: 100 * time.Millisecond, Match: os.Getenv("SWITCHYARD_FIGURES_MATCH")}
+	if set := os.Getenv("SWITCHYARD_FIGURES_ROUNDS"); set != "" {
+		rounds, err := strconv.Atoi(set)
+		require.NoError(b, err)
+		opts.Rounds, opts.Duration = rounds, 2*time.Second
+	}
+	cluster := testservers.KafkaOptions{}
+	if os.Getenv("SWITCHYARD_FIGURES_BROKERS") == "3" {
+		cluster.Brokers = 3
+	}
+	server := testservers.PrivateKafka(b, cluster)
+	for b.Loop() {
+		u := clusterURL(server, "any")
+		isolated, err := kafkaharness.Isolate(b.Context(), u)
+		require.NoError(b, err)
+		peers, err := kafkaharness.NewPeers(b.Context(), u)
+		require.NoError(b, err)
+		open := func(ctx context.Context) (*eventstore.Store, error) {
+			backend, err := isolated.Open(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return eventstore.New(backend, nil)
+		}
+		results, err := bench.Run(b.Context(), []bench.Target{{Name: "kafka", Open: open, Cases: append(bench.Cases(), peers.Cases()...)}}, opts)
+		require.NoError(b, err)
+		var table strings.Builder
+		require.NoError(b, bench.WriteTable(&table, results))
+		fmt.Print("\n" + table.String())
+		require.NoError(b, peers.Close(b.Context()))
+		require.NoError(b, isolated.Remove(b.Context()))
+	}
 }

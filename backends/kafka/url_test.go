@@ -72,7 +72,7 @@ func TestCredentialsComeFromTheURLAFileOrTheEnvironment(t *testing.T) {
 	for _, mechanism := range []string{"scram-sha-256", "scram-sha-512"} {
 		got, err := parsed(t, "kafka://you:p@localhost/s?sasl="+mechanism)
 		require.NoError(t, err)
-		require.EqualValues(t, map[string]string{"scram-sha-256": "SCRAM-SHA-256", "scram-sha-512": "SCRAM-SHA-512"}[mechanism], got.opts.Transport.SASL.Name())
+		require.Equal(t, map[string]string{"scram-sha-256": "SCRAM-SHA-256", "scram-sha-512": "SCRAM-SHA-512"}[mechanism], got.opts.Transport.SASL.Name())
 	}
 }
 

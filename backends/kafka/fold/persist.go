@@ -95,11 +95,11 @@ func Restore(b []byte) (*State, error) {
 			ResetEpoch: in.uvarint(), ResetID: in.uuid(),
 		}
 	}
-	head := string(in.text())
+	head := in.text()
 	for n := in.uvarint(); n > 0 && !in.bad; n-- {
 		s.restoreStream(&in)
 	}
-	s.head = s.streams[head]
+	s.head = s.streams[string(head)]
 	if in.bad || len(in.rest) > 0 || s.store == uuid.Nil || s.next <= 0 {
 		return nil, fmt.Errorf("%w: its parts do not fit", ErrState)
 	}

@@ -19,10 +19,11 @@ RACE    := $(if $(HAVE_CC),-race)
 
 # Under the race detector long tests do less: internal/testscale says how much. The
 # packages whose tests ask it are run once more without it, at their whole scale.
-# NO_RACE are those whose long tests do not ask it yet: under the race detector they
-# would take too long (esdb's server is a double in the same process, conformance runs
-# hundreds of broken backends). make race PKG=./conformance
-NO_RACE     := ./backends/esdb ./cmd/switchyard ./conformance
+# NO_RACE are those whose long tests do not ask it yet, or take too long even so: a
+# server that is a double in the same process (esdb, dynamodb), brokers and databases
+# that share the machine (kafka, marten), a database compiled into Go (sqlite), and
+# hundreds of broken backends (conformance). make race PKG=./conformance
+NO_RACE     := ./backends/dynamodb ./backends/esdb ./backends/kafka ./backends/marten ./backends/sqlite ./cmd/switchyard ./conformance
 WHOLE_SCALE  = $(NO_RACE) $(shell go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '{ package = $$1; $$1 = "" } /internal\/testscale/ { print package }')
 
 PKG          ?= ./...
@@ -94,12 +95,16 @@ conformance: ## hold a store to the contract: make conformance URL=sqlite:/tmp/t
 	@test -n "$(URL)" || { echo "usage: make conformance URL=postgres://…" >&2; exit 2; }
 	go run ./cmd/switchyard conformance "$(URL)"
 
+.PHONY: soak-kafka
+soak-kafka: ## kill and freeze three Kafka brokers under writers, for an hour or two
+	SWITCHYARD_KAFKA_SOAK=1 go test -count=1 -timeout 4h -v -run '^TestNothingIsLostRefusedOrDoubled' ./backends/kafka
+
 .PHONY: quickstart
 quickstart: ## show the main job on real events
 	go run ./cmd/switchyard quickstart
 
 .PHONY: up
-up: ## start PostgreSQL and EventStoreDB in containers and wait until they are healthy
+up: ## start PostgreSQL, EventStoreDB and Kafka in containers and wait until they are healthy
 	docker compose up --detach --wait
 
 .PHONY: down

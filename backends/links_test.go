@@ -71,19 +71,19 @@ func TestPackageBackendsLinksNoAdapterAndAllLinksNoTests(t *testing.T) {
 	require.ElementsMatch(t, []string{module + "/backends", module + "/eventstore"}, linked(own, module+"/backends", module+"/eventstore"))
 	all := dependencies(t, "./all")
 	require.Empty(t, linked(all, tests...))
-	for _, paths := range [][]string{grpc, sqlite, postgres} {
+	for _, paths := range [][]string{grpc, kafka, sqlite, postgres} {
 		require.NotEmpty(t, linked(all, paths...), "these paths are how the drivers are found")
 	}
 }
 
 func TestABackendLinksNoOtherAndItsTestPackageOnlyItsOwn(t *testing.T) {
-	for backend, own := range map[string]string{"memory": "memorytest", "sqlite": "sqlitetest", "postgres": "postgrestest", "esdb": "esdbharness", "marten": "martentest"} {
+	for backend, own := range map[string]string{"memory": "memorytest", "sqlite": "sqlitetest", "postgres": "postgrestest", "esdb": "esdbharness", "marten": "martentest", "kafka": "kafkaharness"} {
 		path := module + "/backends/" + backend
+		parts := linked(dependencies(t, path), path) // the backend's own packages
 		packages := dependencies(t, path)
-		inner := linked(packages, path+"/internal") // its own
-		require.ElementsMatch(t, append([]string{module + "/backends", path}, inner...), linked(packages, module+"/backends"))
+		require.ElementsMatch(t, append([]string{module + "/backends"}, parts...), linked(packages, module+"/backends"))
 		require.Empty(t, linked(packages, tests...), path)
-		require.ElementsMatch(t, append([]string{module + "/backends", path, path + "/" + own}, inner...), linked(dependencies(t, path+"/"+own), module+"/backends"))
+		require.ElementsMatch(t, append([]string{module + "/backends", path + "/" + own}, parts...), linked(dependencies(t, path+"/"+own), module+"/backends"))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/backends/esdb"
+	"github.com/switchyard-dev/switchyard/backends/kafka"
 	"github.com/switchyard-dev/switchyard/backends/marten"
 	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/backends/postgres"
@@ -23,6 +24,7 @@ func Set() backends.Set {
 		postgres.Scheme(),
 		esdb.Scheme(),
 		marten.Scheme(),
+		kafka.Scheme(),
 	}
 }
 
@@ -33,6 +35,7 @@ func Set() backends.Set {
 //	postgres://…        a schema of a PostgreSQL database; see package postgres
 //	esdb://…            an EventStoreDB server; see package esdb
 //	marten://…          the tables of a .NET application that uses Marten; see package marten
+//	kafka://…           a topic of an Apache Kafka cluster; see package kafka
 func Open(ctx context.Context, rawURL string, opts *eventstore.Options) (*eventstore.Store, error) {
 	return Set().Open(ctx, rawURL, opts)
 }

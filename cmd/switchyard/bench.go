@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/switchyard-dev/switchyard/backends/kafka/kafkaharness"
 	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/bench"
@@ -37,7 +38,8 @@ store beside each URL's own, which is not touched, and remove it again.
 
 Every case is measured in rounds that take the stores in turn, and the median is
 shown. Compare within one run only: rates of different machines or moments do not.
-For PostgreSQL the run includes what others do on the same server.
+For PostgreSQL the run includes what others do on the same server, and for Kafka the
+bare client with the same records.
 
   --prefill 100000,10000000   how rates change as a store grows: a store for each
                               number, filled with so many events before the first
@@ -193,8 +195,17 @@ func benchStore(backend eventstore.Backend, err error) (*eventstore.Store, error
 func peersOf(ctx context.Context, rawURL string) (cases []bench.Case, stop func(context.Context) error, err error) {
 	none := func(context.Context) error { return nil }
 	u, err := url.Parse(rawURL)
-	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
+	switch {
+	case err != nil:
 		return nil, none, nil //nolint:nilerr // a URL that cannot be read is refused elsewhere
+	case u.Scheme == "kafka":
+		peers, err := kafkaharness.NewPeers(ctx, u)
+		if err != nil {
+			return nil, none, err
+		}
+		return peers.Cases(), peers.Close, nil
+	case !strings.HasPrefix(u.Scheme, "postgres"):
+		return nil, none, nil
 	}
 	config, err := postgres.PoolConfig(u)
 	if err != nil {

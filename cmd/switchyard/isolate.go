@@ -8,6 +8,7 @@ import (
 	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/backends/all"
 	"github.com/switchyard-dev/switchyard/backends/esdb/esdbharness"
+	"github.com/switchyard-dev/switchyard/backends/kafka/kafkaharness"
 	"github.com/switchyard-dev/switchyard/backends/marten/martentest"
 	"github.com/switchyard-dev/switchyard/backends/memory/memorytest"
 	"github.com/switchyard-dev/switchyard/backends/postgres/postgrestest"
@@ -25,6 +26,7 @@ func isolates() map[string]isolateFunc {
 		"postgres": postgrestest.Isolate,
 		"esdb":     esdbharness.Isolate,
 		"marten":   martentest.Isolate,
+		"kafka":    kafkaharness.Isolate,
 	}
 }
 

@@ -33,6 +33,8 @@ func TestAURLThatCannotBeIsolatedIsRefusedAsOpeningItWouldBe(t *testing.T) {
 		"postgres://a:s3cr3t@db/x?shema=y":  `unknown parameter "shema"`,
 		"esdb://a:s3cr3t@db?tls=true&a=b":   `unknown parameter "a"`,
 		"esdb://a:s3cr3t@db:2113?tls=false": "password",
+		"kafka://a:s3cr3t@db/x?sasl=s3cr3":  "none of plain",
+		"kafka://a:s3cr3t@db/x?acks=1":      `unknown parameter "acks"`,
 	} {
 		t.Run(raw, func(t *testing.T) {
 			isolated, err := isolate(t.Context(), raw)

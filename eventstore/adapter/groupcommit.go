@@ -16,6 +16,8 @@ import (
 type GroupedAppend struct {
 	// AppendRequest is what to append. It is the caller's: the flush reads it.
 	eventstore.AppendRequest
+	// Prepared is what the caller gave to AppendPrepared; nil in an Append.
+	Prepared any
 	// Results or Err is the flush's verdict on this append.
 	Results []eventstore.PartResult
 	Err     error
@@ -126,7 +128,15 @@ func (c *GroupCommit) SetFlushes(n int) {
 // done before the group leaves, the append is withdrawn and the error is the
 // context's; afterwards it is ErrUnknownOutcome too.
 func (c *GroupCommit) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
-	call := &GroupedAppend{AppendRequest: req, ctx: ctx, weight: c.opts.Weigh(req), done: make(chan struct{})}
+	return c.AppendPrepared(ctx, req, nil)
+}
+
+// AppendPrepared is Append with something that the caller has computed in its own
+// goroutine, so that the flush, which all wait for, need not. It is the flush's to
+// change, once it has the group; the caller may look at it again when it has its
+// verdict.
+func (c *GroupCommit) AppendPrepared(ctx context.Context, req eventstore.AppendRequest, prepared any) ([]eventstore.PartResult, error) {
+	call := &GroupedAppend{AppendRequest: req, Prepared: prepared, ctx: ctx, weight: c.opts.Weigh(req), done: make(chan struct{})}
 	call.deadline, _ = ctx.Deadline()
 	alone, err := c.enqueue(call)
 	if err != nil {

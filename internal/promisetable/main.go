@@ -26,7 +26,15 @@ const (
 )
 
 // columns are the backends in the order of the table. All must have a report.
-func columns() []string { return []string{"memory", "sqlite", "postgres", "esdb (double)", "marten"} }
+func columns() []string {
+	return []string{"memory", "sqlite", "postgres", "esdb (double)", "marten", "kafka"}
+}
+
+// optional is the backend whose server not every machine can start. Its tests are
+// skipped there, and counted; in CI they may not be.
+const optional = "kafka"
+
+var errNoKafka = errors.New("there is no report of kafka, whose server could not be started: see CONTRIBUTING.md")
 
 func main() {
 	write := flag.Bool("write", false, "put the file right")
@@ -42,6 +50,10 @@ func run(write bool, args []string) error {
 		return errors.New("usage: promisetable [-write] README.md REPORT.json…")
 	}
 	reports, err := load(args[1:])
+	if errors.Is(err, errNoKafka) && !write && os.Getenv("CI") != "true" {
+		fmt.Fprintln(os.Stderr, "promisetable: NOT CHECKED:", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -85,6 +97,9 @@ func load(paths []string) ([]conformance.Report, error) {
 	slices.SortFunc(reports, func(a, b conformance.Report) int {
 		return slices.Index(columns(), a.Backend) - slices.Index(columns(), b.Backend)
 	})
+	if len(reports) == len(columns())-1 && !slices.ContainsFunc(reports, func(r conformance.Report) bool { return r.Backend == optional }) {
+		return nil, errNoKafka
+	}
 	if len(reports) != len(columns()) {
 		return nil, fmt.Errorf("there are reports of %d backends, and the table has %s", len(reports), strings.Join(columns(), ", "))
 	}

@@ -43,6 +43,12 @@ func TestTheTableIsCheckedAndPutRight(t *testing.T) {
 	require.NoError(t, os.WriteFile(paths[0], b.Bytes(), 0o600))
 	require.ErrorContains(t, run(false, args), "whole runs only")
 	require.NoError(t, os.WriteFile(paths[0], whole, 0o600))
+	withoutKafka := args[:len(args)-1]
+	t.Setenv("CI", "")
+	require.NoError(t, run(false, withoutKafka), "a machine without Kafka may test the rest")
+	require.ErrorContains(t, run(true, withoutKafka), "no report of kafka")
+	t.Setenv("CI", "true")
+	require.ErrorContains(t, run(false, withoutKafka), "no report of kafka")
 	require.NoError(t, os.WriteFile(readme, []byte("no table"), 0o600))
 	require.ErrorContains(t, run(false, args), "there is no table")
 }

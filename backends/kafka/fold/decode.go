@@ -3,6 +3,8 @@ package fold
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -57,6 +59,11 @@ func (r *Record) read(in *reader) {
 	case KindLease:
 		r.Name = in.text()
 		r.Epoch = in.uvarint()
+		if length := in.uvarint(); length <= math.MaxInt64 {
+			r.TTL = time.Duration(length)
+		} else {
+			in.bad = true
+		}
 		r.Owner = in.text()
 	default: // kind 0
 		in.bad = true

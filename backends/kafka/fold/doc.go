@@ -15,7 +15,7 @@
 //	                uvarint n, n × (text key, text value), keys ascending | text data
 //	3 seal      i64 time | uvarint seal epoch | text reason
 //	4 unseal    i64 time | uvarint seal epoch
-//	5 lease     i64 time | text name | uvarint epoch | text owner
+//	5 lease     i64 time | text name | uvarint epoch | uvarint length in ns | text owner
 //
 // Integers are big-endian, times are nanoseconds since 1970 by the writer's
 // clock, a text is a uvarint length and bytes. There is one encoding of each

@@ -79,11 +79,13 @@ func Unseal(request uuid.UUID, at time.Time, epoch uint64) []byte {
 
 // TakeLease encodes the taking of a lease. The epoch is that of the last accepted
 // lease of the name that the writer saw, plus one; a writer sends no higher one.
-func TakeLease(request uuid.UUID, at time.Time, name string, epoch uint64, owner string) []byte {
+// One without an owner is free: it begins an epoch at a reset.
+func TakeLease(request uuid.UUID, at time.Time, name string, epoch uint64, owner string, ttl time.Duration) []byte {
 	frame := startFrame(nil, KindLease, request)
 	frame = appendTime(frame, at)
 	frame = appendText(frame, name)
 	frame = binary.AppendUvarint(frame, epoch)
+	frame = binary.AppendUvarint(frame, uint64(max(ttl, 0)))
 	return endFrame(appendText(frame, owner))
 }
 

@@ -387,20 +387,23 @@ func TestAWholeStoreIsSealedOnceUntilItIsUnsealed(t *testing.T) {
 func TestALeaseIsTakenByEpochsWithoutAGap(t *testing.T) {
 	log := newLog(t)
 	take := func(name string, epoch uint64, owner string) Outcome {
-		return log.fold(TakeLease(idOf(name+owner), now, name, epoch, owner)).Outcome
+		return log.fold(TakeLease(idOf(name+owner), now, name, epoch, owner, time.Second)).Outcome
 	}
 	require.Zero(t, log.Lease("billing"))
 	require.Equal(t, Refused, take("billing", 0, "a"))
 	require.Equal(t, Refused, take("billing", 2, "a"), "epochs are not skipped")
 	require.Equal(t, Accepted, take("billing", 1, "a"))
 	require.Equal(t, Refused, take("billing", 1, "b"), "of two who take it one wins")
-	require.Equal(t, Lease{Epoch: 1, Owner: "a", At: now}, log.Lease("billing"))
+	require.Equal(t, Lease{Epoch: 1, Owner: "a", TTL: time.Second, At: now}, log.Lease("billing"))
 	require.Equal(t, Accepted, take("shipping", 1, "b"), "names have leases of their own")
 	require.Equal(t, Accepted, take("billing", 2, "b"))
 	require.Equal(t, Refused, take("billing", 1, "a"), "a late copy")
-	require.Equal(t, Lease{Epoch: 2, Owner: "b", At: now}, log.Lease("billing"))
+	require.Equal(t, Lease{Epoch: 2, Owner: "b", TTL: time.Second, At: now}, log.Lease("billing"))
+	require.Equal(t, Accepted, take("billing", 3, ""), "a reset")
+	require.Equal(t, Lease{Epoch: 3, TTL: time.Second, At: now, ResetEpoch: 3, ResetID: idOf("billing")}, log.Lease("billing"))
 	log.seal()
-	require.Equal(t, Accepted, take("billing", 3, "a"), "a sealed store still has owners")
+	require.Equal(t, Accepted, take("billing", 4, "a"), "a sealed store still has owners")
+	require.Equal(t, uint64(3), log.Lease("billing").ResetEpoch, "which is not forgotten")
 }
 
 func TestTheHashTellsDifferentFoldsApart(t *testing.T) {

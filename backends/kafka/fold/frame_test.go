@@ -44,7 +44,7 @@ func goldenFrames(t testing.TB) map[string][]byte {
 		)),
 		"seal":   Seal(idOf("request"), now, 300, "moved to another store"),
 		"unseal": Unseal(idOf("request"), now, 301),
-		"lease":  TakeLease(idOf("request"), now, "billing", 7, "host-1/4711"),
+		"lease":  TakeLease(idOf("request"), now, "billing", 7, "host-1/4711", 15*time.Second),
 	}
 }
 
@@ -213,7 +213,7 @@ func TestWhatIsNoFrameIsMalformed(t *testing.T) {
 		"a metadata key twice":     eventOf(0, 0, 2, 1, 'a', 0, 1, 'a', 0, 0),
 		"more metadata than bytes": eventOf(0, 0, 0xff, 0xff, 0x7f, 0),
 		"a genesis without rules":  withChecksum(append(head(KindGenesis), make([]byte, 16)...)...),
-		"a lease without an owner": withChecksum(append(head(KindLease), make([]byte, 10)...)...),
+		"a lease without an owner": withChecksum(append(head(KindLease), make([]byte, 11)...)...),
 		"a seal without a reason":  withChecksum(append(head(KindSeal), make([]byte, 9)...)...),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -45,7 +45,7 @@ func encode(t *testing.T, record *Record) []byte {
 	case KindUnseal:
 		return Unseal(record.ID, At(record.Time), record.SealEpoch)
 	case KindLease:
-		return TakeLease(record.ID, At(record.Time), string(record.Name), record.Epoch, string(record.Owner))
+		return TakeLease(record.ID, At(record.Time), string(record.Name), record.Epoch, string(record.Owner), record.TTL)
 	case KindAppend:
 	}
 	frame := startFrame(nil, KindAppend, record.ID)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -205,7 +206,7 @@ func (h *history) control(writer *State) {
 	_, sealed := writer.Seal()
 	switch {
 	case h.rnd.IntN(3) == 0:
-		h.send(&asked{}, TakeLease(id, now, "name", writer.Lease("name").Epoch+1, "owner"))
+		h.send(&asked{}, TakeLease(id, now, "name", writer.Lease("name").Epoch+1, "owner", time.Second))
 	case sealed:
 		h.send(&asked{}, Unseal(id, now, writer.SealEpoch()))
 	default:

@@ -41,6 +41,7 @@ type Record struct {
 	Name  []byte // of a lease
 	Epoch uint64
 	Owner []byte
+	TTL   time.Duration
 
 	Parts []Part // of an append
 
@@ -81,4 +82,10 @@ func (e Event) Decode() eventstore.Event {
 	}
 	event.Data = append([]byte{}, r.text()...)
 	return event
+}
+
+// Type returns the event's type alone.
+func (e Event) Type() string {
+	r := reader{rest: e.Body}
+	return string(r.text())
 }

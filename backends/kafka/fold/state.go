@@ -52,8 +52,13 @@ type Sealed struct {
 type Lease struct {
 	Epoch uint64
 	Owner string
+	TTL   time.Duration
 	// At is when it was taken, by its writer's clock.
 	At time.Time
+	// ResetEpoch is the last epoch that began without an owner, and ResetID the ID of
+	// the record that began it: what was kept under earlier epochs is void.
+	ResetEpoch uint64
+	ResetID    uuid.UUID
 }
 
 // Counts says what a state was folded from.
@@ -197,8 +202,12 @@ func (s *State) judge() Verdict {
 			verdict.Outcome = Accepted
 		}
 	case KindLease:
-		if record.Epoch == s.leases[string(record.Name)].Epoch+1 {
-			s.leases[string(record.Name)] = Lease{Epoch: record.Epoch, Owner: string(record.Owner), At: At(record.Time)}
+		if lease := s.leases[string(record.Name)]; record.Epoch == lease.Epoch+1 {
+			lease.Epoch, lease.Owner, lease.TTL, lease.At = record.Epoch, string(record.Owner), record.TTL, At(record.Time)
+			if lease.Owner == "" {
+				lease.ResetEpoch, lease.ResetID = record.Epoch, record.ID
+			}
+			s.leases[string(record.Name)] = lease
 			verdict.Outcome = Accepted
 		}
 	case KindGenesis:

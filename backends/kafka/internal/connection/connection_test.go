@@ -95,7 +95,7 @@ func TestATopicThatIsNotFitIsRefusedAndNotChanged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			topic := k.Name() + ".events"
 			connection := connect(t, k, topic)
-			entries := logSettings(1, false)
+			entries := topicSettings(1, CreateOptions{Fsync: false})
 			if name == "Kafka's own retention" {
 				entries = nil
 			}

@@ -54,12 +54,9 @@ func clip(s string, n int) string {
 	return s
 }
 
-// logSettings are those that a store's log is created with.
-func logSettings(replicas int, fsync bool) []kafka.ConfigEntry {
+// topicSettings are those that a store's topic is created with.
+func topicSettings(replicas int, opts CreateOptions) []kafka.ConfigEntry {
 	settings := []kafka.ConfigEntry{
-		{ConfigName: "cleanup.policy", ConfigValue: "delete"},
-		{ConfigName: "retention.ms", ConfigValue: never},
-		{ConfigName: "retention.bytes", ConfigValue: never},
 		{ConfigName: "min.insync.replicas", ConfigValue: strconv.Itoa(majority(replicas))},
 		{ConfigName: "unclean.leader.election.enable", ConfigValue: "false"},
 		{ConfigName: "max.message.bytes", ConfigValue: strconv.Itoa(maxMessageBytes)},
@@ -67,7 +64,20 @@ func logSettings(replicas int, fsync bool) []kafka.ConfigEntry {
 		{ConfigName: "message.timestamp.type", ConfigValue: "LogAppendTime"},
 		{ConfigName: "compression.type", ConfigValue: "producer"},
 	}
-	if fsync {
+	if opts.Compacted {
+		settings = append(settings,
+			kafka.ConfigEntry{ConfigName: "cleanup.policy", ConfigValue: "compact"},
+			// Whoever wrote what must be written once more has a day for it.
+			kafka.ConfigEntry{ConfigName: "min.compaction.lag.ms", ConfigValue: "86400000"},
+		)
+	} else {
+		settings = append(settings,
+			kafka.ConfigEntry{ConfigName: "cleanup.policy", ConfigValue: "delete"},
+			kafka.ConfigEntry{ConfigName: "retention.ms", ConfigValue: never},
+			kafka.ConfigEntry{ConfigName: "retention.bytes", ConfigValue: never},
+		)
+	}
+	if opts.Fsync {
 		settings = append(settings, kafka.ConfigEntry{ConfigName: "flush.messages", ConfigValue: "1"})
 	}
 	return settings
@@ -78,32 +88,46 @@ func majority(replicas int) int { return replicas/2 + 1 }
 // CheckLog refuses a topic that would lose events, or their order, sooner or
 // later. The [eventstore.InvalidError] names the setting and what to do.
 func CheckLog(t Topic) error {
-	refuse := func(setting, format string, args ...any) error {
-		return &eventstore.InvalidError{Field: fmt.Sprintf("%s of topic %s", setting, t.Name), Reason: fmt.Sprintf(format, args...)}
-	}
-	if t.Partitions != 1 {
-		return refuse("partitions", "there are %d, and a store is one log: use a topic with one", t.Partitions)
-	}
 	if policy := t.Settings["cleanup.policy"]; strings.Contains(policy, "compact") {
-		return refuse("cleanup.policy", "%q deletes all but the last record of a key: set it to delete", policy)
+		return t.refuse("cleanup.policy", "%q deletes all but the last record of a key: set it to delete", policy)
 	}
 	for _, setting := range []string{"retention.ms", "retention.bytes"} {
 		if value := t.Settings[setting]; value != never {
-			return refuse(setting, "%q deletes events: set it to -1", value)
+			return t.refuse(setting, "%q deletes events: set it to -1", value)
 		}
 	}
+	if t.LogStart > 0 {
+		return t.refuse("log", "the first %d records were deleted: restore them from a backup, or begin a new store", t.LogStart)
+	}
+	return checkAny(t)
+}
+
+// CheckCompacted refuses a topic that would not keep the last record of each key.
+func CheckCompacted(t Topic) error {
+	if policy := t.Settings["cleanup.policy"]; policy != "compact" {
+		return t.refuse("cleanup.policy", "%q does not keep the last record of each key: set it to compact", policy)
+	}
+	return checkAny(t)
+}
+
+func (t Topic) refuse(setting, format string, args ...any) error {
+	return &eventstore.InvalidError{Field: fmt.Sprintf("%s of topic %s", setting, t.Name), Reason: fmt.Sprintf(format, args...)}
+}
+
+// checkAny refuses what is wrong in every topic of a store.
+func checkAny(t Topic) error {
+	if t.Partitions != 1 {
+		return t.refuse("partitions", "there are %d, and a store is one log: use a topic with one", t.Partitions)
+	}
 	if t.Settings["unclean.leader.election.enable"] != "false" {
-		return refuse("unclean.leader.election.enable", "a leader without all events could be elected: set it to false")
+		return t.refuse("unclean.leader.election.enable", "a leader without all events could be elected: set it to false")
 	}
 	least := majority(t.Replicas)
 	if inSync, err := strconv.Atoi(t.Settings["min.insync.replicas"]); err != nil || inSync < least || inSync > t.Replicas {
-		return refuse("min.insync.replicas", "%q is no majority of %d replicas: set it to %d", t.Settings["min.insync.replicas"], t.Replicas, least)
+		return t.refuse("min.insync.replicas", "%q is no majority of %d replicas: set it to %d", t.Settings["min.insync.replicas"], t.Replicas, least)
 	}
 	if bytes, err := strconv.Atoi(t.Settings["max.message.bytes"]); err != nil || bytes < leastMessageBytes {
-		return refuse("max.message.bytes", "%q is too small for an append: set it to %d", t.Settings["max.message.bytes"], maxMessageBytes)
-	}
-	if t.LogStart > 0 {
-		return refuse("log", "the first %d records were deleted: restore them from a backup, or begin a new store", t.LogStart)
+		return t.refuse("max.message.bytes", "%q is too small for an append: set it to %d", t.Settings["max.message.bytes"], maxMessageBytes)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func TestALogThatWouldLoseEventsIsRefusedWithTheSettingAndTheRemedy(t *testing.T
 	} {
 		t.Run(name, func(t *testing.T) {
 			topic := Topic{Name: "shop.events", Partitions: 1, Replicas: 3, Settings: map[string]string{}}
-			for _, entry := range logSettings(3, false) {
+			for _, entry := range topicSettings(3, CreateOptions{Fsync: false}) {
 				topic.Settings[entry.ConfigName] = entry.ConfigValue
 			}
 			before := maps.Clone(topic.Settings)

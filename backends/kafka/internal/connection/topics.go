@@ -23,9 +23,11 @@ type CreateOptions struct {
 	Replicas int
 	// Fsync makes brokers write each record to disk before they acknowledge it.
 	Fsync bool
+	// Compacted makes a topic that keeps the last record of each key, instead of a log.
+	Compacted bool
 }
 
-// Create makes a store's log unless it exists, which is no error: another process
+// Create makes a store's topic unless it exists, which is no error: another process
 // may have been faster. It returns when the client knows the topic.
 func (c *Connection) Create(ctx context.Context, topic string, opts CreateOptions) error {
 	metadata, err := c.Client.Metadata(ctx, &kafka.MetadataRequest{})
@@ -44,7 +46,7 @@ func (c *Connection) Create(ctx context.Context, topic string, opts CreateOption
 	request, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	created, err := c.Client.CreateTopics(request, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{
-		Topic: topic, NumPartitions: 1, ReplicationFactor: replicas, ConfigEntries: logSettings(replicas, opts.Fsync),
+		Topic: topic, NumPartitions: 1, ReplicationFactor: replicas, ConfigEntries: topicSettings(replicas, opts),
 	}}})
 	if err == nil {
 		err = created.Errors[topic]

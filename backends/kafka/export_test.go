@@ -1,0 +1,67 @@
+package kafka
+
+import (
+	"context"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/backends/kafka/fold"
+	"github.com/switchyard-dev/switchyard/backends/kafka/internal/connection"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// Folded is how far a handle has folded, and to what.
+func (b *Backend) Folded() (next int64, hash [32]byte, counts fold.Counts) {
+	b.log.mu.RLock()
+	defer b.log.mu.RUnlock()
+	return b.log.state.Next(), b.log.state.Hash(), b.log.state.Counts()
+}
+
+// Kept returns the offset of the first record that a handle has in memory: above 0
+// where it began with an index file.
+func (b *Backend) Kept() int64 {
+	b.log.mu.RLock()
+	defer b.log.mu.RUnlock()
+	return b.log.recent.first
+}
+
+// KeptBytes is the size of the records that a handle has in memory.
+func (b *Backend) KeptBytes() int {
+	b.log.mu.RLock()
+	defer b.log.mu.RUnlock()
+	return b.log.recent.bytes
+}
+
+// Recheck has the handle look at its topic now, as after a lost connection.
+func (b *Backend) Recheck() { b.log.doubt() }
+
+// Halted is why the handle cannot be used any more.
+func (b *Backend) Halted() error { return b.log.haltedBy() }
+
+// TrustLeader is a fault: the handle takes the leader's word for the log's end, as if
+// nobody else had to be asked.
+func (b *Backend) TrustLeader() {
+	b.views.mu.Lock()
+	defer b.views.mu.Unlock()
+	b.views.read = func(ctx context.Context) (int64, error) { return b.conn.HighWatermark(ctx, b.topic, 1<<10) }
+}
+
+// AppendTrusting is a fault: it takes an acknowledgement for a verdict.
+func (b *Backend) AppendTrusting(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+	request, err := fold.NewRequest(req.ID, req.Parts)
+	if err != nil {
+		return nil, err
+	}
+	proposal, err := b.log.check(request)
+	if err != nil {
+		return nil, err
+	}
+	if proposal.Step != fold.Send {
+		return b.Append(ctx, req)
+	}
+	base, err := b.conn.Produce(ctx, b.topic, []connection.Record{{Value: proposal.Frame(time.Now())}})
+	if err != nil {
+		return nil, appendError(err)
+	}
+	verdict := fold.Verdict{Outcome: fold.Accepted, Kind: fold.KindAppend, Offset: base, At: time.Now(), Decisions: proposal.Decisions}
+	return b.results(ctx, req.Parts, request.Recorded(verdict))
+}

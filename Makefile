@@ -18,10 +18,10 @@ HAVE_CC := $(shell command -v $$(go env CC) 2>/dev/null)
 RACE    := $(if $(HAVE_CC),-race)
 
 # The race detector makes the suite's long checks too slow for each run where the
-# server is a double in the same process (esdb), where the database is compiled into
+# server is a double in the same process (esdb, dynamodb), where the database is compiled into
 # Go (sqlite, and the command line's quickstart), and where hundreds of broken backends run at once (conformance). The
 # Store, memory and PostgreSQL are run with it. make race PKG=./backends/sqlite
-NO_RACE := ./backends/esdb ./backends/sqlite ./cmd/switchyard ./conformance
+NO_RACE := ./backends/esdb ./backends/dynamodb ./backends/sqlite ./cmd/switchyard ./conformance
 
 PKG          ?= ./...
 RUN          ?= .
@@ -45,7 +45,7 @@ test: $(GOTESTSUM) ## run every test of every module, race detector on, and coun
 	for module in $(MODULES); do \
 	  n=$$((n + 1)); \
 	  echo "== go test $(RACE) in $$module"; \
-	  (cd "$$module" && SWITCHYARD_REPORTS="$(CURDIR)/.cache/test/reports" $(GOTESTSUM) --format pkgname --jsonfile "$(CURDIR)/.cache/test/$$n.json" -- -count=1 $(RACE) -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -vE '/(backends/esdb|backends/sqlite|switchyard/conformance|cmd/switchyard)$$')) || status=1; \
+	  (cd "$$module" && SWITCHYARD_REPORTS="$(CURDIR)/.cache/test/reports" $(GOTESTSUM) --format pkgname --jsonfile "$(CURDIR)/.cache/test/$$n.json" -- -count=1 $(RACE) -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -vE '/(backends/esdb|backends/dynamodb|backends/sqlite|switchyard/conformance|cmd/switchyard)$$')) || status=1; \
 	done; \
 	echo "== go test $(NO_RACE)"; \
 	SWITCHYARD_REPORTS="$(CURDIR)/.cache/test/reports" $(GOTESTSUM) --format pkgname --jsonfile "$(CURDIR)/.cache/test/no-race.json" -- -count=1 -p 1 -timeout $(TEST_TIMEOUT) $(NO_RACE) || status=1; \

@@ -77,7 +77,7 @@ func TestPackageBackendsLinksNoAdapterAndAllLinksNoTests(t *testing.T) {
 }
 
 func TestABackendLinksNoOtherAndItsTestPackageOnlyItsOwn(t *testing.T) {
-	for backend, own := range map[string]string{"memory": "memorytest", "sqlite": "sqlitetest", "postgres": "postgrestest", "esdb": "esdbharness"} {
+	for backend, own := range map[string]string{"memory": "memorytest", "sqlite": "sqlitetest", "postgres": "postgrestest", "esdb": "esdbharness", "dynamodb": "dynamodbharness"} {
 		path := module + "/backends/" + backend
 		packages := dependencies(t, path)
 		require.ElementsMatch(t, []string{module + "/backends", path}, linked(packages, module+"/backends"))

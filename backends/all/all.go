@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/dynamodb"
 	"github.com/switchyard-dev/switchyard/backends/esdb"
 	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/backends/postgres"
@@ -21,6 +22,7 @@ func Set() backends.Set {
 		sqlite.Scheme(),
 		postgres.Scheme(),
 		esdb.Scheme(),
+		dynamodb.Scheme(),
 	}
 }
 
@@ -30,6 +32,7 @@ func Set() backends.Set {
 //	sqlite:orders.db    a file; see package sqlite
 //	postgres://…        a schema of a PostgreSQL database; see package postgres
 //	esdb://…            an EventStoreDB server; see package esdb
+//	dynamodb://…        a DynamoDB table; see package dynamodb
 func Open(ctx context.Context, rawURL string, opts *eventstore.Options) (*eventstore.Store, error) {
 	return Set().Open(ctx, rawURL, opts)
 }

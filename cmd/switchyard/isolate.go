@@ -7,6 +7,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/backends/all"
+	"github.com/switchyard-dev/switchyard/backends/dynamodb/dynamodbharness"
 	"github.com/switchyard-dev/switchyard/backends/esdb/esdbharness"
 	"github.com/switchyard-dev/switchyard/backends/memory/memorytest"
 	"github.com/switchyard-dev/switchyard/backends/postgres/postgrestest"
@@ -23,6 +24,7 @@ func isolates() map[string]isolateFunc {
 		"sqlite":   sqlitetest.Isolate,
 		"postgres": postgrestest.Isolate,
 		"esdb":     esdbharness.Isolate,
+		"dynamodb": dynamodbharness.Isolate,
 	}
 }
 

@@ -33,6 +33,8 @@ func TestAURLThatCannotBeIsolatedIsRefusedAsOpeningItWouldBe(t *testing.T) {
 		"postgres://a:s3cr3t@db/x?shema=y":  `unknown parameter "shema"`,
 		"esdb://a:s3cr3t@db?tls=true&a=b":   `unknown parameter "a"`,
 		"esdb://a:s3cr3t@db:2113?tls=false": "password",
+		"dynamodb://a:s3cr3t@local/orders":  "credentials come from the environment",
+		"dynamodb://local/orders?table=x":   `unknown parameter "table"`,
 	} {
 		t.Run(raw, func(t *testing.T) {
 			isolated, err := isolate(t.Context(), raw)

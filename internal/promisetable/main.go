@@ -26,7 +26,7 @@ const (
 )
 
 // columns are the backends in the order of the table. All must have a report.
-func columns() []string { return []string{"memory", "sqlite", "postgres", "esdb (double)"} }
+func columns() []string { return []string{"memory", "sqlite", "postgres", "esdb (double)", "dynamodb (double)"} }
 
 func main() {
 	write := flag.Bool("write", false, "put the file right")

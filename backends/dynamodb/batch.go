@@ -129,7 +129,7 @@ func (b *batch) write(part *eventstore.StreamAppend, first uint64) []eventstore.
 		p.events = append(p.events, chunkEvent{Event: event, index: b.count, at: at})
 		r.events = append(r.events, logEvent{Event: event})
 		recorded[i] = eventstore.Recorded{
-			Version: first + uint64(i), Position: eventstore.NewPosition(b.log.seq, b.count), RecordedAt: fromMicros(at), //nolint:gosec // an index
+			Version: first + uint64(i), Position: eventstore.NewPosition(b.log.seq, b.count), RecordedAt: fromMicros(at),
 		}
 		b.count++
 	}
@@ -145,7 +145,7 @@ func (b *batch) find(stream string, id uuid.UUID) (version uint64, event *chunkE
 	}
 	for i := range p.events {
 		if p.events[i].ID == id {
-			return p.first + uint64(i), &p.events[i] //nolint:gosec // an index
+			return p.first + uint64(i), &p.events[i]
 		}
 	}
 	return 0, nil
@@ -168,7 +168,7 @@ func (p *pending) split(seq uint64, most int) []*chunk {
 	for i, event := range p.events {
 		size := chunkSize(event.Event)
 		if len(out) == 0 || full+size > most {
-			out = append(out, &chunk{stream: p.stream, first: p.first + uint64(i), seq: seq, at: event.at}) //nolint:gosec // an index
+			out = append(out, &chunk{stream: p.stream, first: p.first + uint64(i), seq: seq, at: event.at})
 			full = 0
 		}
 		full += size
@@ -206,7 +206,7 @@ func (b *batch) refer(chunks []*chunk) {
 		for j := range r.events {
 			event := &r.events[j]
 			if all || contentSize(event.Event) > inlineBytes {
-				event.chunk, event.size = first[r.index+uint64(j)], event.Size() //nolint:gosec // an index
+				event.chunk, event.size = first[r.index+uint64(j)], event.Size()
 			}
 		}
 	}

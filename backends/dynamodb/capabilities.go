@@ -38,7 +38,7 @@ func (b *Backend) Capabilities() eventstore.Capabilities {
 		LivePush:            eventstore.No("DynamoDB has no notification that costs less than asking; new events of other processes are found by polling"),
 		PollInterval:        b.opts.Poll,
 		PreservedRecordTime: eventstore.Yes(),
-		IdempotencyWindow:   uint64(b.opts.IdempotencyWindow), //nolint:gosec // positive
+		IdempotencyWindow:   uint64(b.opts.IdempotencyWindow),
 		Durability:          b.opts.Durability,
 		TimePrecision:       time.Microsecond,
 		Earliest:            &earliest,

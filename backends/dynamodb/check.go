@@ -50,7 +50,7 @@ func Check(ctx context.Context, api *sdk.Client, table string, opts *Options, re
 		return nil, err
 	}
 	b := newBackend(api, table, options)
-	defer b.Close() //nolint:errcheck // it has nothing open
+	defer b.Close()
 	it, err := b.client.get(ctx, keyOf(b.keys.identity(), 0))
 	switch {
 	case err != nil:
@@ -130,7 +130,7 @@ func (c *checker) scan(ctx context.Context) error {
 			c.b.client.counted(opScan, err)
 			return mapped(ctx, opScan, c.b.client.table, err)
 		}
-		c.b.client.countedOne(opScan, nil, out.ConsumedCapacity)
+		c.b.client.countedOne(opScan, out.ConsumedCapacity)
 		for _, it := range out.Items {
 			a := attributes{of: it}
 			stream := strings.TrimPrefix(a.text(partitionKey), c.b.keys.streams())
@@ -203,7 +203,7 @@ func (c *checker) compareItem(l *logItem) {
 			order = append(order, p)
 		}
 		for j := range r.events {
-			p.events = append(p.events, chunkEvent{Event: r.events[j].Event, index: r.index + uint64(j), at: r.at}) //nolint:gosec // an index
+			p.events = append(p.events, chunkEvent{Event: r.events[j].Event, index: r.index + uint64(j), at: r.at})
 			whole[r.stream] = whole[r.stream] && r.events[j].chunk == 0
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // What is kept under a subscription's name is one item: its checkpoint, and its
@@ -44,44 +45,37 @@ func hashName(name string) uint64 {
 
 type checkpoints struct{ b *Backend }
 
-// progress is what is kept under a name.
-type progress struct {
-	checkpoint eventstore.Checkpoint
-	found      bool
-	lease      eventstore.Lease
-}
-
-func decodeProgress(it item) (progress, error) {
+func decodeProgress(it item) (adapter.Progress, error) {
 	a := attributes{of: it}
-	p := progress{checkpoint: eventstore.Checkpoint{Name: a.text("name")}}
-	name := p.checkpoint.Name
+	p := adapter.Progress{Checkpoint: eventstore.Checkpoint{Name: a.text("name")}}
+	name := p.Checkpoint.Name
 	if a.has("ep") {
-		p.lease = eventstore.Lease{
+		p.Lease = eventstore.Lease{
 			Name: name, Epoch: a.number("ep"), Owner: a.text("own"), Renewals: a.number("ren"), TTL: time.Duration(a.signed("ttl")),
 		}
-		p.checkpoint.Epoch = p.lease.Epoch
+		p.Checkpoint.Epoch = p.Lease.Epoch
 	}
 	if a.has("store") {
-		p.found = true
-		p.checkpoint.Store = a.id("store")
-		p.checkpoint.Place = eventstore.Place{
+		p.Found = true
+		p.Checkpoint.Store = a.id("store")
+		p.Checkpoint.Place = eventstore.Place{
 			Position: eventstore.NewPosition(a.number("hi"), a.number("lo")), Stream: a.text("st"), Version: a.number("ver"), ID: a.id("id"),
 		}
 	}
 	if a.err != nil {
-		return progress{}, damaged("checkpoint %q: %w", name, a.err)
+		return adapter.Progress{}, damaged("checkpoint %q: %w", name, a.err)
 	}
 	return p, nil
 }
 
 // read finds what is kept under a name, and the sort key that it has or would have.
-func (s checkpoints) read(ctx context.Context, name string) (p progress, err error) {
+func (s checkpoints) read(ctx context.Context, name string) (p adapter.Progress, err error) {
 	for key := s.b.hashName(name); ; key++ {
 		it, err := s.b.client.get(ctx, keyOf(s.b.keys.checkpoints(), key))
 		if err != nil || it == nil {
-			return progress{checkpoint: eventstore.Checkpoint{Name: name}}, err
+			return adapter.Progress{Checkpoint: eventstore.Checkpoint{Name: name}}, err
 		}
-		if p, err = decodeProgress(it); err != nil || p.checkpoint.Name == name {
+		if p, err = decodeProgress(it); err != nil || p.Checkpoint.Name == name {
 			return p, err
 		}
 	}
@@ -89,7 +83,7 @@ func (s checkpoints) read(ctx context.Context, name string) (p progress, err err
 
 // change updates what is kept under a name, under a condition. Where it is refused
 // ok is false, and p is what is kept; zero where nothing is.
-func (s checkpoints) change(ctx context.Context, name, update, condition string, values item) (p progress, ok bool, err error) {
+func (s checkpoints) change(ctx context.Context, name, update, condition string, values item) (p adapter.Progress, ok bool, err error) {
 	values[":name"], values[":at"] = text(name), signed(time.Now().UnixMicro())
 	for key := s.b.hashName(name); ; key++ {
 		names := progressNames()
@@ -103,9 +97,9 @@ func (s checkpoints) change(ctx context.Context, name, update, condition string,
 			ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 		})
 		if err != nil || ok || was == nil {
-			return progress{}, ok, err
+			return adapter.Progress{}, ok, err
 		}
-		if p, err = decodeProgress(was); err != nil || p.checkpoint.Name == name {
+		if p, err = decodeProgress(was); err != nil || p.Checkpoint.Name == name {
 			return p, false, err
 		}
 	}
@@ -122,7 +116,10 @@ func (s checkpoints) Load(ctx context.Context, req eventstore.LoadCheckpointRequ
 		return eventstore.LoadCheckpointResult{}, err
 	}
 	p, err := s.read(ctx, req.Name)
-	return eventstore.LoadCheckpointResult{Checkpoint: p.checkpoint, Found: p.found}, err
+	if err != nil {
+		return eventstore.LoadCheckpointResult{}, err
+	}
+	return p.Load(req.Name), nil
 }
 
 // Save implements [eventstore.Checkpoints]. The SDK may repeat it: that it is refused
@@ -133,15 +130,14 @@ func (s checkpoints) Save(ctx context.Context, req eventstore.SaveCheckpointRequ
 	}
 	c := req.Checkpoint
 	if req.Reset {
-		_, err := s.fenced(ctx, c.Name, "SET "+setName+", "+setPlace, "", func() item { return placeValues(c) })
-		return err
+		return s.fenced(ctx, c.Name, "SET "+setName+", "+setPlace, "", func() item { return placeValues(c) })
 	}
 	values := placeValues(c)
 	values[":ep"] = number(c.Epoch)
 	stored, ok, err := s.change(ctx, c.Name, "SET "+setName+", "+setPlace,
 		ofThisName+" AND (attribute_not_exists(#ep) OR #ep <= :ep) AND (attribute_not_exists(#hi) OR #hi < :hi OR (#hi = :hi AND #lo < :lo))", values)
-	if err == nil && !ok && c.Epoch < stored.lease.Epoch {
-		return &eventstore.LeaseLostError{Name: c.Name, Epoch: c.Epoch, Stored: stored.lease.Epoch}
+	if err == nil && !ok && c.Epoch < stored.Lease.Epoch {
+		return &eventstore.LeaseLostError{Name: c.Name, Epoch: c.Epoch, Stored: stored.Lease.Epoch}
 	}
 	return err
 }
@@ -155,26 +151,22 @@ func placeValues(c eventstore.Checkpoint) item {
 }
 
 // fenced makes an update that takes the lease from its owner, where there ever was
-// one. Where nothing is kept under the name and the update needs something, exists
-// is false.
-func (s checkpoints) fenced(ctx context.Context, name, set, remove string, values func() item) (exists bool, err error) {
+// one. An update that removes something makes nothing where nothing is kept.
+func (s checkpoints) fenced(ctx context.Context, name, set, remove string, values func() item) error {
 	for {
 		with := values()
 		with[":free"], with[":one"], with[":zero"] = text(""), number(1), number(0)
 		_, ok, err := s.change(ctx, name, set+", "+fence+" "+remove, ofThisName+" AND attribute_exists(#ep)", with)
 		if err != nil || ok {
-			return true, err
+			return err
 		}
 		condition := ofThisName + " AND attribute_not_exists(#ep)"
-		if remove != "" { // nothing is to be made
+		if remove != "" {
 			condition = "#name = :name AND attribute_not_exists(#ep)"
 		}
 		stored, ok, err := s.change(ctx, name, set+" "+remove, condition, values())
-		if err != nil || ok {
-			return true, err
-		}
-		if stored.checkpoint.Name == "" {
-			return false, nil
+		if err != nil || ok || stored.Checkpoint.Name == "" {
+			return err
 		} // else the lease was taken meanwhile
 	}
 }
@@ -184,8 +176,7 @@ func (s checkpoints) Delete(ctx context.Context, req eventstore.DeleteCheckpoint
 	if err := s.b.ready(ctx); err != nil {
 		return err
 	}
-	_, err := s.fenced(ctx, req.Name, "SET "+setName, dropPlace, func() item { return item{} })
-	return err
+	return s.fenced(ctx, req.Name, "SET "+setName, dropPlace, func() item { return item{} })
 }
 
 // List implements [eventstore.Checkpoints]. One partition has them all, in the order
@@ -204,8 +195,8 @@ func (s checkpoints) List(ctx context.Context, req eventstore.ListCheckpointsReq
 			if err != nil {
 				return result, err
 			}
-			if p.found && p.checkpoint.Name > req.After {
-				result.Checkpoints = append(result.Checkpoints, p.checkpoint)
+			if p.Found && p.Checkpoint.Name > req.After {
+				result.Checkpoints = append(result.Checkpoints, p.Checkpoint)
 			}
 			a := attributes{of: it}
 			low = a.number(sortKey) + 1
@@ -241,5 +232,5 @@ func (s checkpoints) SwapLease(ctx context.Context, req eventstore.SwapLeaseRequ
 	case ok:
 		return eventstore.SwapLeaseResult{Lease: req.New, Swapped: true}, nil
 	}
-	return eventstore.SwapLeaseResult{Lease: stored.lease}, nil
+	return eventstore.SwapLeaseResult{Lease: stored.Lease}, nil
 }

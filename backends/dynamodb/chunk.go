@@ -222,7 +222,7 @@ func firstError(errs ...error) error {
 func (c *chunk) recorded(i int) eventstore.RecordedEvent {
 	event := &c.events[i]
 	return eventstore.RecordedEvent{
-		Event: *event.Event, Stream: c.stream, Version: c.first + uint64(i), //nolint:gosec // an index
+		Event: *event.Event, Stream: c.stream, Version: c.first + uint64(i),
 		Position: eventstore.NewPosition(c.seq, event.index), RecordedAt: fromMicros(event.at),
 	}
 }

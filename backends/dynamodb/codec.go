@@ -204,7 +204,7 @@ func (u *unpacker) count() int {
 		u.fail()
 		return 0
 	}
-	return int(n) //nolint:gosec // no more than the bytes that are there
+	return int(n)
 }
 
 // content reads what content packed. Data and texts are copies.

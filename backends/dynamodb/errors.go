@@ -171,7 +171,6 @@ func damaged(format string, args ...any) error { return &damageError{fmt.Errorf(
 
 // Codes of a cancelled transaction's reasons.
 const (
-	reasonNone      = "None"
 	reasonCondition = "ConditionalCheckFailed"
 	reasonConflict  = "TransactionConflict"
 )
@@ -191,18 +190,6 @@ func reasonsOf(err error) reasons {
 func (r reasons) any(codes ...string) bool {
 	return slices.ContainsFunc(r, func(reason types.CancellationReason) bool {
 		return slices.Contains(codes, aws.ToString(reason.Code))
-	})
-}
-
-// passing tells whether all reasons are such that the same request may be carried
-// out later.
-func (r reasons) passing() bool {
-	return !slices.ContainsFunc(r, func(reason types.CancellationReason) bool {
-		switch aws.ToString(reason.Code) {
-		case reasonNone, "", reasonConflict, "ThrottlingError", "ProvisionedThroughputExceeded":
-			return false
-		}
-		return true
 	})
 }
 

@@ -425,7 +425,7 @@ func TestOfTwoHandlesOneWinsAndTheOtherIsToldTheVersion(t *testing.T) {
 		}
 		all.Wait()
 		lost := errors.Join(errs[0], errs[1])
-		require.True(t, (errs[0] == nil) != (errs[1] == nil), "one wins: %v", lost)
+		require.NotEqual(t, errs[0] == nil, errs[1] == nil, "one wins: %v", lost)
 		var conflict *eventstore.ConflictError
 		require.ErrorAs(t, lost, &conflict)
 		require.EqualValues(t, i+1, conflict.Actual)

@@ -33,7 +33,7 @@ func (t *tail) reaches(depth uint64) bool {
 // depth events.
 func (t *tail) find(id uuid.UUID, depth uint64) (version uint64, event tailEvent, ok bool) {
 	for i := len(t.events) - 1; i >= 0; i-- {
-		version := t.from + uint64(i) //nolint:gosec // an index
+		version := t.from + uint64(i)
 		if version+depth <= t.version {
 			break
 		}

@@ -85,8 +85,8 @@ func (l *logItem) count() uint64 {
 // place is that of an event of the item.
 func (l *logItem) place(r *run, i int) eventstore.Place {
 	return eventstore.Place{
-		Position: eventstore.NewPosition(l.seq, r.index+uint64(i)),           //nolint:gosec // an index
-		Stream:   r.stream, Version: r.first + uint64(i), ID: r.events[i].ID, //nolint:gosec // an index
+		Position: eventstore.NewPosition(l.seq, r.index+uint64(i)),
+		Stream:   r.stream, Version: r.first + uint64(i), ID: r.events[i].ID,
 	}
 }
 
@@ -104,7 +104,7 @@ func (l *logItem) placeAt(index uint64) eventstore.Place {
 	for i := range l.runs {
 		r := &l.runs[i]
 		if index >= r.index && index-r.index < uint64(len(r.events)) {
-			return l.place(r, int(index-r.index)) //nolint:gosec // below the length
+			return l.place(r, int(index-r.index))
 		}
 	}
 	return eventstore.Place{}
@@ -157,7 +157,7 @@ func (l *logItem) body() []byte {
 			p.raw(event.ID[:])
 			p.text(event.Type)
 			p.uint(r.first + uint64(j) - event.chunk)
-			p.uint(uint64(event.Size())) //nolint:gosec // a size
+			p.uint(uint64(event.Size()))
 		}
 	}
 	return p.b
@@ -218,7 +218,7 @@ func (l *logItem) unpack(d *deflater, body []byte) error {
 				u.fail()
 			}
 			r.events[j].chunk = r.first + uint64(j) - back
-			r.events[j].size = int(u.uint()) //nolint:gosec // only compared
+			r.events[j].size = int(u.uint())
 		}
 	}
 	if u.err == nil && len(u.b) > 0 {

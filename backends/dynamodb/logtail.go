@@ -246,7 +246,7 @@ func (b *Backend) readLogFrom(ctx context.Context, seq uint64) ([]*logItem, erro
 		if err != nil {
 			return nil, err
 		}
-		if l.seq != seq+uint64(i) { //nolint:gosec // an index
+		if l.seq != seq+uint64(i) {
 			break
 		}
 		items = append(items, l)

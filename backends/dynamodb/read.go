@@ -64,7 +64,7 @@ func (b *Backend) streamForward(ctx context.Context, stream string, low, high ui
 					page.Events = p.events
 					return page, "", nil
 				}
-				event := c.recorded(int(next - c.first)) //nolint:gosec // below the length
+				event := c.recorded(int(next - c.first))
 				p.add(event, event.Size())
 			}
 		}
@@ -131,7 +131,7 @@ func (b *Backend) streamBackward(ctx context.Context, stream string, low, high u
 			if p.full() {
 				return streamPage{Page: eventstore.Page{Events: p.events}}, "", nil
 			}
-			event := c.recorded(int(next - c.first)) //nolint:gosec // below the length
+			event := c.recorded(int(next - c.first))
 			p.add(event, event.Size())
 		}
 		if next < low {

@@ -114,7 +114,7 @@ func (r *logReader) query(ctx context.Context, low uint64) (items []*logItem, mo
 		if err != nil {
 			return answer{}, "", err
 		}
-		out, whole, err := r.decode(raw, func(seq uint64, i int) bool { return seq == low+uint64(i) }) //nolint:gosec // an index
+		out, whole, err := r.decode(raw, func(seq uint64, i int) bool { return seq == low+uint64(i) })
 		if err != nil {
 			return answer{}, "", err
 		}
@@ -139,7 +139,7 @@ func (r *logReader) decode(raw []item, follows func(seq uint64, i int) bool) (it
 			return items, false, nil
 		}
 		items = append(items, l)
-		r.b.logDensity.saw(int(l.count())) //nolint:gosec // bounded by its size
+		r.b.logDensity.saw(int(l.count()))
 	}
 	r.b.seen.learn(items...)
 	if len(items) > 0 {
@@ -181,7 +181,7 @@ func (r *logReader) take(items []*logItem, within func(l *logItem, index int) (i
 		for i := range l.runs {
 			run := &l.runs[i]
 			for j := range run.events {
-				in, over := within(l, int(run.index)+j) //nolint:gosec // an index
+				in, over := within(l, int(run.index)+j)
 				switch {
 				case over:
 					r.end = true
@@ -222,7 +222,7 @@ func (r *logReader) takeForward(items []*logItem) (done bool) {
 }
 
 func (l *logItem) seqPosition(index int) eventstore.Position {
-	return eventstore.NewPosition(l.seq, uint64(index)) //nolint:gosec // an index
+	return eventstore.NewPosition(l.seq, uint64(index))
 }
 
 // backward reads what comes before the request's Before, last first.
@@ -276,8 +276,8 @@ func (r *logReader) takeBackward(items []*logItem) (done bool) {
 		for _, run := range slices.Backward(l.runs) {
 			for j := range slices.Backward(run.events) {
 				one := run
-				one.first += uint64(j) //nolint:gosec // an index
-				one.index += uint64(j) //nolint:gosec // an index
+				one.first += uint64(j)
+				one.index += uint64(j)
 				one.events = run.events[j : j+1 : j+1]
 				reversed.runs = append(reversed.runs, one)
 			}
@@ -333,7 +333,7 @@ func (b *Backend) dereference(ctx context.Context, events []eventstore.RecordedE
 					return struct{}{}, "", damaged("item %d of stream %q holds other events than the log says", c.first, c.stream)
 				}
 				position := events[i].Position
-				events[i] = c.recorded(int(at)) //nolint:gosec // below the length
+				events[i] = c.recorded(int(at))
 				if events[i].Position != position {
 					return struct{}{}, "", damaged("item %d of stream %q says another position than the log", c.first, c.stream)
 				}

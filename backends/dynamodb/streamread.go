@@ -44,7 +44,7 @@ func (b *Backend) backwardChunks(ctx context.Context, stream string, from, depth
 		var chunks []*chunk // descending
 		next := from        // the version that the next chunk must reach
 		for limit := firstLimit; ; limit *= 4 {
-			items, more, err := b.client.query(ctx, span{partition: b.keys.stream(stream), low: 1, high: next, backward: true, limit: int(min(uint64(limit), depth))}) //nolint:gosec // bounded
+			items, more, err := b.client.query(ctx, span{partition: b.keys.stream(stream), low: 1, high: next, backward: true, limit: int(min(uint64(limit), depth))})
 			if err != nil {
 				return nil, "", err
 			}
@@ -129,5 +129,5 @@ func (b *Backend) eventAt(ctx context.Context, stream string, version uint64) (e
 	if len(chunks) == 0 || chunks[0].last() < version {
 		return eventstore.RecordedEvent{}, damaged("stream %q has no version %d, and the log says so", stream, version)
 	}
-	return chunks[0].recorded(int(version - chunks[0].first)), nil //nolint:gosec // below the length
+	return chunks[0].recorded(int(version - chunks[0].first)), nil
 }

@@ -100,8 +100,8 @@ func lostAnswer(t require.TestingT, w *world, b *dynamodb.Backend, stream string
 	results, err := b.Append(w.t.Context(), part(stream, eventstore.NoStream(), event()))
 	require.NoError(t, err)
 	require.False(t, results[0].Duplicate, "it is the append itself, and not a repetition")
-	require.EqualValues(t, before.CanceledTransactions, w.srv.Usage().CanceledTransactions, "the repetition has the token of the first send")
-	require.EqualValues(t, before.Requests[transact]+2, w.srv.Usage().Requests[transact])
+	require.Equal(t, before.CanceledTransactions, w.srv.Usage().CanceledTransactions, "the repetition has the token of the first send")
+	require.Equal(t, before.Requests[transact]+2, w.srv.Usage().Requests[transact])
 }
 
 func TestALostAnswerIsAskedForWithItsOwnToken(t *testing.T) {

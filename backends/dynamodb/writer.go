@@ -123,7 +123,7 @@ func (w *writer) took(l *logItem) {
 			continue
 		}
 		for j := range r.events {
-			switch version := r.first + uint64(j); { //nolint:gosec // an index
+			switch version := r.first + uint64(j); {
 			case version <= t.version: // it was read after this item was written
 				continue
 			case version > t.version+1: // it was read torn
@@ -221,7 +221,7 @@ func (w *writer) prepare(ctx context.Context, parts func(yield func(eventstore.S
 // half of it, so that its repetition is recognised.
 func (b *Backend) depth(events int) uint64 {
 	window := b.opts.IdempotencyWindow
-	return uint64(max(window, window/2+events)) //nolint:gosec // both are positive
+	return uint64(max(window, window/2+events))
 }
 
 // next returns a new attempt's name.

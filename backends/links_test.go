@@ -77,7 +77,7 @@ func TestPackageBackendsLinksNoAdapterAndAllLinksNoTests(t *testing.T) {
 }
 
 func TestABackendLinksNoOtherAndItsTestPackageOnlyItsOwn(t *testing.T) {
-	for backend, own := range map[string]string{"memory": "memorytest", "sqlite": "sqlitetest", "postgres": "postgrestest", "esdb": "esdbharness", "marten": "martentest", "kafka": "kafkaharness"} {
+	for backend, own := range map[string]string{"memory": "memorytest", "sqlite": "sqlitetest", "postgres": "postgrestest", "esdb": "esdbharness", "marten": "martentest", "kafka": "kafkaharness", "dynamodb": "dynamodbharness"} {
 		path := module + "/backends/" + backend
 		parts := linked(dependencies(t, path), path) // the backend's own packages
 		packages := dependencies(t, path)

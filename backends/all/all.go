@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/dynamodb"
 	"github.com/switchyard-dev/switchyard/backends/esdb"
 	"github.com/switchyard-dev/switchyard/backends/kafka"
 	"github.com/switchyard-dev/switchyard/backends/marten"
@@ -25,6 +26,7 @@ func Set() backends.Set {
 		esdb.Scheme(),
 		marten.Scheme(),
 		kafka.Scheme(),
+		dynamodb.Scheme(),
 	}
 }
 
@@ -36,6 +38,7 @@ func Set() backends.Set {
 //	esdb://…            an EventStoreDB server; see package esdb
 //	marten://…          the tables of a .NET application that uses Marten; see package marten
 //	kafka://…           a topic of an Apache Kafka cluster; see package kafka
+//	dynamodb://…        a DynamoDB table; see package dynamodb
 func Open(ctx context.Context, rawURL string, opts *eventstore.Options) (*eventstore.Store, error) {
 	return Set().Open(ctx, rawURL, opts)
 }

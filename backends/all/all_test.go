@@ -63,7 +63,7 @@ func TestABadURLIsAnErrorThatSaysWhatWouldBeRight(t *testing.T) {
 }
 
 func TestEachSchemeIsOneOfOneSet(t *testing.T) {
-	require.Equal(t, []string{"memory:", "sqlite:PATH", "postgres://USER@HOST/DATABASE", "esdb://HOST", "marten://USER@HOST/DATABASE", "kafka://HOST:PORT,HOST:PORT/STORE"}, all.Set().Forms())
+	require.Equal(t, []string{"memory:", "sqlite:PATH", "postgres://USER@HOST/DATABASE", "esdb://HOST", "marten://USER@HOST/DATABASE", "kafka://HOST:PORT,HOST:PORT/STORE", "dynamodb://REGION/TABLE"}, all.Set().Forms())
 	err := all.Set().Resolve("memory:", func(backends.Scheme, *url.URL) error { return nil })
 	require.NoError(t, err, "no scheme is named twice")
 }

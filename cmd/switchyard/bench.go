@@ -8,10 +8,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/switchyard-dev/switchyard/backends/dynamodb"
 	"github.com/switchyard-dev/switchyard/backends/kafka/kafkaharness"
 	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -39,7 +41,8 @@ store beside each URL's own, which is not touched, and remove it again.
 Every case is measured in rounds that take the stores in turn, and the median is
 shown. Compare within one run only: rates of different machines or moments do not.
 For PostgreSQL the run includes what others do on the same server, and for Kafka the
-bare client with the same records.
+bare client with the same records. For DynamoDB each case says what it consumed, an
+event and a call, and what a million events cost.
 
   --prefill 100000,10000000   how rates change as a store grows: a store for each
                               number, filled with so many events before the first
@@ -119,6 +122,9 @@ func (a *app) prepareBench(ctx context.Context, yard *benchYard, arg string, f b
 		target := bench.Target{Name: name, Cases: bench.Cases(), Open: func(ctx context.Context) (*eventstore.Store, error) {
 			return benchStore(isolated.Open(ctx))
 		}}
+		if err := metered(&target, isolated.URL); err != nil {
+			return err
+		}
 		if events > 0 {
 			target.Name = fmt.Sprintf("%s, %s events before", name, grouped(events))
 			filled, err := a.prefill(ctx, target, events)
@@ -189,6 +195,44 @@ func benchStore(backend eventstore.Backend, err error) (*eventstore.Store, error
 		return nil, err
 	}
 	return eventstore.New(backend, nil)
+}
+
+// metered counts what a store consumes where its database bills by use: DynamoDB, at
+// the on-demand prices of us-east-1 in 2026.
+func metered(target *bench.Target, rawURL string) error {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Scheme != "dynamodb" {
+		return nil //nolint:nilerr // a URL that cannot be read is refused elsewhere
+	}
+	var mu sync.Mutex
+	var total bench.Usage
+	target.Meter = &bench.Meter{
+		Prices: bench.Prices{Reads: 0.125, Writes: 0.625},
+		Now: func() bench.Usage {
+			mu.Lock()
+			defer mu.Unlock()
+			return total
+		},
+	}
+	target.Open = func(ctx context.Context) (*eventstore.Store, error) {
+		api, table, opts, err := dynamodb.Client(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		opts.OnUsage = func(used dynamodb.Usage) {
+			mu.Lock()
+			defer mu.Unlock()
+			total.Requests++
+			total.ReadUnits += used.ReadUnits
+			total.WriteUnits += used.WriteUnits
+		}
+		backend, err := dynamodb.Open(ctx, api, table, opts)
+		if err != nil {
+			return nil, err
+		}
+		return benchStore(backend, nil)
+	}
+	return nil
 }
 
 // peersOf returns what else can be measured on the server of a URL.

@@ -1,15 +1,30 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/all"
+	"github.com/switchyard-dev/switchyard/backends/dynamodb"
+)
 
 func (a *app) initCommand() *cobra.Command {
-	return &cobra.Command{
+	var show bool
+	cmd := &cobra.Command{
 		Use:   "init URL",
 		Short: "Create a store, or say that it exists",
 		Long: `Create what a store needs (a file, tables, an identity) where it does not exist yet,
-and print the store's identity. Doing it again changes nothing.`,
+and print the store's identity. Doing it again changes nothing.
+
+  --print   print what an operator needs to make it, and do nothing: for DynamoDB the
+            commands and the template of the table, and the least rights.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if show {
+				return a.printInit(args[0])
+			}
 			return a.with(cmd.Context(), args[0], func(store *handle) error {
 				info, err := store.Info(cmd.Context())
 				if err != nil {
@@ -22,4 +37,23 @@ and print the store's identity. Doing it again changes nothing.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&show, "print", false, "print what an operator needs, and do nothing")
+	return cmd
+}
+
+func (a *app) printInit(arg string) error {
+	rawURL, _, err := a.url(arg)
+	if err != nil {
+		return err
+	}
+	return all.Set().Resolve(rawURL, func(scheme backends.Scheme, u *url.URL) error {
+		if scheme.Names[0] != "dynamodb" {
+			return usagef("there is nothing to print for %s: init makes what it needs", scheme.Names[0])
+		}
+		text, err := dynamodb.Setup(u)
+		if err != nil {
+			return err
+		}
+		return a.printf("%s", text)
+	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/backends/all"
+	"github.com/switchyard-dev/switchyard/backends/dynamodb/dynamodbharness"
 	"github.com/switchyard-dev/switchyard/backends/esdb/esdbharness"
 	"github.com/switchyard-dev/switchyard/backends/kafka/kafkaharness"
 	"github.com/switchyard-dev/switchyard/backends/marten/martentest"
@@ -27,6 +28,7 @@ func isolates() map[string]isolateFunc {
 		"esdb":     esdbharness.Isolate,
 		"marten":   martentest.Isolate,
 		"kafka":    kafkaharness.Isolate,
+		"dynamodb": dynamodbharness.Isolate,
 	}
 }
 

@@ -35,6 +35,8 @@ func TestAURLThatCannotBeIsolatedIsRefusedAsOpeningItWouldBe(t *testing.T) {
 		"esdb://a:s3cr3t@db:2113?tls=false": "password",
 		"kafka://a:s3cr3t@db/x?sasl=s3cr3":  "none of plain",
 		"kafka://a:s3cr3t@db/x?acks=1":      `unknown parameter "acks"`,
+		"dynamodb://a:s3cr3t@local/orders":  "credentials come from the environment",
+		"dynamodb://local/orders?table=x":   `unknown parameter "table"`,
 	} {
 		t.Run(raw, func(t *testing.T) {
 			isolated, err := isolate(t.Context(), raw)

@@ -106,7 +106,7 @@ func Writers(ctx context.Context, writers, size int, d time.Duration, write func
 	if err := failed.Load(); err != nil {
 		return Result{}, *err
 	}
-	result := Result{Rate: float64(len(all)*size) / elapsed.Seconds(), Unit: "events"}
+	result := Result{Rate: float64(len(all)*size) / elapsed.Seconds(), Unit: "events", events: len(all) * size, calls: len(all)}
 	result.P50, result.P99 = latencies(all)
 	return result, nil
 }

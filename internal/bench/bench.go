@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -31,8 +32,11 @@ type Result struct {
 	P99 time.Duration `json:"p99Nanoseconds,omitempty"`
 	// Bytes is the process's heap after the case, garbage collected.
 	Bytes uint64 `json:"heapBytes"`
-	// Note says what the figures leave open.
+	// Note says what the figures leave open, and what the case consumed where the
+	// database bills by use.
 	Note string `json:"note,omitempty"`
+
+	events, calls int // that were counted
 }
 
 // Options configures a run. The zero value means the defaults.
@@ -54,6 +58,8 @@ type Target struct {
 	Name string
 	// Open opens the same fresh, isolated store each time it is called.
 	Open func(ctx context.Context) (*eventstore.Store, error)
+	// Meter, where not nil, counts what the database bills.
+	Meter *Meter
 	// Cases are what is measured on it; nil means [Cases]. The store's own may be
 	// joined by others, such as what else can be done on the same server.
 	Cases []Case
@@ -92,7 +98,7 @@ func Run(ctx context.Context, targets []Target, opts Options) ([]Result, error) 
 		}
 		for _, c := range cases {
 			if match.MatchString(c.Name) {
-				plans = append(plans, &plan{target: target.Name, store: store, Case: c})
+				plans = append(plans, &plan{target: target.Name, store: store, meter: target.Meter, Case: c})
 			}
 		}
 	}
@@ -122,12 +128,22 @@ func Run(ctx context.Context, targets []Target, opts Options) ([]Result, error) 
 type plan struct {
 	target string
 	store  *eventstore.Store
+	meter  *Meter
 	Case
 	rounds []Result
 }
 
 func (p *plan) measure(ctx context.Context, d time.Duration) error {
+	var before Usage
+	if p.meter != nil {
+		before = p.meter.Now()
+	}
 	result, err := p.Run(ctx, p.store, d)
+	if p.meter != nil && err == nil {
+		if note := p.meter.note(before, p.meter.Now(), result.events, result.calls); note != "" {
+			result.Note = strings.TrimPrefix(result.Note+"; "+note, "; ")
+		}
+	}
 	if errors.Is(err, eventstore.ErrUnsupported) {
 		result, err = Result{Note: err.Error()}, nil
 	}

@@ -98,7 +98,7 @@ func reads(ctx context.Context, d time.Duration, read func() iter.Seq2[eventstor
 		}
 		all = append(all, time.Since(began))
 	}
-	result := Result{Rate: float64(n) / time.Since(start).Seconds(), Unit: "events"}
+	result := Result{Rate: float64(n) / time.Since(start).Seconds(), Unit: "events", events: n, calls: 1}
 	result.P50, result.P99 = latencies(all)
 	return result, ctx.Err()
 }

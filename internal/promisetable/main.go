@@ -27,7 +27,7 @@ const (
 
 // columns are the backends in the order of the table. All must have a report.
 func columns() []string {
-	return []string{"memory", "sqlite", "postgres", "esdb (double)", "marten", "kafka"}
+	return []string{"memory", "sqlite", "postgres", "esdb (double)", "marten", "dynamodb (double)", "kafka"}
 }
 
 // optional is the backend whose server not every machine can start. Its tests are

@@ -33,13 +33,13 @@ func (s *store) claim(name string, items []transactWrite) (replay *bill, err *Er
 	if marshalErr != nil {
 		return nil, InternalError()
 	}
-	for name, t := range s.tokens {
-		if !t.inProgress && !s.now().Before(t.until) {
-			delete(s.tokens, name)
-		}
-	}
+	s.forgetTokens()
 	request := sha256.Sum256(body)
-	switch t := s.tokens[name]; {
+	t := s.tokens[name]
+	if t != nil && !t.inProgress && !s.now().Before(t.until) {
+		t = nil
+	}
+	switch {
 	case t == nil:
 		s.tokens[name] = &clientToken{request: request, inProgress: true}
 		return nil, nil
@@ -49,6 +49,20 @@ func (s *store) claim(name string, items []transactWrite) (replay *bill, err *Er
 		return nil, badRequest("TransactionInProgressException", "The transaction with the given request token is already in progress.")
 	default:
 		return &t.replay, nil
+	}
+}
+
+// forgetTokens forgets those whose time is over, now and then: there are many.
+func (s *store) forgetTokens() {
+	now := s.now()
+	if since := now.Sub(s.tokensSwept); since >= 0 && since < tokenLife/10 {
+		return
+	}
+	s.tokensSwept = now
+	for name, t := range s.tokens {
+		if !t.inProgress && !now.Before(t.until) {
+			delete(s.tokens, name)
+		}
 	}
 }
 

@@ -13,7 +13,8 @@ type store struct {
 	mu          sync.Mutex
 	tables      map[string]*table
 	tokens      map[string]*clientToken
-	held        bool // replicas are held back
+	tokensSwept time.Time // when those whose time was over were forgotten last
+	held        bool      // replicas are held back
 	laggingRows []laggingRow
 	usage       Usage
 }

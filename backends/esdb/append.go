@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,20 +39,26 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 			return nil, &eventstore.InvalidError{Field: "type", Reason: fmt.Sprintf("%q is the type of the record that ends a stream in EventStoreDB, and readers pass over it; choose another type", tombstoneType)}
 		}
 	}
-	results, err := b.tails.get(name).appends.Append(ctx, req)
+	t := b.tails.get(name)
+	since := t.now()
+	results, err := t.appends.Append(ctx, req)
+	if errors.Is(err, errLate) {
+		results, err = b.late(ctx, t, part, since)
+	}
 	if errors.Is(err, errTombstoned) {
 		err = fmt.Errorf("%w: %w", &eventstore.SealedError{Stream: part.Stream, Reason: "it was deleted for good (tombstoned); choose another ID"}, err)
 	}
 	return results, mapError(ctx, err)
 }
 
-// settle makes one append.
-func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamAppend) ([]eventstore.PartResult, error) {
+// settle makes one append, in the stream's turn. since is the number of the last read
+// or write of the stream's end when its caller asked, or before.
+func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamAppend, since uint64) ([]eventstore.PartResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.conn.settings.writeTimeout)
 	defer cancel()
 	var refusal *wrongVersionError
 	for range maxRounds {
-		at, decision, err := b.judge(ctx, t, part, refusal)
+		at, decision, err := b.judge(ctx, t, part, since, refusal)
 		if err != nil {
 			return nil, err
 		}
@@ -68,12 +75,13 @@ func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamApp
 
 // judge decides on an append and says at which version a write is to be pinned.
 // refusal is the server's answer to the last attempt, nil at the first.
-func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppend, refusal *wrongVersionError) (at uint64, d adapter.Decision, err error) {
+func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppend, since uint64, refusal *wrongVersionError) (at uint64, d adapter.Decision, err error) {
 	exact, isExact := part.Expected.Exact()
 	if refusal == nil {
+		if err := t.conflicts(since, part); err != nil {
+			return 0, d, err
+		}
 		switch {
-		case t.fresh && !part.Expected.Allows(t.version) && !t.holds(part.Events):
-			return 0, d, &eventstore.ConflictError{Stream: part.Stream, Expected: part.Expected, Actual: t.version}
 		case t.known && part.Expected.Allows(t.version) && !t.holds(part.Events):
 			return t.version, adapter.Decision{Write: true}, nil
 		case !t.known && isExact && exact == 0:
@@ -132,28 +140,44 @@ func (b *Backend) write(ctx context.Context, t *tail, at uint64, events []events
 	if err != nil {
 		return nil, err
 	}
+	number := t.beginWrite()
 	version, position, err := b.conn.appendTo(ctx, t.stream, at, data)
 	if err != nil {
+		t.endWrite(number, nil)
 		return nil, err
 	}
-	t.written(b.options.IdempotencyWindow, version, events)
+	t.wrote(number, b.options.IdempotencyWindow, version, events)
+	t.endWrite(number, b.lastPage(t, version, position, &data[len(data)-1]))
 	if len(events) == 1 && !position.IsZero() {
 		return []eventstore.Recorded{{Version: version, Position: position, RecordedAt: now}}, nil
 	}
 	return b.readBack(ctx, written{stream: t.stream, version: version, position: position, count: len(events)})
 }
 
-// written takes an append of this handle into the tail.
-func (t *tail) written(window int, version uint64, events []eventstore.Event) {
+// lastPage is a page of the last event of an append that succeeded, as a read shows
+// it; nil where it cannot be told.
+func (b *Backend) lastPage(t *tail, version uint64, position eventstore.Position, sent *proposed) func() eventstore.Page {
+	if position.IsZero() || sent.eventType == linkType {
+		return nil
+	}
+	return func() eventstore.Page {
+		stream, _ := b.names.visible(t.stream)
+		return eventstore.Page{Events: []eventstore.RecordedEvent{decode(&recorded{
+			revision: version - 1, eventType: sent.eventType, json: sent.json, data: sent.data, meta: sent.meta, position: position,
+		}, stream)}}
+	}
+}
+
+// wrote takes an append of this handle into the tail.
+func (t *tail) wrote(number uint64, window int, version uint64, events []eventstore.Event) {
 	if !t.known || t.version+uint64(len(events)) != version { // a first append, or a soft-deleted stream's next life
-		t.recent = nil
+		t.forget()
 	}
 	ids := make([]uuid.UUID, len(events))
 	for i := range events {
 		ids[i] = events[i].ID
 	}
-	t.add(window, version, ids...)
-	t.fresh = true
+	t.saw(number, window, version, ids)
 }
 
 // refresh brings a tail up to date. hidden tells that the stream has a version
@@ -161,34 +185,39 @@ func (t *tail) written(window int, version uint64, events []eventstore.Event) {
 func (b *Backend) refresh(ctx context.Context, t *tail) (hidden bool, err error) {
 	window := b.options.IdempotencyWindow
 	if t.known && t.version > 0 {
+		number := t.begin()
 		news, state, err := b.readRange(ctx, t.stream, t.version, window)
 		if err != nil {
 			return false, err
 		}
 		if state == streamThere && len(news) < window && continues(t.version, news) {
-			for i := range news {
-				t.add(window, news[i].Version, news[i].ID)
-			}
-			t.fresh = true
+			t.saw(number, window, t.version+uint64(len(news)), idsOf(news))
 			return false, nil
 		}
 	}
 	t.forget()
+	number := t.begin()
 	last, state, err := b.readBackward(ctx, t.stream, window)
 	switch {
 	case err != nil:
 		return false, err
 	case state == streamAbsent:
-		t.known, t.fresh = true, true
+		t.saw(number, window, 0, nil)
 		return false, nil
 	case len(last) == 0:
 		return true, nil
 	}
-	for i := len(last) - 1; i >= 0; i-- {
-		t.add(window, last[i].Version, last[i].ID)
-	}
-	t.fresh = true
+	slices.Reverse(last)
+	t.saw(number, window, last[len(last)-1].Version, idsOf(last))
 	return false, nil
+}
+
+func idsOf(events []eventstore.RecordedEvent) []uuid.UUID {
+	ids := make([]uuid.UUID, len(events))
+	for i := range events {
+		ids[i] = events[i].ID
+	}
+	return ids
 }
 
 // continues tells whether events follow a version without a hole, which a

@@ -90,13 +90,12 @@ const (
 
 // Backend is a handle on a store in EventStoreDB; it implements [eventstore.Backend].
 type Backend struct {
-	options   Options
-	names     names
-	conn      *connection
-	tails     *tails
-	lastReads lastReads
-	extent    extent
-	lookout   lookout
+	options Options
+	names   names
+	conn    *connection
+	tails   *tails
+	extent  extent
+	lookout lookout
 }
 
 var _ eventstore.Backend = (*Backend)(nil)
@@ -132,14 +131,7 @@ func Open(ctx context.Context, config *client.Configuration, opts *Options) (*Ba
 	}
 	b := &Backend{options: options, names: n, conn: newConnection(settings)}
 	b.lookout.b = b
-	b.lastReads = lastReads{
-		read: func(ctx context.Context, stream string) (eventstore.Page, error) {
-			return b.readStream(ctx, eventstore.ReadStreamRequest{Stream: stream, Backward: true, PageSize: eventstore.PageSize{MaxEvents: 1, MaxBytes: 1}})
-		},
-		timeout: settings.writeTimeout,
-		waiting: make(map[string][]chan lastRead),
-	}
-	b.tails = newTails(options.IdempotencyWindow, b.committer)
+	b.tails = newTails(options.IdempotencyWindow, b.newTail)
 	if err := b.open(ctx); err != nil {
 		b.conn.close()
 		return nil, fmt.Errorf("esdb: open the store: %w", mapError(ctx, err))

@@ -28,7 +28,7 @@ type figure struct {
 }
 
 const (
-	figureTime = 300 * time.Millisecond
+	figureTime = time.Second
 	figureRead = 20_000
 )
 

@@ -4,21 +4,35 @@ import (
 	"bytes"
 	"context"
 	"maps"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// lastReads lets those who ask for a stream's last event at the same time ask the
-// server together. Writers of a hot stream do so all the time, to learn the version
-// that they append at. Nobody is answered by a read that began before he asked.
-type lastReads struct {
-	read    func(ctx context.Context, stream string) (eventstore.Page, error)
-	timeout time.Duration
+// lastReaders are those who ask for a stream's last event, as the writers of a hot
+// stream do all the time to learn the version that they append at. Where this handle
+// wrote to the stream lately they ask the server together, and need not ask it at
+// all where an append of this handle tells: one that began after they came, and
+// succeeded, made its last event the stream's last while they waited.
+//
+// Nobody is answered by a read or an append that began before he asked: that would be
+// how the stream was once.
+type lastReaders struct {
+	reading bool
+	writing bool
+	waiting []lastReader
+	usual   time.Duration // a read takes, lately
+	written time.Time     // when the last append ended
+	crowded time.Time     // when somebody last waited
+	awaited time.Time     // until then an append of somebody who was just answered may come
+	timer   *time.Timer   // of who waits longest; nil where nobody does
+}
 
-	mu      sync.Mutex
-	waiting map[string][]chan lastRead // by stream; there while a read is under way
+type lastReader struct {
+	came   uint64 // the number of the last read or write of the stream's end before
+	since  time.Time
+	answer chan lastRead
 }
 
 type lastRead struct {
@@ -26,19 +40,33 @@ type lastRead struct {
 	err  error
 }
 
-// get returns a page of the stream's last event.
-func (l *lastReads) get(ctx context.Context, stream string) (eventstore.Page, error) {
-	l.mu.Lock()
-	queue, busy := l.waiting[stream]
-	if !busy {
-		l.waiting[stream] = nil
-		l.mu.Unlock()
-		defer l.done(stream)
-		return l.read(ctx, stream)
+const (
+	// coolAfter is how many reads' time after the last append, or the last time that
+	// readers met, no append is waited for.
+	coolAfter = 8
+	// mostPatience bounds how long a reader waits for an append to answer him. It is
+	// the time of two reads, usually: he came after the one append that is under way
+	// and is answered by the next.
+	mostPatience = 100 * time.Millisecond
+)
+
+func (r *lastReaders) patience() time.Duration { return min(2*r.usual, mostPatience) }
+
+// recent tells whether a time was not long ago.
+func (r *lastReaders) recent(at time.Time) bool { return time.Since(at) < coolAfter*r.usual }
+
+// mayAppend tells whether somebody who was just answered is likely to append now.
+func (r *lastReaders) mayAppend() bool { return time.Now().Before(r.awaited) }
+
+// lastEvent returns a page of the stream's last event.
+func (t *tail) lastEvent(ctx context.Context) (eventstore.Page, error) {
+	answer, number := t.joinReaders()
+	if answer == nil {
+		began := time.Now()
+		page, err := t.readLast(ctx)
+		t.endRead(number, began, page, err)
+		return page, err
 	}
-	answer := make(chan lastRead, 1)
-	l.waiting[stream] = append(queue, answer)
-	l.mu.Unlock()
 	select {
 	case is := <-answer:
 		return is.page, is.err
@@ -47,25 +75,129 @@ func (l *lastReads) get(ctx context.Context, stream string) (eventstore.Page, er
 	}
 }
 
-// done ends a read, and begins one for those who came meanwhile.
-func (l *lastReads) done(stream string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	queue := l.waiting[stream]
-	if len(queue) == 0 {
-		delete(l.waiting, stream)
-		return
+// joinReaders returns where an answer will come, or the number of the read that the
+// caller is to make.
+func (t *tail) joinReaders() (answer chan lastRead, number uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := &t.readers
+	if !r.reading && !r.mayAppend() && !(r.writing && r.recent(r.crowded)) {
+		r.reading = true
+		t.begun++
+		return nil, t.begun
 	}
-	l.waiting[stream] = nil
+	answer = make(chan lastRead, 1)
+	r.waiting = append(r.waiting, lastReader{came: t.begun, since: time.Now(), answer: answer})
+	t.arm()
+	return answer, 0
+}
+
+// arm makes sure that who waits longest is read for when his patience ends.
+func (t *tail) arm() {
+	r := &t.readers
+	if r.timer == nil {
+		r.timer = time.AfterFunc(time.Until(r.waiting[0].since.Add(r.patience())), t.readForPatient)
+	}
+}
+
+func (t *tail) readForPatient() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := &t.readers
+	r.timer = nil
+	switch {
+	case len(r.waiting) == 0 || r.reading:
+	case time.Since(r.waiting[0].since) < r.patience():
+		t.arm()
+	default:
+		t.startRead()
+	}
+}
+
+// startRead reads for all who wait.
+func (t *tail) startRead() {
+	t.begun++
+	t.readers.reading = true
+	number := t.begun
 	go func() {
-		defer l.done(stream)
-		ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
+		ctx, cancel := context.WithTimeout(context.Background(), t.timeout)
 		defer cancel()
-		page, err := l.read(ctx, stream)
-		for _, answer := range queue {
-			answer <- lastRead{page: copyOf(page), err: err}
-		}
+		began := time.Now()
+		page, err := t.readLast(ctx)
+		t.endRead(number, began, page, err)
 	}()
+}
+
+func (t *tail) endRead(number uint64, began time.Time, page eventstore.Page, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := &t.readers
+	r.reading = false
+	if r.usual == 0 {
+		r.usual = time.Since(began)
+	}
+	r.usual += (time.Since(began) - r.usual) / 8
+	t.answerReaders(number, lastRead{page: page, err: err})
+	if err == nil && r.recent(r.written) {
+		t.awaitAppend()
+	}
+	t.readForWaiting()
+}
+
+// beginWrite numbers an append that is about to be sent.
+func (t *tail) beginWrite() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.readers.writing, t.readers.awaited = true, time.Time{}
+	t.begun++
+	return t.begun
+}
+
+// endWrite ends an append. read returns what a reader of the stream's last event is
+// shown after it; it is nil where the append did not succeed, or told too little.
+func (t *tail) endWrite(number uint64, read func() eventstore.Page) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := &t.readers
+	r.writing, r.written = false, time.Now()
+	if read != nil && len(r.waiting) > 0 && r.waiting[0].came < number {
+		t.answerReaders(number, lastRead{page: read()})
+		t.awaitAppend()
+	}
+	t.readForWaiting()
+	t.tell()
+}
+
+// answerReaders answers who came before a read or write began.
+func (t *tail) answerReaders(number uint64, read lastRead) {
+	r := &t.readers
+	n := 0
+	for ; n < len(r.waiting) && r.waiting[n].came < number; n++ {
+		r.waiting[n].answer <- lastRead{page: copyOf(read.page), err: read.err}
+	}
+	r.waiting = slices.Delete(r.waiting, 0, n)
+	if n > 0 || len(r.waiting) > 0 {
+		r.crowded = time.Now()
+	}
+}
+
+// awaitAppend is called when readers of a stream with many writers were answered.
+func (t *tail) awaitAppend() {
+	if r := &t.readers; r.recent(r.crowded) {
+		r.awaited = time.Now().Add(r.usual)
+	}
+}
+
+// readForWaiting reads for those who wait, unless an append may answer them.
+func (t *tail) readForWaiting() {
+	r := &t.readers
+	switch {
+	case len(r.waiting) == 0 || r.reading:
+	case r.mayAppend() || r.writing:
+		t.arm()
+	default:
+		t.startRead()
+	}
 }
 
 // copyOf returns a page whose memory is the receiver's own.

@@ -12,13 +12,18 @@ import (
 // $all, with no revision, and is no event of the stream.
 const tombstoneType = "$streamDeleted"
 
+// linkType is the type of an event that points to another.
+const linkType = "$>"
+
 // ReadStream implements [eventstore.Backend].
 func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
 	if err := b.ready(ctx); err != nil {
 		return eventstore.Page{}, err
 	}
 	if req.Backward && req.After == 0 && req.Before == 0 && req.MaxEvents == 1 {
-		return b.lastReads.get(ctx, req.Stream)
+		if t := b.tails.find(b.names.prefix() + req.Stream); t != nil {
+			return t.lastEvent(ctx)
+		}
 	}
 	return b.readStream(ctx, req)
 }

@@ -3,6 +3,7 @@ package esdb
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -20,48 +21,76 @@ const (
 	mostBytesTogether = 64 << 10
 )
 
-// committer forms the groups of appends to one stream.
-func (b *Backend) committer(t *tail) *adapter.GroupCommit {
+// newTail returns what is known of a stream that nothing is known of.
+func (b *Backend) newTail(stream string) *tail {
+	t := &tail{stream: stream, turn: make(chan struct{}, 1), timeout: b.conn.settings.writeTimeout}
 	flush := func(ctx context.Context, group []*adapter.GroupedAppend) { b.flush(ctx, t, group) }
-	return adapter.NewGroupCommit(flush, adapter.GroupCommitOptions{
+	t.appends = adapter.NewGroupCommit(flush, adapter.GroupCommitOptions{
 		MaxWeight: mostBytesTogether, Weigh: adapter.WeighEvents(mostBytesTogether / mostTogether), CallerFlushes: true,
-		Timeout: 2 * b.conn.settings.writeTimeout,
+		Timeout: 2 * t.timeout,
 	})
+	id, _ := b.names.visible(stream)
+	t.readLast = func(ctx context.Context) (eventstore.Page, error) {
+		return b.readStream(ctx, eventstore.ReadStreamRequest{Stream: id, Backward: true, PageSize: eventstore.PageSize{MaxEvents: 1, MaxBytes: 1}})
+	}
+	return t
 }
 
 // flush writes and answers a group. All of it was asked for before now, so what is
-// learned of the stream from here on is how it was while they waited: a conflict
-// with that needs no look of its own.
+// seen of the stream from here on is how it was while they waited: a conflict with
+// that needs no look of its own. They waited together and none is before another, so
+// those that can be written go first, and the others see what that made of the stream.
 func (b *Backend) flush(ctx context.Context, t *tail, group []*adapter.GroupedAppend) {
-	t.fresh = false
-	for len(group) > 0 {
-		n := t.together(group)
-		if n == 1 || !b.writeTogether(ctx, t, group[:n]) {
-			n = 1
-			group[0].Results, group[0].Err = b.settle(ctx, t, group[0].Parts[0])
+	if err := t.lock(ctx); err != nil {
+		for _, call := range group {
+			call.Err = err
 		}
-		group = group[n:]
+		return
+	}
+	defer t.unlock()
+	since := t.now()
+	for len(group) > 0 {
+		next, rest := t.together(group)
+		switch {
+		case len(next) > 1 && b.writeTogether(ctx, t, next):
+			group = rest
+			continue
+		case len(next) == 0 && t.seen <= since && t.isLate(group[0].Parts[0]):
+			group[0].Err = errLate
+			group = group[1:]
+			continue
+		case len(next) > 0:
+			group = append(slices.Clip(next), rest...)
+		}
+		group[0].Results, group[0].Err = b.settle(ctx, t, group[0].Parts[0], since)
+		group = group[1:]
 	}
 }
 
-// together tells how many of the first calls are to be written one after the
-// other, by what is known of the stream; at least one.
-func (t *tail) together(group []*adapter.GroupedAppend) int {
+// together parts calls into those that are to be written one after the other, by what
+// is known of the stream, and the others.
+func (t *tail) together(group []*adapter.GroupedAppend) (next, rest []*adapter.GroupedAppend) {
+	if !t.known {
+		return nil, group
+	}
 	at, seen := t.version, make(map[uuid.UUID]bool)
-	for n, call := range group {
+	for _, call := range group {
 		part := call.Parts[0]
-		if !t.known || !part.Expected.Allows(at) || t.holds(part.Events) {
-			return max(n, 1)
+		fits := part.Expected.Allows(at) && !t.holds(part.Events)
+		for i := 0; fits && i < len(part.Events); i++ {
+			fits = !seen[part.Events[i].ID]
+		}
+		if !fits {
+			rest = append(rest, call)
+			continue
 		}
 		for i := range part.Events {
-			if seen[part.Events[i].ID] {
-				return n
-			}
 			seen[part.Events[i].ID] = true
 		}
+		next = append(next, call)
 		at += uint64(len(part.Events))
 	}
-	return len(group)
+	return next, rest
 }
 
 // writeTogether writes calls as one append and gives each its result. It returns

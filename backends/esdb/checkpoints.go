@@ -3,11 +3,11 @@ package esdb
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -97,7 +97,7 @@ func (c checkpoints) change(ctx context.Context, name string, change func(p *ada
 			return nil, err
 		}
 		data, err := encodeProgress(p)
-		return &record{kind: kindCheckpoint, json: true, data: data}, err
+		return &record{kind: kindCheckpoint, json: true, data: data, listed: name}, err
 	})
 }
 
@@ -139,7 +139,7 @@ func (c checkpoints) List(ctx context.Context, req eventstore.ListCheckpointsReq
 		}
 		return true
 	})
-	if err != nil && !isNoStream(err) {
+	if err != nil && !errors.Is(err, errNoStream) {
 		return result, mapError(ctx, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
@@ -159,11 +159,7 @@ func (c checkpoints) List(ctx context.Context, req eventstore.ListCheckpointsReq
 
 // index notes the name of a checkpoint that is about to be saved for the first time.
 // Two processes may both do so; List takes the names for a set.
-func (b *Backend) index(ctx context.Context, stream string) error {
-	name, ok := strings.CutPrefix(stream, b.names.checkpoint(""))
-	if !ok {
-		return nil // another record than a checkpoint
-	}
+func (b *Backend) index(ctx context.Context, name string) error {
 	_, _, err := b.conn.appendTo(ctx, b.names.checkpoints(), anyVersion, []proposed{{eventType: kindName, data: []byte(name)}})
 	return err
 }

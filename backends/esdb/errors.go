@@ -113,6 +113,3 @@ func isRefusal(err error) bool {
 		return false
 	}
 }
-
-// isNoStream tells whether a read failed because the stream is not there.
-func isNoStream(err error) bool { return errors.Is(err, errNoStream) }

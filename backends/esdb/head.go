@@ -142,12 +142,17 @@ func (b *Backend) searchBackward(ctx context.Context, found *stretch) error {
 }
 
 // lastRecord returns the last record of $all, hidden or not; nil where there is none.
-func (b *Backend) lastRecord(ctx context.Context) (last *recorded, err error) {
-	err = b.conn.readAll(ctx, eventstore.Position{}, true, serverFilter{}, 1, func(read *recorded) bool {
-		last = read
+func (b *Backend) lastRecord(ctx context.Context) (*recorded, error) { return b.endRecord(ctx, true) }
+
+// firstRecord is the same at the log's beginning.
+func (b *Backend) firstRecord(ctx context.Context) (*recorded, error) { return b.endRecord(ctx, false) }
+
+func (b *Backend) endRecord(ctx context.Context, backward bool) (found *recorded, err error) {
+	err = b.conn.readAll(ctx, eventstore.Position{}, backward, serverFilter{}, 1, func(read *recorded) bool {
+		found = read
 		return true
 	})
-	return last, err
+	return found, err
 }
 
 // recordAt returns the record of $all that begins at a position; nil where none does.
@@ -170,17 +175,12 @@ func (b *Backend) Info(ctx context.Context) (eventstore.Info, error) {
 	if err := b.ready(ctx); err != nil {
 		return eventstore.Info{}, err
 	}
-	mark, err := b.readMark(ctx)
+	id, err := b.identity(ctx)
 	if err != nil {
 		return eventstore.Info{}, mapError(ctx, err)
 	}
-	if mark == nil {
-		if mark, err = b.unmarked(ctx); err != nil {
-			return eventstore.Info{}, mapError(ctx, err)
-		}
-	}
 	head, err := b.head(ctx)
-	return eventstore.Info{ID: mark.id, Head: head}, mapError(ctx, err)
+	return eventstore.Info{ID: id, Head: head}, mapError(ctx, err)
 }
 
 // Seal implements [eventstore.Backend].

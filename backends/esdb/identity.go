@@ -73,12 +73,24 @@ func (b *Backend) readMark(ctx context.Context) (*mark, error) {
 	return &mark{id: data.ID, at: stored.position}, nil
 }
 
+// identity returns the store's identity, with a mark or without.
+func (b *Backend) identity(ctx context.Context) (uuid.UUID, error) {
+	mark, err := b.readMark(ctx)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	if mark != nil {
+		return mark.id, nil
+	}
+	return b.unmarked(ctx)
+}
+
 // writeMark makes the store, unless another process is first.
 func (b *Backend) writeMark(ctx context.Context) error {
 	fresh := storedMark{ID: uuid.New()}
 	if b.names.namespace == "" {
 		if unmarked, err := b.unmarked(ctx); err == nil {
-			fresh.ID = unmarked.id // what was read without a mark keeps its identity
+			fresh.ID = unmarked // what was read without a mark keeps its identity
 		}
 	}
 	data, err := json.Marshal(fresh)
@@ -95,17 +107,13 @@ func (b *Backend) writeMark(ctx context.Context) error {
 
 // unmarked returns the identity of a store without a mark: it follows from the
 // server's first record, and from the namespace.
-func (b *Backend) unmarked(ctx context.Context) (*mark, error) {
-	var first *recorded
-	err := b.conn.readAll(ctx, eventstore.Position{}, false, serverFilter{}, 1, func(read *recorded) bool {
-		first = read
-		return true
-	})
+func (b *Backend) unmarked(ctx context.Context) (uuid.UUID, error) {
+	first, err := b.firstRecord(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("find an identity for a store without a mark: %w", err)
+		return uuid.Nil, fmt.Errorf("find an identity for a store without a mark: %w", err)
 	}
 	if first == nil {
-		return nil, fmt.Errorf("%w: its log has no record", errContradiction)
+		return uuid.Nil, fmt.Errorf("%w: its log has no record", errContradiction)
 	}
-	return &mark{id: uuid.NewSHA1(first.id, []byte(b.names.namespace))}, nil
+	return uuid.NewSHA1(first.id, []byte(b.names.namespace)), nil
 }

@@ -37,7 +37,6 @@ type scan struct {
 	filter serverFilter
 	from   eventstore.Position // the last position that was considered
 	count  int                 // how many events the next call asks for
-	seen   bool                // some were the store's
 	done   bool
 
 	begin eventstore.Position // no event of the store lies before it; zero: unknown
@@ -155,7 +154,7 @@ func (s *scan) step(ctx context.Context) error {
 		return err
 	}
 	s.page.End = past || (!s.page.full && received < s.count)
-	s.done = s.page.End || s.page.full || s.seen
+	s.done = s.page.End || s.page.full || s.last != nil
 	return nil
 }
 
@@ -183,11 +182,11 @@ func (b *Backend) foreignPlace(ctx context.Context, after eventstore.Place, at e
 	if !after.Named() || after.Position != at {
 		return fmt.Errorf("%w: %w", &eventstore.InvalidError{Field: "position", Reason: at.String() + " is no event's; pass one that this store gave"}, refusal)
 	}
-	info, err := b.Info(ctx)
+	id, err := b.identity(ctx)
 	if err != nil {
 		return err
 	}
-	return &eventstore.ForeignCheckpointError{Checkpoint: info.ID, Store: info.ID, Place: after}
+	return &eventstore.ForeignCheckpointError{Checkpoint: id, Store: id, Place: after}
 }
 
 // take considers one record of $all.
@@ -209,7 +208,7 @@ func (s *scan) take(read *recorded, from eventstore.Position) (more, past bool) 
 	if !ok {
 		return true, false
 	}
-	s.seen, s.last, s.page.Next = true, read, event.Place()
+	s.last, s.page.Next = read, event.Place()
 	if !s.req.Filter.Match(event.Stream, event.Type) {
 		return true, false
 	}
@@ -247,11 +246,11 @@ func (s *scan) verify(ctx context.Context) error {
 }
 
 func (b *Backend) checkPlace(ctx context.Context, want, found eventstore.Place, head eventstore.Position) error {
-	info, err := b.Info(ctx)
+	id, err := b.identity(ctx)
 	if err != nil {
 		return err
 	}
-	return adapter.CheckPlace(want, found, head, info.ID)
+	return adapter.CheckPlace(want, found, head, id)
 }
 
 // event decodes a record of $all, if it is an event of the store.

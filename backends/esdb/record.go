@@ -18,6 +18,7 @@ type record struct {
 	data []byte
 	meta []byte
 
+	listed   string // the name that it is listed by, if it is
 	next     uint64 // the version to write the next one at
 	position eventstore.Position
 }
@@ -39,7 +40,7 @@ func (b *Backend) load(ctx context.Context, name string) (record, error) {
 		r = record{kind: read.eventType, data: read.data, meta: read.meta, next: read.revision + 1, position: read.position}
 		return true
 	})
-	if err != nil && !isNoStream(err) {
+	if err != nil && !errors.Is(err, errNoStream) {
 		return record{}, mapError(ctx, err)
 	}
 	if r.kind == kindDeleted {
@@ -78,8 +79,10 @@ func (b *Backend) saveBounded(ctx context.Context, name string, change func(stor
 			return err
 		}
 		if stored.next == 0 {
-			if err := b.index(ctx, name); err != nil {
-				return err
+			if fresh.listed != "" {
+				if err := b.index(ctx, fresh.listed); err != nil {
+					return err
+				}
 			}
 			// The server is to keep the stream's last event only.
 			keep := proposed{eventType: "$metadata", json: true, data: []byte(`{"$maxCount":1}`)}

@@ -104,11 +104,12 @@ func (c *connection) appendTo(ctx context.Context, stream string, at uint64, eve
 	if success == nil {
 		return 0, position, &sentError{errors.New("the server's answer is neither success nor refusal")}
 	}
-	if version := success.GetCurrentRevision() + 1; at != anyVersion && version != at+uint64(len(events)) && (at != 0 || version < uint64(len(events))) {
+	version = success.GetCurrentRevision() + 1
+	if at != anyVersion && version != at+uint64(len(events)) && (at != 0 || version < uint64(len(events))) {
 		return 0, position, &sentError{fmt.Errorf("%w: %d events at version %d of stream %q made it %d", errContradiction, len(events), at, stream, version)}
 	}
 	stored := success.GetPosition() // none, where what was repeated is no longer there
-	return success.GetCurrentRevision() + 1, eventstore.NewPosition(stored.GetCommitPosition(), stored.GetPreparePosition()), nil
+	return version, eventstore.NewPosition(stored.GetCommitPosition(), stored.GetPreparePosition()), nil
 }
 
 func appendOptions(stream string, at uint64) *streams.AppendReq {

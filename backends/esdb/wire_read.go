@@ -163,18 +163,18 @@ func readOptions(backward bool, filter serverFilter) *streams.ReadReq_Options {
 	if backward {
 		options.ReadDirection = streams.ReadReq_Options_Backwards
 	}
-	expression := &streams.ReadReq_Options_FilterOptions_Expression{Regex: filter.stream + filter.eventType}
+	if filter == (serverFilter{}) {
+		return options
+	}
 	f := &streams.ReadReq_Options_FilterOptions{
 		Window:                       &streams.ReadReq_Options_FilterOptions_Max{Max: searchWindow},
 		CheckpointIntervalMultiplier: 1,
 	}
-	switch {
-	case filter.eventType != "":
+	expression := &streams.ReadReq_Options_FilterOptions_Expression{Regex: filter.stream + filter.eventType} // one is empty
+	if filter.eventType != "" {
 		f.Filter = &streams.ReadReq_Options_FilterOptions_EventType{EventType: expression}
-	case filter.stream != "":
+	} else {
 		f.Filter = &streams.ReadReq_Options_FilterOptions_StreamIdentifier{StreamIdentifier: expression}
-	default:
-		return options
 	}
 	options.FilterOption = &streams.ReadReq_Options_Filter{Filter: f}
 	return options

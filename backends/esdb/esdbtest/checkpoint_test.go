@@ -141,15 +141,6 @@ func TestM8_AServerWithAHistorySendsCheckpointsFromTheStart(t *testing.T) {
 	require.Len(t, checkpoints, 5)
 }
 
-func TestM8_EagerCheckpointsNameTheEnd(t *testing.T) {
-	srv := start(t, &esdbtest.Options{EagerCheckpoints: true})
-	c := connect(t, srv.URL(), "")
-	last := mustAppend(t, c, "noise", esdb.Any{}, events(95)...)
-	_, checkpoints := subscribeAll(t, c, rarely(esdb.Start{})).untilCaughtUp()
-	require.Len(t, checkpoints, 6)
-	require.Equal(t, last.CommitPosition, checkpoints[5].Commit)
-}
-
 func TestM7_AReaderFallsBehindByWhatWaitsAndNotByTheLengthOfAnAppend(t *testing.T) {
 	srv, c := startAndConnect(t)
 	all := esdb.SubscribeToAllOptions{From: esdb.End{}, MaxSearchWindow: 10, CheckpointInterval: 1000, Filter: esdb.ExcludeSystemEventsFilter()}

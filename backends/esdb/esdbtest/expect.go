@@ -6,11 +6,11 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 )
 
-// exactRevision is a revision as the server keeps it, in a signed number. The
-// largest unsigned one is -1, no stream, and it throws at the others below zero.
-func exactRevision(revision uint64) (int64, error) {
+// signedRevision is a revision as the server keeps it, in a signed number. The
+// largest unsigned one is -1, and it throws at the others below zero.
+func signedRevision(revision uint64) (int64, error) {
 	if revision == math.MaxUint64 {
-		return expectNoStream, nil
+		return -1, nil // no stream where it is expected, and the end where a read begins
 	}
 	if revision > math.MaxInt64 {
 		return 0, handlerError()
@@ -21,7 +21,7 @@ func exactRevision(revision uint64) (int64, error) {
 func appendExpectation(options *streams.AppendReq_Options) (int64, error) {
 	switch e := options.GetExpectedStreamRevision().(type) {
 	case *streams.AppendReq_Options_Revision:
-		return exactRevision(e.Revision)
+		return signedRevision(e.Revision)
 	case *streams.AppendReq_Options_NoStream:
 		return expectNoStream, nil
 	case *streams.AppendReq_Options_Any:
@@ -35,7 +35,7 @@ func appendExpectation(options *streams.AppendReq_Options) (int64, error) {
 func deleteExpectation(options *streams.DeleteReq_Options) (int64, error) {
 	switch e := options.GetExpectedStreamRevision().(type) {
 	case *streams.DeleteReq_Options_Revision:
-		return exactRevision(e.Revision)
+		return signedRevision(e.Revision)
 	case *streams.DeleteReq_Options_NoStream:
 		return expectNoStream, nil
 	case *streams.DeleteReq_Options_Any:
@@ -49,7 +49,7 @@ func deleteExpectation(options *streams.DeleteReq_Options) (int64, error) {
 func tombstoneExpectation(options *streams.TombstoneReq_Options) (int64, error) {
 	switch e := options.GetExpectedStreamRevision().(type) {
 	case *streams.TombstoneReq_Options_Revision:
-		return exactRevision(e.Revision)
+		return signedRevision(e.Revision)
 	case *streams.TombstoneReq_Options_NoStream:
 		return expectNoStream, nil
 	case *streams.TombstoneReq_Options_Any:

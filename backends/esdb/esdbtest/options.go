@@ -69,12 +69,6 @@ type Options struct {
 	// checkpoints that a new server never sends.
 	History int
 
-	// EagerCheckpoints makes the checkpoints of filtered subscriptions name the last
-	// record that was considered, also the one before "caught up". No server does
-	// that, and a client that is right does not notice the difference: it is for
-	// tests of one that still relies on it.
-	EagerCheckpoints bool
-
 	// Secure serves TLS with a certificate that an authority of its own signed,
 	// see [Server.CertificatePEM], and checks credentials and access control lists. There are always the users admin (a member of
 	// $admins) and ops (of $ops), both with the password "changeit".

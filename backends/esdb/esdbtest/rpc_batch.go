@@ -249,7 +249,7 @@ func deadlineOf(options *streams.BatchAppendReq_Options) time.Time {
 func batchExpectation(options *streams.BatchAppendReq_Options) (int64, error) {
 	switch e := options.GetExpectedStreamPosition().(type) {
 	case *streams.BatchAppendReq_Options_StreamPosition:
-		return exactRevision(e.StreamPosition)
+		return signedRevision(e.StreamPosition)
 	case *streams.BatchAppendReq_Options_NoStream:
 		return expectNoStream, nil
 	case *streams.BatchAppendReq_Options_Any:

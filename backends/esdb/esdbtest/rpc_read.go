@@ -2,7 +2,6 @@ package esdbtest
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc/status"
@@ -135,18 +134,6 @@ func pageLimit(remaining uint64) int {
 	return int(min(remaining, pageSize))
 }
 
-// readRevision is a revision to read from. The server counts in signed numbers,
-// of which -1 is the end, and throws at the others below zero.
-func readRevision(revision uint64) (from int64, err error) {
-	switch {
-	case revision == math.MaxUint64:
-		return toEnd, nil
-	case revision > math.MaxInt64:
-		return 0, handlerError()
-	default:
-		return int64(revision), nil
-	}
-}
-
-// toEnd is the end of a stream as a revision to read from.
-const toEnd int64 = -1
+// toEnd is the end of a stream as a revision to read from: what the largest unsigned
+// number is as a signed one, which means no stream where it is expected.
+const toEnd = expectNoStream

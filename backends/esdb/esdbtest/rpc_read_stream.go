@@ -15,7 +15,7 @@ func streamFrom(options *streams.ReadReq_Options_StreamOptions) (from int64, som
 	case *streams.ReadReq_Options_StreamOptions_End:
 		return toEnd, true, nil
 	case *streams.ReadReq_Options_StreamOptions_Revision:
-		from, err := readRevision(o.Revision)
+		from, err := signedRevision(o.Revision)
 		return from, true, err
 	}
 	return 0, false, nil

@@ -96,11 +96,7 @@ func (f *follower) catchUp() error {
 			}
 		}
 		newer := f.srv.opts.newCheckpoints()
-		switch {
-		case len(p.records) == 0:
-		case f.srv.opts.EagerCheckpoints:
-			f.pass(p.records[len(p.records)-1].at())
-		case newer:
+		if newer && len(p.records) > 0 {
 			f.pass(begin)
 		}
 		if f.index = p.next; p.end {

@@ -22,7 +22,7 @@ const maxRounds = 100
 //
 // The server's own idempotency is not enough: it writes twice what expects the
 // current revision, and knows the IDs of Any from a cache alone. So an append is
-// judged here, against the stream's tail, and written with the exact revision it
+// judged here, against what is known of the stream's end, and written with the exact revision it
 // was judged at, whatever its expectation. What was judged too early the server
 // refuses; such a write was certainly not stored, and is judged again.
 func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
@@ -39,7 +39,7 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 			return nil, &eventstore.InvalidError{Field: "type", Reason: fmt.Sprintf("%q is the type of the record that ends a stream in EventStoreDB, and readers pass over it; choose another type", tombstoneType)}
 		}
 	}
-	t := b.tails.get(name)
+	t := b.cache.get(name)
 	since := t.now()
 	results, err := t.appends.Append(ctx, req)
 	if errors.Is(err, errLate) {
@@ -53,7 +53,7 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 
 // settle makes one append, in the stream's turn. since is the number of the last read
 // or write of the stream's end when its caller asked, or before.
-func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamAppend, since uint64) ([]eventstore.PartResult, error) {
+func (b *Backend) settle(ctx context.Context, t *cachedStream, part eventstore.StreamAppend, since uint64) ([]eventstore.PartResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.conn.settings.writeTimeout)
 	defer cancel()
 	var refusal *wrongVersionError
@@ -75,7 +75,7 @@ func (b *Backend) settle(ctx context.Context, t *tail, part eventstore.StreamApp
 
 // judge decides on an append and says at which version a write is to be pinned.
 // refusal is the server's answer to the last attempt, nil at the first.
-func (b *Backend) judge(ctx context.Context, t *tail, part eventstore.StreamAppend, since uint64, refusal *wrongVersionError) (at uint64, d adapter.Decision, err error) {
+func (b *Backend) judge(ctx context.Context, t *cachedStream, part eventstore.StreamAppend, since uint64, refusal *wrongVersionError) (at uint64, d adapter.Decision, err error) {
 	exact, isExact := part.Expected.Exact()
 	if refusal == nil {
 		if err := t.conflicts(since, part); err != nil {
@@ -134,7 +134,7 @@ func hiddenVersion(expected eventstore.ExpectedVersion, refusal *wrongVersionErr
 // write appends at a version, and says where and when the events were stored. The
 // server tells the last one's position alone: where there are others they are read
 // back.
-func (b *Backend) write(ctx context.Context, t *tail, at uint64, events []eventstore.Event) ([]eventstore.Recorded, error) {
+func (b *Backend) write(ctx context.Context, t *cachedStream, at uint64, events []eventstore.Event) ([]eventstore.Recorded, error) {
 	now := time.Now().UTC().Truncate(timePrecision)
 	data, err := encodeAll(events, now, b.options.MaxAppendSize)
 	if err != nil {
@@ -156,7 +156,7 @@ func (b *Backend) write(ctx context.Context, t *tail, at uint64, events []events
 
 // lastPage is a page of the last event of an append that succeeded, as a read shows
 // it; nil where it cannot be told.
-func (b *Backend) lastPage(t *tail, version uint64, position eventstore.Position, sent *proposed) func() eventstore.Page {
+func (b *Backend) lastPage(t *cachedStream, version uint64, position eventstore.Position, sent *proposed) func() eventstore.Page {
 	if position.IsZero() || sent.eventType == linkType {
 		return nil
 	}
@@ -168,8 +168,8 @@ func (b *Backend) lastPage(t *tail, version uint64, position eventstore.Position
 	}
 }
 
-// wrote takes an append of this handle into the tail.
-func (t *tail) wrote(number uint64, window int, version uint64, events []eventstore.Event) {
+// wrote takes an append of this handle into the cached stream.
+func (t *cachedStream) wrote(number uint64, window int, version uint64, events []eventstore.Event) {
 	if !t.known || t.version+uint64(len(events)) != version { // a first append, or a soft-deleted stream's next life
 		t.forget()
 	}
@@ -180,9 +180,9 @@ func (t *tail) wrote(number uint64, window int, version uint64, events []eventst
 	t.saw(number, window, version, ids)
 }
 
-// refresh brings a tail up to date. hidden tells that the stream has a version
-// though no event of it can be read; the tail then stays unknown.
-func (b *Backend) refresh(ctx context.Context, t *tail) (hidden bool, err error) {
+// refresh brings a cached stream up to date. hidden tells that the stream has a version
+// though no event of it can be read; the cached stream then stays unknown.
+func (b *Backend) refresh(ctx context.Context, t *cachedStream) (hidden bool, err error) {
 	window := b.options.IdempotencyWindow
 	if t.known && t.version > 0 {
 		number := t.begin()
@@ -229,7 +229,7 @@ func continues(version uint64, events []eventstore.RecordedEvent) bool {
 // originals reads the stored events whose IDs an append has. Where the window
 // begins in the middle of what may be the original append, it reads on from
 // there, so that an append is met whole or not at all.
-func (b *Backend) originals(ctx context.Context, t *tail, events []eventstore.Event) (map[uuid.UUID]eventstore.RecordedEvent, error) {
+func (b *Backend) originals(ctx context.Context, t *cachedStream, events []eventstore.Event) (map[uuid.UUID]eventstore.RecordedEvent, error) {
 	var low, high uint64
 	for i := range events {
 		version, ok := t.find(events[i].ID)
@@ -266,15 +266,15 @@ const (
 
 // readRange reads up to count events after a version, links as links.
 func (b *Backend) readRange(ctx context.Context, name string, after uint64, count int) ([]eventstore.RecordedEvent, streamState, error) {
-	return b.readTail(ctx, streamRead{stream: name, from: after, count: uint64(count)})
+	return b.readEvents(ctx, streamRead{stream: name, from: after, count: uint64(count)})
 }
 
 // readBackward reads up to count events from the stream's end, the last first.
 func (b *Backend) readBackward(ctx context.Context, name string, count int) ([]eventstore.RecordedEvent, streamState, error) {
-	return b.readTail(ctx, streamRead{stream: name, backward: true, from: fromEnd, count: uint64(count)})
+	return b.readEvents(ctx, streamRead{stream: name, backward: true, from: fromEnd, count: uint64(count)})
 }
 
-func (b *Backend) readTail(ctx context.Context, r streamRead) ([]eventstore.RecordedEvent, streamState, error) {
+func (b *Backend) readEvents(ctx context.Context, r streamRead) ([]eventstore.RecordedEvent, streamState, error) {
 	stream, _ := b.names.visible(r.stream)
 	var events []eventstore.RecordedEvent
 	err := b.conn.readStream(ctx, r, func(read *recorded) bool {

@@ -31,13 +31,13 @@ type connection struct {
 
 // node is one server, with the connections to it and how many calls use them.
 type node struct {
-	address string
-	lanes   [kinds][]*lane
-	uses    int
+	address  string
+	channels [kinds][]*channel
+	uses     int
 }
 
-// lane is a gRPC connection, for calls of one kind.
-type lane struct {
+// channel is a gRPC connection, for calls of one kind.
+type channel struct {
 	node    *node
 	kind    kind
 	conn    *grpc.ClientConn
@@ -61,9 +61,9 @@ const (
 	// callsEach is how many calls one connection carries, somewhat below what
 	// servers allow.
 	callsEach = 90
-	// mostLanes bounds the connections for appends, and those for reads: their calls
+	// maxChannels bounds the connections for appends, and those for reads: their calls
 	// are short, and one more can wait. Subscriptions get as many as they need.
-	mostLanes = 4
+	maxChannels = 4
 )
 
 // search is a discovery under way, for everyone who waits for it.
@@ -80,7 +80,7 @@ func newConnection(s settings) *connection {
 }
 
 // use returns a connection for one call, which release gives back.
-func (c *connection) use(ctx context.Context, k kind) (*lane, error) {
+func (c *connection) use(ctx context.Context, k kind) (*channel, error) {
 	for {
 		l, s, err := c.ready(k)
 		if l != nil || err != nil {
@@ -99,7 +99,7 @@ func (c *connection) use(ctx context.Context, k kind) (*lane, error) {
 }
 
 // ready returns a connection to the current node, or the search to wait for.
-func (c *connection) ready(k kind) (*lane, *search, error) {
+func (c *connection) ready(k kind) (*channel, *search, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -109,7 +109,7 @@ func (c *connection) ready(k kind) (*lane, *search, error) {
 		c.adopt(c.settings.seeds[0])
 	}
 	if c.current != nil {
-		l, err := c.lane(c.current, k)
+		l, err := c.channel(c.current, k)
 		return l, nil, err
 	}
 	if c.search == nil {
@@ -151,22 +151,22 @@ func (c *connection) adopt(address string) {
 	c.open[c.current] = struct{}{}
 }
 
-// lane takes a place on one of a node's connections, on a new one if all are full.
+// channel takes a place on one of a node's connections, on a new one if all are full.
 // It does no I/O either.
-func (c *connection) lane(n *node, k kind) (*lane, error) {
-	var free *lane
-	for _, l := range n.lanes[k] {
+func (c *connection) channel(n *node, k kind) (*channel, error) {
+	var free *channel
+	for _, l := range n.channels[k] {
 		if free == nil || l.uses < free.uses {
 			free = l
 		}
 	}
-	if free == nil || (free.uses >= callsEach && (k == subscribing || len(n.lanes[k]) < mostLanes)) {
+	if free == nil || (free.uses >= callsEach && (k == subscribing || len(n.channels[k]) < maxChannels)) {
 		conn, err := grpc.NewClient(n.address, c.settings.options...)
 		if err != nil {
 			return nil, fmt.Errorf("%w: connect to %q: %w", eventstore.ErrUnavailable, n.address, err)
 		}
-		free = &lane{node: n, kind: k, conn: conn, streams: streams.NewStreamsClient(conn)}
-		n.lanes[k] = append(n.lanes[k], free)
+		free = &channel{node: n, kind: k, conn: conn, streams: streams.NewStreamsClient(conn)}
+		n.channels[k] = append(n.channels[k], free)
 	}
 	free.uses++
 	n.uses++
@@ -175,21 +175,21 @@ func (c *connection) lane(n *node, k kind) (*lane, error) {
 
 // release gives a connection back. One of several that carry subscriptions is
 // closed by its last call, and so are all of a node that was replaced.
-func (c *connection) release(l *lane) {
+func (c *connection) release(l *channel) {
 	c.mu.Lock()
 	l.uses--
 	l.node.uses--
 	spent := c.drop(l.node)
-	if lanes := l.node.lanes[subscribing]; l.kind == subscribing && l.uses == 0 && len(lanes) > 1 {
-		l.node.lanes[subscribing] = slices.DeleteFunc(lanes, func(other *lane) bool { return other == l })
+	if channels := l.node.channels[subscribing]; l.kind == subscribing && l.uses == 0 && len(channels) > 1 {
+		l.node.channels[subscribing] = slices.DeleteFunc(channels, func(other *channel) bool { return other == l })
 		spent = append(spent, l)
 	}
 	c.mu.Unlock()
 	closeAll(spent)
 }
 
-func closeAll(lanes []*lane) {
-	for _, l := range lanes {
+func closeAll(channels []*channel) {
+	for _, l := range channels {
 		_ = l.conn.Close() // fails only where it is closed
 	}
 }
@@ -197,7 +197,7 @@ func closeAll(lanes []*lane) {
 // replace stops using a node for new calls, and goes to the next one if it is known.
 func (c *connection) replace(n *node, next string) {
 	c.mu.Lock()
-	var spent []*lane
+	var spent []*channel
 	if c.current == n && !c.closed {
 		c.current = nil
 		spent = c.drop(n)
@@ -210,7 +210,7 @@ func (c *connection) replace(n *node, next string) {
 }
 
 // drop takes a node's connections, if they are to be closed.
-func (c *connection) drop(n *node) []*lane {
+func (c *connection) drop(n *node) []*channel {
 	if n == c.current || n.uses > 0 {
 		return nil
 	}
@@ -221,9 +221,9 @@ func (c *connection) drop(n *node) []*lane {
 	return n.take()
 }
 
-func (n *node) take() []*lane {
-	all := slices.Concat(n.lanes[:]...)
-	n.lanes = [kinds][]*lane{}
+func (n *node) take() []*channel {
+	all := slices.Concat(n.channels[:]...)
+	n.channels = [kinds][]*channel{}
 	return all
 }
 
@@ -231,7 +231,7 @@ func (n *node) take() []*lane {
 func (c *connection) close() {
 	c.mu.Lock()
 	c.closed, c.current = true, nil
-	var all []*lane
+	var all []*channel
 	for n := range c.open {
 		all = append(all, n.take()...)
 	}

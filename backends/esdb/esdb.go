@@ -93,9 +93,9 @@ type Backend struct {
 	options Options
 	names   names
 	conn    *connection
-	tails   *tails
+	cache   *streamCache
 	extent  extent
-	lookout lookout
+	shared  sharedSubscription
 }
 
 var _ eventstore.Backend = (*Backend)(nil)
@@ -130,8 +130,8 @@ func Open(ctx context.Context, config *client.Configuration, opts *Options) (*Ba
 		return nil, err
 	}
 	b := &Backend{options: options, names: n, conn: newConnection(settings)}
-	b.lookout.b = b
-	b.tails = newTails(options.IdempotencyWindow, b.newTail)
+	b.shared.b = b
+	b.cache = newStreamCache(options.IdempotencyWindow, b.newCachedStream)
 	if err := b.open(ctx); err != nil {
 		b.conn.close()
 		return nil, fmt.Errorf("esdb: open the store: %w", mapError(ctx, err))
@@ -180,7 +180,7 @@ const whyNoSeal = "other clients write to the server too, and it cannot refuse w
 // Close ends the handle's calls and subscriptions, and its connection.
 func (b *Backend) Close() error {
 	b.conn.close()
-	b.lookout.close()
+	b.shared.close()
 	return nil
 }
 

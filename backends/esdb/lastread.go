@@ -59,7 +59,7 @@ func (r *lastReaders) recent(at time.Time) bool { return time.Since(at) < coolAf
 func (r *lastReaders) mayAppend() bool { return time.Now().Before(r.awaited) }
 
 // lastEvent returns a page of the stream's last event.
-func (t *tail) lastEvent(ctx context.Context) (eventstore.Page, error) {
+func (t *cachedStream) lastEvent(ctx context.Context) (eventstore.Page, error) {
 	answer, number := t.joinReaders()
 	if answer == nil {
 		began := time.Now()
@@ -77,7 +77,7 @@ func (t *tail) lastEvent(ctx context.Context) (eventstore.Page, error) {
 
 // joinReaders returns where an answer will come, or the number of the read that the
 // caller is to make.
-func (t *tail) joinReaders() (answer chan lastRead, number uint64) {
+func (t *cachedStream) joinReaders() (answer chan lastRead, number uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := &t.readers
@@ -93,14 +93,14 @@ func (t *tail) joinReaders() (answer chan lastRead, number uint64) {
 }
 
 // arm makes sure that who waits longest is read for when his patience ends.
-func (t *tail) arm() {
+func (t *cachedStream) arm() {
 	r := &t.readers
 	if r.timer == nil {
 		r.timer = time.AfterFunc(time.Until(r.waiting[0].since.Add(r.patience())), t.readForPatient)
 	}
 }
 
-func (t *tail) readForPatient() {
+func (t *cachedStream) readForPatient() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := &t.readers
@@ -115,7 +115,7 @@ func (t *tail) readForPatient() {
 }
 
 // startRead reads for all who wait.
-func (t *tail) startRead() {
+func (t *cachedStream) startRead() {
 	t.begun++
 	t.readers.reading = true
 	number := t.begun
@@ -128,7 +128,7 @@ func (t *tail) startRead() {
 	}()
 }
 
-func (t *tail) endRead(number uint64, began time.Time, page eventstore.Page, err error) {
+func (t *cachedStream) endRead(number uint64, began time.Time, page eventstore.Page, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := &t.readers
@@ -145,7 +145,7 @@ func (t *tail) endRead(number uint64, began time.Time, page eventstore.Page, err
 }
 
 // beginWrite numbers an append that is about to be sent.
-func (t *tail) beginWrite() uint64 {
+func (t *cachedStream) beginWrite() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.readers.writing, t.readers.awaited = true, time.Time{}
@@ -155,7 +155,7 @@ func (t *tail) beginWrite() uint64 {
 
 // endWrite ends an append. read returns what a reader of the stream's last event is
 // shown after it; it is nil where the append did not succeed, or told too little.
-func (t *tail) endWrite(number uint64, read func() eventstore.Page) {
+func (t *cachedStream) endWrite(number uint64, read func() eventstore.Page) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := &t.readers
@@ -169,7 +169,7 @@ func (t *tail) endWrite(number uint64, read func() eventstore.Page) {
 }
 
 // answerReaders answers who came before a read or write began.
-func (t *tail) answerReaders(number uint64, read lastRead) {
+func (t *cachedStream) answerReaders(number uint64, read lastRead) {
 	r := &t.readers
 	n := 0
 	for ; n < len(r.waiting) && r.waiting[n].came < number; n++ {
@@ -182,14 +182,14 @@ func (t *tail) answerReaders(number uint64, read lastRead) {
 }
 
 // awaitAppend is called when readers of a stream with many writers were answered.
-func (t *tail) awaitAppend() {
+func (t *cachedStream) awaitAppend() {
 	if r := &t.readers; r.recent(r.crowded) {
 		r.awaited = time.Now().Add(r.usual)
 	}
 }
 
 // readForWaiting reads for those who wait, unless an append may answer them.
-func (t *tail) readForWaiting() {
+func (t *cachedStream) readForWaiting() {
 	r := &t.readers
 	switch {
 	case len(r.waiting) == 0 || r.reading:

@@ -21,7 +21,7 @@ func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamReque
 		return eventstore.Page{}, err
 	}
 	if req.Backward && req.After == 0 && req.Before == 0 && req.MaxEvents == 1 {
-		if t := b.tails.find(b.names.prefix() + req.Stream); t != nil {
+		if t := b.cache.find(b.names.prefix() + req.Stream); t != nil {
 			return t.lastEvent(ctx)
 		}
 	}

@@ -64,7 +64,7 @@ func (b *Backend) save(ctx context.Context, name string, change func(stored reco
 }
 
 func (b *Backend) saveBounded(ctx context.Context, name string, change func(stored record) (*record, error)) error {
-	turn := b.tails.get(name) // as appends do: those of one process would only refuse each other
+	turn := b.cache.get(name) // as appends do: those of one process would only refuse each other
 	if err := turn.lock(ctx); err != nil {
 		return err
 	}

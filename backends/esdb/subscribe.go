@@ -9,14 +9,14 @@ import (
 )
 
 // Subscribe implements [eventstore.Backend]: pages of ReadAll, and at the end of the
-// log what the handle's lookout has.
+// log what the handle's shared subscription has.
 func (b *Backend) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
-	source := adapter.FollowSource{Page: b.ReadAll, Info: b.Info, Hint: &b.lookout.hint, Poll: b.options.Poll}
+	source := adapter.FollowSource{Page: b.ReadAll, Info: b.Info, Hint: &b.shared.hint, Poll: b.options.Poll}
 	if b.options.NoPush {
 		return adapter.Follow(ctx, req, source)
 	}
 	return func(yield func(eventstore.Message, error) bool) {
-		page, leave := b.lookout.follow()
+		page, leave := b.shared.follow()
 		defer leave()
 		source.Page = page
 		adapter.Follow(ctx, req, source)(yield)

@@ -84,11 +84,11 @@ func (c *connection) follow(ctx context.Context, after eventstore.Position, filt
 
 // feed is a read or subscription under way.
 type feed struct {
-	conn *connection
-	lane *lane
-	call streams.Streams_ReadClient
-	end  context.CancelFunc
-	kept order
+	conn    *connection
+	channel *channel
+	call    streams.Streams_ReadClient
+	end     context.CancelFunc
+	kept    order
 }
 
 func (c *connection) start(ctx context.Context, kind kind, options *streams.ReadReq_Options, kept order) (*feed, error) {
@@ -105,7 +105,7 @@ func (c *connection) start(ctx context.Context, kind kind, options *streams.Read
 		c.release(l)
 		return nil, err
 	}
-	return &feed{conn: c, lane: l, call: call, end: cancel, kept: kept}, nil
+	return &feed{conn: c, channel: l, call: call, end: cancel, kept: kept}, nil
 }
 
 // confirmed waits until the server says that a subscription has begun.
@@ -145,12 +145,12 @@ func (f *feed) next() (*recorded, error) {
 	}
 }
 
-func (f *feed) failed(err error) error { return f.conn.failed(f.lane.node, err, f.call.Trailer()) }
+func (f *feed) failed(err error) error { return f.conn.failed(f.channel.node, err, f.call.Trailer()) }
 
 // close ends the call; what the server has sent ahead is dropped.
 func (f *feed) close() {
 	f.end()
-	f.conn.release(f.lane)
+	f.conn.release(f.channel)
 }
 
 func readOptions(backward bool, filter serverFilter) *streams.ReadReq_Options {

@@ -14,7 +14,7 @@ var errLate = errors.New("the stream is past the expected version")
 
 // isLate tells whether an append can only be a conflict, or a repetition, and another
 // append of this handle is likely to come, whose answer will tell which.
-func (t *tail) isLate(part eventstore.StreamAppend) bool {
+func (t *cachedStream) isLate(part eventstore.StreamAppend) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	exact, isExact := part.Expected.Exact()
@@ -26,7 +26,7 @@ func (t *tail) isLate(part eventstore.StreamAppend) bool {
 // hold up the append of who knows the version; the server's answer to that one tells
 // as much. Where none comes the stream is read after all. since is the number of the
 // last read or write of the stream's end that had begun when the caller came.
-func (b *Backend) late(ctx context.Context, t *tail, part eventstore.StreamAppend, since uint64) ([]eventstore.PartResult, error) {
+func (b *Backend) late(ctx context.Context, t *cachedStream, part eventstore.StreamAppend, since uint64) ([]eventstore.PartResult, error) {
 	if err := t.awaitWrite(ctx, since); err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (b *Backend) late(ctx context.Context, t *tail, part eventstore.StreamAppen
 
 // awaitWrite waits until the stream's end was seen by a read or write that began after
 // a number, or none of these is likely to come.
-func (t *tail) awaitWrite(ctx context.Context, since uint64) error {
+func (t *cachedStream) awaitWrite(ctx context.Context, since uint64) error {
 	for {
 		told, patience := t.awaited(since)
 		if told == nil {
@@ -63,7 +63,7 @@ func (t *tail) awaitWrite(ctx context.Context, since uint64) error {
 
 // awaited returns what to wait for, and how long at most until another look; nil where
 // there is nothing to wait for.
-func (t *tail) awaited(since uint64) (told <-chan struct{}, patience time.Duration) {
+func (t *cachedStream) awaited(since uint64) (told <-chan struct{}, patience time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	patience = time.Until(t.readers.awaited)

@@ -13,7 +13,7 @@ import (
 	"github.com/switchyard-dev/switchyard/internal/recent"
 )
 
-// lookout follows the end of the store once for all live subscriptions of a handle.
+// sharedSubscription follows the end of the store once for all live subscriptions of a handle.
 // The server holds no more than 32 events for a subscription that is behind, and
 // goes back to reading its log then; and ten that are filtered cost it ten filters.
 // Whoever is slow or behind reads pages by itself, at its own pace.
@@ -21,7 +21,7 @@ import (
 // The server's subscription is one way in which events come; at every poll
 // interval what it has not brought is read. So a subscription that has gone silent
 // costs time and no events.
-type lookout struct {
+type sharedSubscription struct {
 	b    *Backend
 	hint adapter.Hint
 	log  atomic.Pointer[recent.Log] // the session's; nil where there is none
@@ -34,7 +34,7 @@ type lookout struct {
 }
 
 // follow returns what a subscription gets its pages from, and what to call at its end.
-func (l *lookout) follow() (page func(context.Context, eventstore.ReadAllRequest) (eventstore.Page, error), leave func()) {
+func (l *sharedSubscription) follow() (page func(context.Context, eventstore.ReadAllRequest) (eventstore.Page, error), leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.followers++
@@ -60,7 +60,7 @@ func (l *lookout) follow() (page func(context.Context, eventstore.ReadAllRequest
 	return page, l.leave
 }
 
-func (l *lookout) leave() {
+func (l *sharedSubscription) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.followers--; l.followers == 0 && l.stop != nil {
@@ -69,8 +69,8 @@ func (l *lookout) leave() {
 	}
 }
 
-// close ends the lookout, and wakes all who wait for it.
-func (l *lookout) close() {
+// close ends the shared subscription, and wakes all who wait for it.
+func (l *sharedSubscription) close() {
 	l.mu.Lock()
 	l.closed = true
 	if l.stop != nil {
@@ -83,7 +83,7 @@ func (l *lookout) close() {
 
 // run follows the store until ctx is done. Between two sessions subscriptions read
 // for themselves, and so hear what is wrong.
-func (l *lookout) run(ctx context.Context) {
+func (l *sharedSubscription) run(ctx context.Context) {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		began := time.Now()
 		_ = l.session(ctx)
@@ -100,7 +100,7 @@ func (l *lookout) run(ctx context.Context) {
 }
 
 // session is one subscription of the server's.
-func (l *lookout) session(ctx context.Context) error {
+func (l *sharedSubscription) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	head, feed, err := l.begin(ctx)
@@ -132,7 +132,7 @@ func (l *lookout) session(ctx context.Context) error {
 // begin subscribes to what comes after the log's last record, and returns the
 // store's last event before that. A server takes any position, also one that is not
 // of its log: the record must be there once the subscription has begun.
-func (l *lookout) begin(ctx context.Context) (eventstore.Place, *feed, error) {
+func (l *sharedSubscription) begin(ctx context.Context) (eventstore.Place, *feed, error) {
 	quiet, err := l.b.look(ctx)
 	if err != nil {
 		return eventstore.Place{}, nil, err
@@ -162,7 +162,7 @@ var (
 
 // poll reads at every interval what the subscription has not brought. It returns
 // when that is more than a page, or cannot be read.
-func (l *lookout) poll(ctx context.Context, log *recent.Log) error {
+func (l *sharedSubscription) poll(ctx context.Context, log *recent.Log) error {
 	tick := time.NewTicker(l.b.options.Poll)
 	defer tick.Stop()
 	for {

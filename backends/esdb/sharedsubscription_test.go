@@ -193,7 +193,7 @@ func TestManySubscriptionsAreOneOfTheServers(t *testing.T) {
 	require.Equal(t, int64(1), following.Load())
 }
 
-// The last subscription's look-out may end while the next one's begins.
+// The last subscription's shared subscription may end while the next one's begins.
 func TestASubscriptionAfterTheLastOneIsPushedToAsWell(t *testing.T) {
 	srv := startServer(t)
 	store := openStore(t, srv.URL()+farPoll, nil)

@@ -17,16 +17,16 @@ import (
 
 // Bounds of what is written as one.
 const (
-	mostTogether      = 256
-	mostBytesTogether = 64 << 10
+	maxGroupEvents = 256
+	maxGroupBytes  = 64 << 10
 )
 
-// newTail returns what is known of a stream that nothing is known of.
-func (b *Backend) newTail(stream string) *tail {
-	t := &tail{stream: stream, turn: make(chan struct{}, 1), timeout: b.conn.settings.writeTimeout}
+// newCachedStream returns what is known of a stream that nothing is known of.
+func (b *Backend) newCachedStream(stream string) *cachedStream {
+	t := &cachedStream{stream: stream, turn: make(chan struct{}, 1), timeout: b.conn.settings.writeTimeout}
 	flush := func(ctx context.Context, group []*adapter.GroupedAppend) { b.flush(ctx, t, group) }
 	t.appends = adapter.NewGroupCommit(flush, adapter.GroupCommitOptions{
-		MaxWeight: mostBytesTogether, Weigh: adapter.WeighEvents(mostBytesTogether / mostTogether), CallerFlushes: true,
+		MaxWeight: maxGroupBytes, Weigh: adapter.WeighEvents(maxGroupBytes / maxGroupEvents), CallerFlushes: true,
 		Timeout: 2 * t.timeout,
 	})
 	id, _ := b.names.visible(stream)
@@ -40,7 +40,7 @@ func (b *Backend) newTail(stream string) *tail {
 // seen of the stream from here on is how it was while they waited: a conflict with
 // that needs no look of its own. They waited together and none is before another, so
 // those that can be written go first, and the others see what that made of the stream.
-func (b *Backend) flush(ctx context.Context, t *tail, group []*adapter.GroupedAppend) {
+func (b *Backend) flush(ctx context.Context, t *cachedStream, group []*adapter.GroupedAppend) {
 	if err := t.lock(ctx); err != nil {
 		for _, call := range group {
 			call.Err = err
@@ -50,9 +50,9 @@ func (b *Backend) flush(ctx context.Context, t *tail, group []*adapter.GroupedAp
 	defer t.unlock()
 	since := t.now()
 	for len(group) > 0 {
-		next, rest := t.together(group)
+		next, rest := t.partition(group)
 		switch {
-		case len(next) > 1 && b.writeTogether(ctx, t, next):
+		case len(next) > 1 && b.writeGroup(ctx, t, next):
 			group = rest
 			continue
 		case len(next) == 0 && t.seen <= since && t.isLate(group[0].Parts[0]):
@@ -67,9 +67,9 @@ func (b *Backend) flush(ctx context.Context, t *tail, group []*adapter.GroupedAp
 	}
 }
 
-// together parts calls into those that are to be written one after the other, by what
+// partition parts calls into those that are to be written one after the other, by what
 // is known of the stream, and the others.
-func (t *tail) together(group []*adapter.GroupedAppend) (next, rest []*adapter.GroupedAppend) {
+func (t *cachedStream) partition(group []*adapter.GroupedAppend) (next, rest []*adapter.GroupedAppend) {
 	if !t.known {
 		return nil, group
 	}
@@ -93,9 +93,9 @@ func (t *tail) together(group []*adapter.GroupedAppend) (next, rest []*adapter.G
 	return next, rest
 }
 
-// writeTogether writes calls as one append and gives each its result. It returns
+// writeGroup writes calls as one append and gives each its result. It returns
 // false where that was refused, and nothing was written: each may fare otherwise alone.
-func (b *Backend) writeTogether(ctx context.Context, t *tail, calls []*adapter.GroupedAppend) bool {
+func (b *Backend) writeGroup(ctx context.Context, t *cachedStream, calls []*adapter.GroupedAppend) bool {
 	ctx, cancel := context.WithTimeout(ctx, b.conn.settings.writeTimeout)
 	defer cancel()
 	var events []eventstore.Event

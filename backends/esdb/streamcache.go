@@ -13,14 +13,14 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
-// tail is what this handle knows of a stream's end. It may be old: a write is
-// pinned to its version, so one that was judged by an old tail is refused by the
+// cachedStream is what this handle knows of a stream's end. It may be old: a write is
+// pinned to its version, so one that was judged by what is old is refused by the
 // server, and no conflict is reported before the end was seen anew.
 //
 // The end is seen by a write that succeeded as well as by a read. Each is numbered
 // when it begins, before it is sent, so whoever came before it began may take what it
 // saw for how the stream was while he waited.
-type tail struct {
+type cachedStream struct {
 	stream  string
 	turn    chan struct{} // one writes, or one change of a record is made, at a time, or they would refuse each other
 	appends *adapter.GroupCommit
@@ -39,7 +39,7 @@ type tail struct {
 }
 
 // begin numbers a read of the stream's end that is about to be sent.
-func (t *tail) begin() uint64 {
+func (t *cachedStream) begin() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.begun++
@@ -48,7 +48,7 @@ func (t *tail) begin() uint64 {
 
 // now returns the number of the last read or write that has begun: those with a
 // greater one are later than now.
-func (t *tail) now() uint64 {
+func (t *cachedStream) now() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.begun
@@ -56,7 +56,7 @@ func (t *tail) now() uint64 {
 
 // conflicts tells whether an append cannot be stored, and is no repetition, by what
 // was seen of the stream since a number: that is how it was while the caller waited.
-func (t *tail) conflicts(since uint64, part eventstore.StreamAppend) error {
+func (t *cachedStream) conflicts(since uint64, part eventstore.StreamAppend) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.known || t.seen <= since || part.Expected.Allows(t.version) || t.holds(part.Events) {
@@ -66,13 +66,13 @@ func (t *tail) conflicts(since uint64, part eventstore.StreamAppend) error {
 }
 
 // find returns the version of the event with this ID.
-func (t *tail) find(id uuid.UUID) (uint64, bool) {
+func (t *cachedStream) find(id uuid.UUID) (uint64, bool) {
 	i := slices.Index(t.recent, id)
 	return t.version - uint64(len(t.recent)) + uint64(i) + 1, i >= 0
 }
 
-// holds tells whether any of the events' IDs is in the tail.
-func (t *tail) holds(events []eventstore.Event) bool {
+// holds tells whether any of the events' IDs is known.
+func (t *cachedStream) holds(events []eventstore.Event) bool {
 	for i := range events {
 		if _, ok := t.find(events[i].ID); ok {
 			return true
@@ -83,7 +83,7 @@ func (t *tail) holds(events []eventstore.Event) bool {
 
 // saw takes in what the read or write of this number saw: events that follow what was
 // known, with the version of the last one.
-func (t *tail) saw(number uint64, window int, version uint64, ids []uuid.UUID) {
+func (t *cachedStream) saw(number uint64, window int, version uint64, ids []uuid.UUID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.seen, t.known, t.version = number, true, version
@@ -95,14 +95,14 @@ func (t *tail) saw(number uint64, window int, version uint64, ids []uuid.UUID) {
 }
 
 // forget is for what is no longer so.
-func (t *tail) forget() {
+func (t *cachedStream) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.known, t.version, t.recent = false, 0, nil
 }
 
 // tell wakes those who wait for the stream's end to be seen, or for a write to end.
-func (t *tail) tell() {
+func (t *cachedStream) tell() {
 	if t.told != nil {
 		close(t.told)
 		t.told = nil
@@ -110,7 +110,7 @@ func (t *tail) tell() {
 }
 
 // lock takes the stream's turn.
-func (t *tail) lock(ctx context.Context) error {
+func (t *cachedStream) lock(ctx context.Context) error {
 	select {
 	case t.turn <- struct{}{}:
 		return nil
@@ -119,51 +119,51 @@ func (t *tail) lock(ctx context.Context) error {
 	}
 }
 
-func (t *tail) unlock() { <-t.turn }
+func (t *cachedStream) unlock() { <-t.turn }
 
-// find returns a stream's tail, nil where there is none.
-func (t *tails) find(stream string) *tail {
+// find returns what is known of a stream, nil where there is none.
+func (t *streamCache) find(stream string) *cachedStream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e, ok := t.byStream[stream]
 	if !ok {
 		return nil
 	}
-	return e.Value.(*tail) //nolint:forcetypeassert // the list holds nothing else
+	return e.Value.(*cachedStream) //nolint:forcetypeassert // the list holds nothing else
 }
 
-// tails keeps the tails of the streams that were written last.
-type tails struct {
+// streamCache keeps the cached streams of the streams that were written last.
+type streamCache struct {
 	most   int
-	create func(stream string) *tail
+	create func(stream string) *cachedStream
 
 	mu       sync.Mutex
-	order    *list.List // of *tail, the last used first
+	order    *list.List // of *cachedStream, the last used first
 	byStream map[string]*list.Element
 }
 
-// tailMemory bounds the IDs that all the tails hold: 4 MiB.
-const tailMemory = 1 << 18
+// cacheMemory bounds the IDs that all the cached streams hold: 4 MiB.
+const cacheMemory = 1 << 18
 
-func newTails(window int, create func(stream string) *tail) *tails {
-	return &tails{most: max(tailMemory/window, 64), create: create, order: list.New(), byStream: make(map[string]*list.Element)}
+func newStreamCache(window int, create func(stream string) *cachedStream) *streamCache {
+	return &streamCache{most: max(cacheMemory/window, 64), create: create, order: list.New(), byStream: make(map[string]*list.Element)}
 }
 
-// get returns a stream's tail. One that was dropped while an append held it only
+// get returns what is known of a stream. One that was dropped while an append held it only
 // costs the next append a refusal.
-func (t *tails) get(stream string) *tail {
+func (t *streamCache) get(stream string) *cachedStream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e, ok := t.byStream[stream]; ok {
 		t.order.MoveToFront(e)
-		return e.Value.(*tail) //nolint:forcetypeassert // the list holds nothing else
+		return e.Value.(*cachedStream) //nolint:forcetypeassert // the list holds nothing else
 	}
 	fresh := t.create(stream)
 	t.byStream[stream] = t.order.PushFront(fresh)
 	if t.order.Len() > t.most {
 		oldest := t.order.Back()
 		t.order.Remove(oldest)
-		delete(t.byStream, oldest.Value.(*tail).stream) //nolint:forcetypeassert // as above
+		delete(t.byStream, oldest.Value.(*cachedStream).stream) //nolint:forcetypeassert // as above
 	}
 	return fresh
 }

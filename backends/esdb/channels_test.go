@@ -44,14 +44,14 @@ func TestNothingWaitsBehindSubscriptions(t *testing.T) {
 	require.NoError(t, err)
 	_, err = b.Info(ctx)
 	require.NoError(t, err)
-	for k, lanes := range b.conn.current.lanes {
-		for _, l := range lanes {
+	for k, channels := range b.conn.current.channels {
+		for _, l := range channels {
 			require.LessOrEqual(t, l.uses, callsEach, "kind %d", k)
 		}
 	}
-	require.Len(t, b.conn.current.lanes[subscribing], 3)
+	require.Len(t, b.conn.current.channels[subscribing], 3)
 	for _, f := range feeds {
 		f.close()
 	}
-	require.Len(t, b.conn.current.lanes[subscribing], 1, "connections that nothing uses are closed")
+	require.Len(t, b.conn.current.channels[subscribing], 1, "connections that nothing uses are closed")
 }

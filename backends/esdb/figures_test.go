@@ -28,7 +28,7 @@ type figure struct {
 }
 
 const (
-	figureTime = time.Second
+	figureTime = 300 * time.Millisecond
 	figureRead = 20_000
 )
 

@@ -86,7 +86,7 @@ func hotStream(b *testing.B, takes time.Duration) {
 func TestNobodyIsToldOfAHotStreamAsItWas(t *testing.T) {
 	srv := startServer(t)
 	srv.SetHooks(esdbtest.Hooks{AfterCommit: func(ctx context.Context, _ esdbtest.Call) error {
-		pause(ctx, time.Duration(rand.N(int64(2*time.Millisecond)))) //nolint:gosec // answers come out of order
+		pause(ctx, time.Duration(rand.N(int64(2*time.Millisecond)))) // answers come out of order
 		return nil
 	}})
 	stores := []*eventstore.Store{openStore(t, srv.URL(), nil), openStore(t, srv.URL(), nil)}

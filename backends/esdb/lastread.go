@@ -81,7 +81,7 @@ func (t *cachedStream) joinReaders() (answer chan lastRead, number uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := &t.readers
-	if !r.reading && !r.mayAppend() && !(r.writing && r.recent(r.crowded)) {
+	if !r.reading && !r.mayAppend() && (!r.writing || !r.recent(r.crowded)) {
 		r.reading = true
 		t.begun++
 		return nil, t.begun

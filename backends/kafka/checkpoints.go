@@ -229,6 +229,11 @@ func (c *subscriptions) SwapLease(ctx context.Context, req eventstore.SwapLeaseR
 			return err
 		}
 		if result.Lease = current.AsLease(); !result.Lease.Same(req.Old) {
+			if _, begun := c.kept.Last(req.Name, lease.Epoch); begun || !result.Lease.Same(req.New) {
+				return nil
+			}
+			// An earlier call took the epoch, and failed before it was this owner's turn.
+			taken, wait = true, c.lastOwner(req)
 			return nil
 		}
 		switch {
@@ -299,10 +304,15 @@ func (c *subscriptions) takeLease(ctx context.Context, req eventstore.SwapLeaseR
 	if err := c.view(ctx, true); err != nil {
 		return false, 0, err
 	}
+	return true, c.lastOwner(req), nil
+}
+
+// lastOwner tells for how long the owner before may think that it has the lease.
+func (c *subscriptions) lastOwner(req eventstore.SwapLeaseRequest) time.Duration {
 	if last, ok := c.kept.Last(req.Name, req.Old.Epoch); ok && last.Renewals > req.Old.Renewals && last.Owner != "" {
-		wait = last.TTL
+		return last.TTL
 	}
-	return true, wait, nil
+	return 0
 }
 
 // beginEpoch has the new owner's progress begin where the last one's ended.

@@ -34,7 +34,7 @@ func (b *Backend) fetch(ctx context.Context, from int64, maxBytes int) ([]connec
 	})
 	switch {
 	case err != nil:
-		return nil, b.haltIfTruncated(from, err)
+		return nil, b.haltIfTruncated(ctx, from, err)
 	case len(records) == 0:
 		return nil, fmt.Errorf("offset %d of topic %s: %w", from, b.topic, errNoRecord)
 	case records[0].Offset != from:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,17 +65,31 @@ func open(ctx context.Context, brokers []string, store string, options *Options)
 	b.checkpoints = newSubscriptions(b, checkpoints)
 	b.snapshots = newSnapshots(b, snaps)
 	b.appends = adapter.NewGroupCommit(b.flush, adapter.GroupCommitOptions{
-		MaxWeight: groupWeight, Weigh: adapter.WeighEvents(leastWeight), Timeout: flushTimeout,
+		MaxWeight: groupWeight, Weigh: weigh, Timeout: flushTimeout,
 	})
 	b.background.Go(func() { b.tail(b.lifetime) })
 	return b, nil
+}
+
+// weigh tells how large the record of an append is, about: its events, and of each part
+// the stream's name and what comes with it, for a part may have no events.
+func weigh(req eventstore.AppendRequest) int {
+	const partOverhead = 32
+	weight := adapter.WeighEvents(leastWeight)(req)
+	for _, part := range req.Parts {
+		weight += len(part.Stream) + partOverhead
+	}
+	return weight
 }
 
 func checkBrokers(brokers []string) error {
 	if len(brokers) == 0 {
 		return &eventstore.InvalidError{Field: "brokers", Reason: "there are none; give host:port of one or more"}
 	}
-	for _, broker := range brokers {
+	for i, broker := range brokers {
+		if strings.ContainsAny(broker, "@/") { // it may hold a password, so it is not shown
+			return &eventstore.InvalidError{Field: "brokers", Reason: fmt.Sprintf("number %d is more than host:port; a user and password go into Transport.SASL", i+1)}
+		}
 		if host, port, err := net.SplitHostPort(broker); err != nil || host == "" || port == "" {
 			return &eventstore.InvalidError{Field: "brokers", Reason: fmt.Sprintf("%q is not host:port", broker)}
 		}

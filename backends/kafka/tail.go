@@ -72,7 +72,7 @@ func (b *Backend) tailOnce(ctx context.Context, options connection.FetchOptions,
 	next := b.log.next()
 	fetched, err := b.conn.Fetch(ctx, b.topic, next, options)
 	if err != nil {
-		return b.haltIfTruncated(next, err)
+		return b.haltIfTruncated(ctx, next, err)
 	}
 	if err := b.log.take(fetched.Records); err != nil {
 		return err
@@ -83,12 +83,35 @@ func (b *Backend) tailOnce(ctx context.Context, options connection.FetchOptions,
 	return nil
 }
 
-// haltIfTruncated ends the use of a log that does not reach as far as it did.
-func (b *Backend) haltIfTruncated(offset int64, err error) error {
-	if failure := connection.OfRead(err); failure.Class == connection.Truncated {
+// haltIfTruncated ends the use of a log that does not reach as far as it did. One
+// broker's word is not enough for that: a leader that was deposed, and does not know
+// it, says so of everything that was written since.
+func (b *Backend) haltIfTruncated(ctx context.Context, offset int64, err error) error {
+	failure := connection.OfRead(err)
+	if failure.Class != connection.Truncated {
+		return err
+	}
+	first, end, asked := b.bounds(ctx)
+	if asked == nil && (offset < first || end < offset) {
 		return b.log.halt(&fold.HaltError{Offset: offset, Reason: failure.Remedy, Err: err})
 	}
-	return err
+	b.conn.Renew()
+	return errors.Join(fmt.Errorf("the broker that was asked for offset %d of topic %s is behind the others", offset, b.topic), asked)
+}
+
+// bounds returns the offsets of the log's oldest record and of its end, as more than one
+// broker has it.
+func (b *Backend) bounds(ctx context.Context) (first, end int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, viewPatience)
+	defer cancel()
+	if end, err = b.conn.HighWatermark(ctx, b.topic, b.inSync); err != nil {
+		return 0, 0, err
+	}
+	topic, exists, err := b.conn.Describe(ctx, b.topic)
+	if err == nil && !exists {
+		err = fmt.Errorf("topic %s is not there", b.topic)
+	}
+	return topic.LogStart, end, err
 }
 
 // recheck looks whether the topic is fit for a store still, and whether its log is
@@ -119,7 +142,7 @@ func (b *Backend) look(ctx context.Context) error {
 	}
 	first, err := b.fetchOne(ctx, 0)
 	if err != nil {
-		return b.haltIfTruncated(0, err)
+		return b.haltIfTruncated(ctx, 0, err)
 	}
 	var record fold.Record
 	if err := record.Decode(first); err != nil || record.Kind != fold.KindGenesis || record.Store != b.log.state.Store() {
@@ -131,7 +154,7 @@ func (b *Backend) look(ctx context.Context) error {
 	}
 	now, err := b.fetchOne(ctx, last.Offset)
 	if err != nil {
-		return b.haltIfTruncated(last.Offset, err)
+		return b.haltIfTruncated(ctx, last.Offset, err)
 	}
 	if !bytes.Equal(now, last.Value) {
 		return b.log.halt(&fold.HaltError{Offset: last.Offset, Reason: "another record is there now: the log was truncated, restored or replaced, open the store anew"})

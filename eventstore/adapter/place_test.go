@@ -12,7 +12,7 @@ import (
 
 func TestAPlaceIsTheSameWhereAllOfItIs(t *testing.T) {
 	store := uuid.New()
-	at := func(high, low uint64) eventstore.Position { return eventstore.NewPosition(high, low) }
+	at := eventstore.NewPosition
 	want := eventstore.Place{Position: at(5, 2), Stream: "order-1", Version: 3, ID: uuid.New()}
 	other := func(change func(*eventstore.Place)) eventstore.Place {
 		place := want

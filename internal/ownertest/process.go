@@ -46,7 +46,7 @@ func Start(t *testing.T, part, argument string, lines chan<- Line) *Process {
 	p.Env = append(os.Environ(), variable+"="+part)
 	out, err := p.StdoutPipe()
 	require.NoError(t, err)
-	require.NoError(t, p.Cmd.Start())
+	require.NoError(t, p.Start())
 	began := make(chan struct{})
 	go func() {
 		defer close(p.ended)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -96,17 +97,25 @@ func caughtUp(t *testing.T, store *eventstore.Store, sub eventstore.Subscription
 	return store.Run(t.Context(), sub)
 }
 
-// losing loses the answers of a few calls, after some of their events have arrived, one at
-// least.
-func losing(call int, events []relay.CloudEvent) (int, error) {
-	if call == 1 || call == 2 || call == 5 {
-		return (len(events) + 1) / 2, fmt.Errorf("%w: the answer is lost", eventstore.ErrUnavailable)
+// losing returns a fault that loses the answers of a few calls: of the first three with
+// several events, after half of them have arrived, and of some with one, which has not.
+func losing() func(call int, events []relay.CloudEvent) (int, error) {
+	several := 0
+	return func(call int, events []relay.CloudEvent) (int, error) {
+		lost := slices.Contains([]int{1, 2, 5, 9, 20, 40}, call)
+		if len(events) > 1 {
+			several++
+			lost = several <= 3
+		}
+		if lost {
+			return len(events) / 2, fmt.Errorf("%w: the answer is lost", eventstore.ErrUnavailable)
+		}
+		return 0, nil
 	}
-	return 0, nil
 }
 
 func TestAConsumerThatPassesOverWhatItHasSeenHasEveryEventOnce(t *testing.T) {
-	store, b := newStore(t), &broker{fault: losing}
+	store, b := newStore(t), &broker{fault: losing()}
 	log := fill(t, store, 3, 20)
 	require.NoError(t, caughtUp(t, store, relay.New("r", b, asItIs)))
 	require.Greater(t, len(b.deliveries()), len(log), "some came again")
@@ -174,8 +183,8 @@ func TestRelaysThatAreWrongAreNoticed(t *testing.T) {
 		"it leaves out":                       {change(func(c *relay.CloudEvent) { c.ID = "1" }), unchanged, "came again as another one"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			store, b := newStore(t), &broker{fault: losing}
-			log := fill(t, store, 2, 5)
+			store, b := newStore(t), &broker{fault: losing()}
+			log := fill(t, store, 2, 50)
 			require.NoError(t, caughtUp(t, store, relay.New("r", wrong.publisher(b), wrong.translate)))
 			err := relaytest.Check(b.deliveries(), log)
 			if wrong.want == "" {

@@ -74,7 +74,8 @@ func OfRead(err error) Failure {
 	}
 	var code kafka.Error
 	if !errors.As(err, &code) {
-		return Failure{Class: Unavailable}
+		// A broker that throttles a consumer answers its fetch without content.
+		return Failure{Class: Unavailable, Again: errors.Is(err, protocol.ErrNoTopic)}
 	}
 	switch code { //nolint:exhaustive // any other may pass
 	case kafka.OffsetOutOfRange:

@@ -31,7 +31,7 @@ func TestWhatAnErrorMeansForAnAppendAndForARead(t *testing.T) {
 		{"the client does not know the topic", protocol.NewErrNoTopic("t"), Unavailable, Unavailable, true, ""},
 		{"the client does not know the partition", protocol.NewErrNoPartition("t", 0), Unavailable, Unavailable, true, ""},
 		{"the client knows no leader", protocol.NewErrNoLeader("t", 0), Unavailable, Unavailable, true, ""},
-		{"an answer without content", protocol.ErrNoTopic, Unknown, Unavailable, false, ""},
+		{"an answer without content, as of a broker that throttles", protocol.ErrNoTopic, Unknown, Unavailable, true, ""},
 		{"NOT_ENOUGH_REPLICAS", kafka.Error(19), Unavailable, Unavailable, false, ""},
 		{"REQUEST_TIMED_OUT", kafka.Error(7), Unknown, Unavailable, false, ""},
 		{"NOT_ENOUGH_REPLICAS_AFTER_APPEND", kafka.Error(20), Unknown, Unavailable, false, ""},

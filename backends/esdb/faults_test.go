@@ -236,11 +236,12 @@ func TestAnAppendIsWholeOrUnknownWhenItsConnectionBreaksAtOnce(t *testing.T) {
 	}
 	stop()
 	writing.Wait()
-	found, err := book.Audit(store.ReadAll(t.Context(), eventstore.ReadAllOptions{}))
+	reader := openStore(t, srv.URL(), nil) // whose connection was not broken
+	found, err := book.Audit(reader.ReadAll(t.Context(), eventstore.ReadAllOptions{}))
 	require.NoError(t, err)
 	require.True(t, found.Clean(), "%s", found)
 	last := make(map[string]uint64)
-	for event, err := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
+	for event, err := range reader.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
 		require.NoError(t, err)
 		last[event.Stream] = event.Version
 	}

@@ -59,7 +59,11 @@ func TestASubscriptionNoticesThatAnotherLogAnswers(t *testing.T) {
 				other, err := esdbtest.Start(&esdbtest.Options{Address: srv.Address()})
 				require.NoError(t, err)
 				t.Cleanup(other.Stop)
+				// Whoever looked before it has its events would find it empty.
+				written := make(chan struct{})
+				other.SetHooks(esdbtest.Hooks{BeforeRead: esdbtest.Stall(written)})
 				write(t, otherClient(t, other), "s", make([]client.EventData, events)...)
+				close(written)
 				select {
 				case err := <-s.ended:
 					if events == 1 {

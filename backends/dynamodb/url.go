@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -146,21 +143,12 @@ func (t *target) parameters(query string) error {
 		"profile":            func(value string) error { t.profile = value; return nil },
 		"create":             o.setCreate,
 		"poll_interval":      urlparam.Duration(&o.Poll),
-		"idempotency_window": windowInto(&o.IdempotencyWindow),
-		"durability":         durabilityInto(&o.Durability),
+		"idempotency_window": urlparam.Count(&o.IdempotencyWindow),
+		"durability":         urlparam.Durability(&o.Durability),
 		"global":             globalInto(&o.OneRegion),
 	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		set, ok := known[name]
-		switch {
-		case !ok:
-			return invalidURL("unknown parameter %.40q; known are %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
-		case len(values[name]) > 1:
-			return invalidURL("parameter %s occurs %d times", name, len(values[name]))
-		}
-		if err := set(values[name][0]); err != nil {
-			return invalidURL("parameter %s: %s", name, err)
-		}
+	if err := urlparam.Read(values, known, invalidURL); err != nil {
+		return err
 	}
 	if t.endpoint != "" && o.Durability == 0 {
 		o.Durability = eventstore.SurvivesProcessCrash
@@ -199,39 +187,12 @@ func isLocalHost(host string) bool {
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
-func windowInto(field *int) func(string) error {
-	return func(value string) error {
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 1 {
-			return fmt.Errorf("%.40q is not a number above zero", value)
-		}
-		*field = n
-		return nil
-	}
-}
-
 func globalInto(field *bool) func(string) error {
 	return func(value string) error {
 		if value != "one-region" {
 			return fmt.Errorf("%.40q is not one-region", value)
 		}
 		*field = true
-		return nil
-	}
-}
-
-func durabilityInto(field *eventstore.Durability) func(string) error {
-	return func(value string) error {
-		switch value {
-		case "none":
-			*field = eventstore.SurvivesNothing
-		case "process-crash":
-			*field = eventstore.SurvivesProcessCrash
-		case "power-loss":
-			*field = eventstore.SurvivesPowerLoss
-		default:
-			return fmt.Errorf("%.40q is not none, process-crash or power-loss", value)
-		}
 		return nil
 	}
 }

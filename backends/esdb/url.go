@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
@@ -149,12 +148,12 @@ func parseParameters(query string) (*Options, url.Values, error) {
 	var opts Options
 	ours := map[string]func(value string) error{
 		"namespace":          func(value string) error { opts.Namespace = value; return nil },
-		"idempotency_window": countInto(&opts.IdempotencyWindow),
-		"max_append_size":    countInto(&opts.MaxAppendSize),
+		"idempotency_window": urlparam.Count(&opts.IdempotencyWindow),
+		"max_append_size":    urlparam.Count(&opts.MaxAppendSize),
 		"poll":               urlparam.Duration(&opts.Poll),
 		"push":               urlparam.Word(&opts.NoPush, "on", "off"),
 		"create":             urlparam.Word(&opts.NoCreate, "on", "off"),
-		"durability":         durabilityInto(&opts.Durability),
+		"durability":         urlparam.Durability(&opts.Durability),
 		"links":              urlparam.Word(&opts.ResolveLinks, "raw", "resolve"),
 	}
 	theirs := []string{
@@ -185,31 +184,4 @@ func parseParameters(query string) (*Options, url.Values, error) {
 		return nil, nil, err
 	}
 	return &opts, values, nil
-}
-
-func countInto(field *int) func(string) error {
-	return func(value string) error {
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 1 {
-			return fmt.Errorf("%q is not a number above zero", value)
-		}
-		*field = n
-		return nil
-	}
-}
-
-func durabilityInto(field *eventstore.Durability) func(string) error {
-	return func(value string) error {
-		switch value {
-		case "none":
-			*field = eventstore.SurvivesNothing
-		case "process-crash":
-			*field = eventstore.SurvivesProcessCrash
-		case "power-loss":
-			*field = eventstore.SurvivesPowerLoss
-		default:
-			return fmt.Errorf("%q is not none, process-crash or power-loss", value)
-		}
-		return nil
-	}
 }

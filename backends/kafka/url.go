@@ -3,12 +3,9 @@ package kafka
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -124,24 +121,15 @@ func parseURL(u *url.URL) (target, error) {
 		"ca":            access.setAuthorities,
 		"cert":          func(file string) error { access.certFile = file; return nil },
 		"key":           func(file string) error { access.keyFile = file; return nil },
-		"replication":   countInto(&t.opts.Replication),
+		"replication":   urlparam.Count(&t.opts.Replication),
 		"fsync":         fsyncInto(&t.opts.Fsync),
 		"index":         func(dir string) error { t.opts.Index = dir; return nil },
 		"poll":          urlparam.Duration(&t.opts.Poll),
 		"push":          urlparam.Word(&t.opts.NoPush, "on", "off"),
 		"create":        urlparam.Word(&t.opts.NoCreate, "on", "off"),
 	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		set, ok := known[name]
-		if !ok {
-			return t, invalidURL("unknown parameter %q; known are %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
-		}
-		if len(values[name]) > 1 {
-			return t, invalidURL("parameter %s occurs %d times", name, len(values[name]))
-		}
-		if err := set(values[name][0]); err != nil {
-			return t, invalidURL("parameter %s: %s", name, err)
-		}
+	if err := urlparam.Read(values, known, invalidURL); err != nil {
+		return t, err
 	}
 	transport := &kafkago.Transport{}
 	if transport.SASL, err = access.sasl(); err != nil {
@@ -177,17 +165,6 @@ func allLoopback(brokers []string) bool {
 		}
 	}
 	return true
-}
-
-func countInto(field *int) func(string) error {
-	return func(value string) error {
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 1 {
-			return fmt.Errorf("%q is not a number above zero", value)
-		}
-		*field = n
-		return nil
-	}
 }
 
 func fsyncInto(field *bool) func(string) error {

@@ -3,11 +3,8 @@ package sqlite
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -90,17 +87,8 @@ func urlOptions(u *url.URL) (*Options, error) {
 	if err != nil {
 		return nil, invalidURL("the parameters are not percent-encoded: %s", err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		set, ok := known[name]
-		switch {
-		case !ok:
-			return nil, invalidURL("unknown parameter %q; known are %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
-		case len(values[name]) > 1:
-			return nil, invalidURL("parameter %s occurs %d times", name, len(values[name]))
-		}
-		if err := set(values[name][0]); err != nil {
-			return nil, invalidURL("parameter %s: %s", name, err)
-		}
+	if err := urlparam.Read(values, known, invalidURL); err != nil {
+		return nil, err
 	}
 	return &opts, nil
 }

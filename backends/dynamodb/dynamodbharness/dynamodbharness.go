@@ -18,6 +18,7 @@ import (
 	"github.com/switchyard-dev/switchyard/backends/dynamodb"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
 // pollInterval is that of the handles that are to be found polling: short, because
@@ -28,7 +29,7 @@ const pollInterval = 20 * time.Millisecond
 // the table for its items, so the table should be one for tests.
 func Isolate(_ context.Context, u *url.URL) (*conformance.Isolated, error) {
 	namespace := "switchyard-test-" + uuid.NewString()
-	fresh := with(u, map[string]string{"namespace": namespace})
+	fresh := urlparam.With(u, map[string]string{"namespace": namespace})
 	values := fresh.Query()
 	if values.Get("create") == "off" {
 		values.Del("create")
@@ -39,21 +40,10 @@ func Isolate(_ context.Context, u *url.URL) (*conformance.Isolated, error) {
 		Open: opener(fresh),
 		// There is no notification between handles that could be turned off: a handle
 		// hears of its own appends alone.
-		OpenPolling:      opener(with(&fresh, map[string]string{"poll_interval": pollInterval.String()})),
+		OpenPolling:      opener(urlparam.With(&fresh, map[string]string{"poll_interval": pollInterval.String()})),
 		HoldWriterReason: "an append has its place in the order only with the item of the log, which is one write",
 		Remove:           func(ctx context.Context) error { return remove(ctx, &fresh, namespace) },
 	}, nil
-}
-
-// with returns the URL with other values of these parameters.
-func with(u *url.URL, parameters map[string]string) url.URL {
-	values := u.Query()
-	for name, value := range parameters {
-		values.Set(name, value)
-	}
-	other := *u
-	other.RawQuery = values.Encode()
-	return other
 }
 
 func opener(u url.URL) func(context.Context) (eventstore.Backend, error) {

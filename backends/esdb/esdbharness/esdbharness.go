@@ -13,6 +13,7 @@ import (
 	"github.com/switchyard-dev/switchyard/backends/esdb"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
 const (
@@ -37,25 +38,14 @@ func Isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh := with(u, map[string]string{"namespace": namespace, "create": "on"})
+	fresh := urlparam.With(u, map[string]string{"namespace": namespace, "create": "on"})
 	return &conformance.Isolated{
 		URL:              fresh.String(),
 		Open:             opener(fresh),
-		OpenPolling:      opener(with(&fresh, map[string]string{"push": "off", "poll": pollInterval.String()})),
+		OpenPolling:      opener(urlparam.With(&fresh, map[string]string{"push": "off", "poll": pollInterval.String()})),
 		HoldWriterReason: "the server has one writer, which takes positions and makes them visible in their order",
 		Remove:           func(ctx context.Context) error { return remove(ctx, config, namespace, before) },
 	}, nil
-}
-
-// with returns the URL with other values of these parameters.
-func with(u *url.URL, parameters map[string]string) url.URL {
-	values := u.Query()
-	for name, value := range parameters {
-		values.Set(name, value)
-	}
-	other := *u
-	other.RawQuery = values.Encode()
-	return other
 }
 
 func opener(u url.URL) func(context.Context) (eventstore.Backend, error) {

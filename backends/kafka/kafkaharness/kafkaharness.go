@@ -16,6 +16,7 @@ import (
 	"github.com/switchyard-dev/switchyard/backends/kafka"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
 // pollInterval is that of the handles without pushing: short, because checks wait
@@ -42,12 +43,9 @@ func Isolate(_ context.Context, u *url.URL) (*conformance.Isolated, error) {
 
 // with returns the URL with another store and other values of these parameters.
 func with(u *url.URL, store string, parameters map[string]string) url.URL {
-	values := u.Query()
+	other := urlparam.With(u, parameters)
+	values := other.Query()
 	values.Del("index") // of one process alone
-	for name, value := range parameters {
-		values.Set(name, value)
-	}
-	other := *u
 	other.Path, other.RawPath, other.RawQuery = "/"+store, "", values.Encode()
 	return other
 }

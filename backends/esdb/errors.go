@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // mapError turns an error of a call into one of the contract's. ctx is the
@@ -28,11 +29,11 @@ func mapError(ctx context.Context, err error) error {
 		return nil
 	case errors.Is(err, errNotLeader): // which refuses
 		return fmt.Errorf("%w: %w", eventstore.ErrUnavailable, err)
-	case errors.Is(err, errTombstoned) && !isMapped(err): // Append says which stream
+	case errors.Is(err, errTombstoned) && !adapter.IsContract(err): // Append says which stream
 		return fmt.Errorf("esdb: %w", err)
 	case errors.Is(err, errClosing) && mayBeStored:
 		return fmt.Errorf("%w: %w", eventstore.ErrUnknownOutcome, err)
-	case isMapped(err):
+	case adapter.IsContract(err):
 		return err
 	case ctx.Err() != nil && mayBeStored:
 		return fmt.Errorf("%w: the caller left while the append was being written: %w", eventstore.ErrUnknownOutcome, ctx.Err())
@@ -79,20 +80,6 @@ func mapStatus(mayBeStored bool, lost, err error) error {
 		}
 		return fmt.Errorf("esdb: %w", err)
 	}
-}
-
-// isMapped tells whether an error is this module's own already.
-func isMapped(err error) bool {
-	for _, sentinel := range []error{
-		eventstore.ErrClosed, eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrEventIDReused,
-		eventstore.ErrUnavailable, eventstore.ErrUnknownOutcome, eventstore.ErrUnsupported, eventstore.ErrSealed,
-		eventstore.ErrForeignCheckpoint, eventstore.ErrCheckpointAhead, eventstore.ErrLeaseLost,
-	} {
-		if errors.Is(err, sentinel) {
-			return true
-		}
-	}
-	return false
 }
 
 // isUnreadablePosition tells whether the server refused to start at a position,

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 func TestErrorsAreMapped(t *testing.T) {
@@ -51,7 +52,7 @@ func TestErrorsAreMapped(t *testing.T) {
 					require.ErrorIs(t, got, want)
 					continue
 				}
-				require.False(t, isMapped(got), "%v", got)
+				require.False(t, adapter.IsContract(got), "%v", got)
 			}
 		})
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // liar is a server that answers every read with the same records, whatever was
@@ -133,7 +134,7 @@ func TestAServerThatContradictsItselfIsNotBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			page, err := test.read((&liar{records: test.records}).open(t))
 			require.ErrorIs(t, err, errContradiction)
-			require.False(t, isMapped(err), "waiting does not help: %v", err)
+			require.False(t, adapter.IsContract(err), "waiting does not help: %v", err)
 			require.Empty(t, page.Events)
 		})
 	}

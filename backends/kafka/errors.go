@@ -8,6 +8,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/kafka/internal/connection"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // opaqueError lets errors.As find what is in an error, and errors.Is nothing.
@@ -33,16 +34,7 @@ func isContract(err error) bool {
 	if errors.As(err, &halted) {
 		return true
 	}
-	for _, sentinel := range []error{
-		eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrEventIDReused, eventstore.ErrUnknownOutcome,
-		eventstore.ErrUnsupported, eventstore.ErrClosed, eventstore.ErrUnavailable, eventstore.ErrSealed,
-		eventstore.ErrForeignCheckpoint, eventstore.ErrCheckpointAhead, eventstore.ErrLeaseLost,
-	} {
-		if errors.Is(err, sentinel) {
-			return true
-		}
-	}
-	return false
+	return adapter.IsContract(err)
 }
 
 // isUnknown tells whether the records of a produce may be in the log.

@@ -64,7 +64,7 @@ func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedApp
 	}
 	if err := b.callAppend(ctx, conn, known, attempts); err != nil {
 		err = commitError(err)
-		if len(calls) > 1 && !isContract(err) {
+		if len(calls) > 1 && !adapter.IsContract(err) {
 			return calls // nothing was written; who is at fault is found one by one
 		}
 		return fail(calls, err)

@@ -63,6 +63,3 @@ func mapped(err error, committing bool) error {
 	}
 	return pgdriver.Mapped("postgres", classify(err, committing), err)
 }
-
-// isContract tells whether err has its meaning already.
-func isContract(err error) bool { return pgdriver.IsContract(err) }

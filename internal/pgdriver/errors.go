@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 // ErrLocal is of what this program cannot encode or read. It was not sent, or was only
@@ -82,20 +83,6 @@ func IsTransient(e *pgconn.PgError) bool {
 	return false
 }
 
-// IsContract tells whether err has its meaning already.
-func IsContract(err error) bool {
-	for _, sentinel := range []error{
-		eventstore.ErrInvalid, eventstore.ErrConflict, eventstore.ErrEventIDReused, eventstore.ErrUnknownOutcome,
-		eventstore.ErrUnsupported, eventstore.ErrClosed, eventstore.ErrUnavailable, eventstore.ErrSealed,
-		eventstore.ErrForeignCheckpoint, eventstore.ErrCheckpointAhead, eventstore.ErrLeaseLost, eventstore.ErrLateArrival,
-	} {
-		if errors.Is(err, sentinel) {
-			return true
-		}
-	}
-	return false
-}
-
 // Mapped gives an error of the driver's the meaning that Classify found, which may be
 // nil, and a text without a credential. backend names the adapter.
 func Mapped(backend string, sentinel, err error) error {
@@ -123,7 +110,7 @@ func ReadError(ctx context.Context, err error, mapped func(error) error) error {
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
-	case IsContract(err):
+	case adapter.IsContract(err):
 		return err
 	}
 	return mapped(err)

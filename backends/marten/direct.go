@@ -14,6 +14,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // callsFunction tells whether Marten's own function can write the parts of an append. Not
@@ -150,7 +151,7 @@ func (b *Backend) functionArguments(part eventstore.StreamAppend) ([]any, error)
 	}
 	lowest, highest := int64(0), int64(math.MaxInt64)
 	if version, exact := part.Expected.Exact(); exact {
-		lowest, highest = clamp(version), clamp(version)
+		lowest, highest = pgdriver.Clamp(version), pgdriver.Clamp(version)
 	} else if !part.Expected.Allows(0) {
 		lowest = 1
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // Info implements [eventstore.Backend].
@@ -78,13 +79,13 @@ func (b *Backend) head(ctx context.Context, known eventstore.Place, upTo, ready 
 			(`+place+`e.seq_id > $1 and e.seq_id <= $3 and `+q.live+` order by e.seq_id desc limit 1)
 			union all
 			(`+place+`e.seq_id = $2 and `+q.live+`)
-		) h (seq_id, version, id, stream) on true order by h.seq_id desc nulls last limit 1`, upTo, after(known.Position), ready).
+		) h (seq_id, version, id, stream) on true order by h.seq_id desc nulls last limit 1`, upTo, pgdriver.After(known.Position), ready).
 		Scan(&beyond, &number, &version, &id, &stream)
 	if err != nil {
 		return head, 0, false, err
 	}
 	if number.Valid && id != nil && stream != nil {
-		head = eventstore.Place{Position: position(number.Int64), Stream: *stream, Version: uint64(version.Int64), ID: *id}
+		head = eventstore.Place{Position: pgdriver.Position(number.Int64), Stream: *stream, Version: uint64(version.Int64), ID: *id}
 	}
 	ok = upTo == 0 || ready >= upTo && (head == known || known.Position.Before(head.Position))
 	return head, beyond, ok, nil

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // write writes the parts, commits, and sets the results of their appends: all in one round
@@ -91,7 +92,7 @@ func (t *transaction) recordTime(w *partWrite) time.Time {
 func (w *partWrite) record(numbers []int64, at time.Time) {
 	w.recorded = make([]eventstore.Recorded, len(numbers))
 	for i, number := range numbers {
-		w.recorded[i] = eventstore.Recorded{Version: w.first + uint64(i), Position: position(number), RecordedAt: at}
+		w.recorded[i] = eventstore.Recorded{Version: w.first + uint64(i), Position: pgdriver.Position(number), RecordedAt: at}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 const (
@@ -144,11 +145,11 @@ type passage struct {
 
 // note adds the holes between two places that a page has passed.
 func (p *passage) note(from eventstore.Position, page eventstore.Page) {
-	for _, n := range p.b.water.holes.between(after(from), after(page.Next.Position)) {
+	for _, n := range p.b.water.holes.between(pgdriver.After(from), pgdriver.After(page.Next.Position)) {
 		p.crossed[n] = struct{}{}
 	}
 	for _, event := range page.Events { // what was delivered appeared in time
-		delete(p.crossed, after(event.Position))
+		delete(p.crossed, pgdriver.After(event.Position))
 	}
 }
 

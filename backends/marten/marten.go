@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"sync/atomic"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -214,24 +213,14 @@ func (b *Backend) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// leftFor is how long a call may still take whose caller does not want it any more. To cut
-// a query off is to lose its connection, and to make a new one costs the server more than
-// a page.
-const leftFor = 100 * time.Millisecond
-
 // call runs I/O other than a group's: it ends with ctx, a little later, or with the
 // handle, and its error is mapped.
 func (b *Backend) call(ctx context.Context, do func(ctx context.Context) error) error {
 	if err := b.ready(ctx); err != nil {
 		return err
 	}
-	within, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	within, cancel := pgdriver.Lingering(ctx, b.lifetime)
 	defer cancel()
-	defer context.AfterFunc(b.lifetime, cancel)()
-	defer context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(leftFor, cancel)
-		context.AfterFunc(within, func() { timer.Stop() })
-	})()
 	err := do(within)
 	if migrated(err) && b.inspect(within) == nil {
 		err = do(within)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // query is a select of events for a page.
@@ -60,8 +61,8 @@ func (q *query) head(b *Backend, place eventstore.Place, follows bool, high stri
 	if _, low := place.Position.Words(); low != 0 || err != nil {
 		return row("false") // no place of this store
 	}
-	number := q.param(after(place.Position)) + "::bigint"
-	same := "e.stream_id = " + q.param(key.id) + "::" + q.sql.id + " and e.version = " + q.param(clamp(place.Version)) + "::bigint and (e.id = " + q.param(place.ID) + "::uuid or e.type like 'Compacted<%')"
+	number := q.param(pgdriver.After(place.Position)) + "::bigint"
+	same := "e.stream_id = " + q.param(key.id) + "::" + q.sql.id + " and e.version = " + q.param(pgdriver.Clamp(place.Version)) + "::bigint and (e.id = " + q.param(place.ID) + "::uuid or e.type like 'Compacted<%')"
 	return row("exists (select from " + q.sql.events + " e where e.seq_id >= " + number + q.sql.numbered + ") and not exists (select from " + q.sql.events +
 		" e where e.seq_id = " + number + " and " + q.sql.live + " and not (" + same + "))")
 }

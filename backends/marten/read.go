@@ -8,6 +8,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // A filtered page looks at so many numbers at most, so that a rare match keeps neither
@@ -32,10 +33,10 @@ func (b *Backend) readStream(ctx context.Context, req eventstore.ReadStreamReque
 	q := query{sql: b.sql(), order: "version", backward: req.Backward}
 	q.where("e.stream_id = " + q.param(key.id) + "::" + b.sql().id)
 	if req.After > 0 {
-		q.where("e.version > " + q.param(clamp(req.After)))
+		q.where("e.version > " + q.param(pgdriver.Clamp(req.After)))
 	}
 	if req.Before > 0 {
-		q.where("e.version < " + q.param(clamp(req.Before)))
+		q.where("e.version < " + q.param(pgdriver.Clamp(req.Before)))
 	}
 	q.where(b.sql().live)
 	limit := b.reading.Limit(req.PageSize)
@@ -72,9 +73,9 @@ func (b *Backend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (p
 // readAll reads a page. Where patience is above zero a page that would wait for longer
 // ends where the order is settled, as a live reader wants that looks again.
 func (b *Backend) readAll(ctx context.Context, req eventstore.ReadAllRequest, patience time.Duration) (eventstore.Page, error) {
-	r := reading{b: b, req: req, patience: patience, from: after(req.After.Position), top: math.MaxInt64}
+	r := reading{b: b, req: req, patience: patience, from: pgdriver.After(req.After.Position), top: math.MaxInt64}
 	if !req.Before.IsZero() {
-		r.top = before(req.Before) - 1
+		r.top = pgdriver.Before(req.Before) - 1
 	}
 	if req.Backward {
 		return r.backward(ctx)
@@ -201,7 +202,7 @@ func (r *reading) page(ctx context.Context, low, high int64) (pageOf, error) {
 			isHead, got.visible, moved = false, row.seq, !row.live
 			return !moved, nil
 		case row.kind == nil: // what was passed
-			got.passed = eventstore.Place{Position: position(row.seq), Stream: string(row.stream), Version: uint64(row.version), ID: row.id}
+			got.passed = eventstore.Place{Position: pgdriver.Position(row.seq), Stream: string(row.stream), Version: uint64(row.version), ID: row.id}
 			return true, nil
 		}
 		event, err := r.b.event(row)
@@ -217,7 +218,7 @@ func (r *reading) page(ctx context.Context, low, high int64) (pageOf, error) {
 // missing says why a page cannot follow its place: what the store has there instead.
 func (r *reading) missing(ctx context.Context) error {
 	want := r.req.After
-	found, err := r.b.placeAt(ctx, after(want.Position))
+	found, err := r.b.placeAt(ctx, pgdriver.After(want.Position))
 	if err != nil {
 		return err
 	}
@@ -240,7 +241,7 @@ func (b *Backend) placeAt(ctx context.Context, number int64) (eventstore.Place, 
 		return found, err
 	}
 	err = eachRow(rows, func(r *row) (bool, error) {
-		found = eventstore.Place{Position: position(r.seq), Stream: string(r.stream), Version: uint64(r.version), ID: r.id}
+		found = eventstore.Place{Position: pgdriver.Position(r.seq), Stream: string(r.stream), Version: uint64(r.version), ID: r.id}
 		return false, nil
 	})
 	return found, err

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -32,22 +30,6 @@ type row struct {
 
 const rowColumns = 13
 
-// binaryRows tells whether the server sends all columns in binary, as it does in all of
-// the driver's modes but two. Text is the same in both.
-func binaryRows(rows pgx.Rows) bool {
-	return !slices.ContainsFunc(rows.FieldDescriptions(), func(field pgconn.FieldDescription) bool {
-		return field.Format != pgx.BinaryFormatCode && field.DataTypeOID != pgtype.TextOID
-	})
-}
-
-// PostgreSQL counts microseconds from the year 2000.
-const epochSeconds = 946_684_800
-
-func timestamp(microseconds int64) time.Time {
-	const perSecond = 1_000_000
-	return time.Unix(epochSeconds+microseconds/perSecond, microseconds%perSecond*1000).UTC()
-}
-
 func fromBinary(rows pgx.Rows, r *row) error {
 	v := rows.RawValues()
 	if len(v) != rowColumns {
@@ -66,7 +48,7 @@ func fromBinary(rows pgx.Rows, r *row) error {
 	if r.timeNull = len(v[3]) != 8; !r.timeNull {
 		n := int64(binary.BigEndian.Uint64(v[3]))
 		r.unbounded = n == math.MinInt64 || n == math.MaxInt64
-		r.at = timestamp(n)
+		r.at = pgdriver.Timestamp(n)
 	}
 	r.live = len(v[12]) == 1 && v[12][0] == 1
 	return nil
@@ -101,7 +83,7 @@ const binaryContent = "application/octet-stream"
 // event makes the event of a row.
 func (b *Backend) event(r *row) (eventstore.RecordedEvent, error) {
 	event := eventstore.RecordedEvent{
-		Stream: string(r.stream), Version: uint64(r.version), Position: position(r.seq), RecordedAt: r.at,
+		Stream: string(r.stream), Version: uint64(r.version), Position: pgdriver.Position(r.seq), RecordedAt: r.at,
 	}
 	event.ID, event.Type, event.ContentType, event.Data = r.id, b.names.goType(string(r.kind)), eventstore.JSONContentType, bytes.Clone(r.data)
 	if r.bdata != nil {
@@ -135,7 +117,7 @@ func text(b []byte) *string {
 func eachRow(rows pgx.Rows, do func(*row) (bool, error)) error {
 	defer rows.Close()
 	decode := scanned
-	if binaryRows(rows) {
+	if pgdriver.AllBinary(rows) {
 		decode = fromBinary
 	}
 	var r row
@@ -154,22 +136,3 @@ func eachRow(rows pgx.Rows, do func(*row) (bool, error)) error {
 	rows.Close()
 	return rows.Err()
 }
-
-func position(n int64) eventstore.Position { return eventstore.NewPosition(uint64(n), 0) }
-
-// after returns the number of the last position that is not wanted.
-func after(p eventstore.Position) int64 {
-	high, _ := p.Words()
-	return clamp(high)
-}
-
-// before returns the number of the first position that is not wanted.
-func before(p eventstore.Position) int64 {
-	high, low := p.Words()
-	if low > 0 { // no position of ours, but it has a place among them
-		high = min(high, math.MaxUint64-1) + 1
-	}
-	return clamp(high)
-}
-
-func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }

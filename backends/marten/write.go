@@ -15,6 +15,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // partError is a failure of one part's write.
@@ -265,7 +266,7 @@ func (t *transaction) scanMet(answers pgx.BatchResults) error {
 	var at pgtype.Timestamptz
 	_, err = pgx.ForEachRow(rows, []any{&stream, &id, &version, &seq, &at}, func() error {
 		t.met[storedID{stream, id}] = &metEvent{
-			Recorded: eventstore.Recorded{Version: uint64(version), Position: position(seq), RecordedAt: at.Time.UTC()}, seq: seq,
+			Recorded: eventstore.Recorded{Version: uint64(version), Position: pgdriver.Position(seq), RecordedAt: at.Time.UTC()}, seq: seq,
 		}
 		return nil
 	})

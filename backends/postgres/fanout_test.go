@@ -12,6 +12,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // fannedOut is a fanOut over a memory log.
@@ -164,7 +165,7 @@ func TestASubscriptionBehindTheTailReadsForItselfAndNothingGrows(t *testing.T) {
 	a.look(t)
 	require.Len(t, a.got, 3003)
 	for i, event := range a.got {
-		require.Equal(t, position(int64(i+1)), event.Position)
+		require.Equal(t, pgdriver.Position(int64(i+1)), event.Position)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // Info implements [eventstore.Backend].
@@ -33,7 +34,7 @@ func (b *Backend) info(ctx context.Context, db querier) (eventstore.Info, error)
 		info.Sealed, info.SealReason = true, *reason
 	}
 	if head != nil && stream != nil && version != nil && id != nil {
-		info.Head = eventstore.Place{Position: position(*head), Stream: *stream, Version: uint64(*version), ID: *id}
+		info.Head = eventstore.Place{Position: pgdriver.Position(*head), Stream: *stream, Version: uint64(*version), ID: *id}
 	}
 	return info, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // attempt is an append on its way: parts are those that are still to be written,
@@ -193,7 +194,7 @@ func (b *Backend) storedEvents(ctx context.Context, db rowsQuerier, parts []even
 // written.
 func allowed(e eventstore.ExpectedVersion) (lowest, highest int64) {
 	if version, exact := e.Exact(); exact {
-		return clamp(version), clamp(version)
+		return pgdriver.Clamp(version), pgdriver.Clamp(version)
 	}
 	if e.Allows(0) {
 		return 0, math.MaxInt64

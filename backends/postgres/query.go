@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // query is a select of events for a page. Its rows are those that eachEvent takes.
@@ -85,8 +86,8 @@ func (q *query) follow(req eventstore.ReadAllRequest) {
 		q.missing = "true" // no position of this store
 		return
 	}
-	q.missing = "not exists (select from {events} where global_position = " + q.param(after(req.After.Position)) +
-		" and stream_id = " + q.param(req.After.Stream) + " and version = " + q.param(clamp(req.After.Version)) +
+	q.missing = "not exists (select from {events} where global_position = " + q.param(pgdriver.After(req.After.Position)) +
+		" and stream_id = " + q.param(req.After.Stream) + " and version = " + q.param(pgdriver.Clamp(req.After.Version)) +
 		" and id = " + q.param(req.After.ID) + ")"
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // A filtered page looks at so many positions at most, so that a rare match keeps
@@ -42,10 +43,10 @@ func (b *Backend) readStream(ctx context.Context, db reader, req eventstore.Read
 	q := query{order: "version", backward: req.Backward}
 	q.where("stream_id = ", req.Stream)
 	if req.After > 0 {
-		q.where("version > ", clamp(req.After))
+		q.where("version > ", pgdriver.Clamp(req.After))
 	}
 	if req.Before > 0 {
-		q.where("version < ", clamp(req.Before))
+		q.where("version < ", pgdriver.Clamp(req.Before))
 	}
 	limit := b.reading.Limit(req.PageSize)
 	sql, args := q.ofStream(&b.sql, limit)
@@ -68,10 +69,10 @@ func (b *Backend) readAll(ctx context.Context, db reader, req eventstore.ReadAll
 func (b *Backend) readPlain(ctx context.Context, db reader, req eventstore.ReadAllRequest) (eventstore.Page, error) {
 	q := query{order: "global_position", backward: req.Backward}
 	if !req.After.Position.IsZero() {
-		q.where("global_position > ", after(req.After.Position))
+		q.where("global_position > ", pgdriver.After(req.After.Position))
 	}
 	if !req.Before.IsZero() {
-		q.where("global_position < ", before(req.Before))
+		q.where("global_position < ", pgdriver.Before(req.Before))
 	}
 	q.follow(req)
 	limit := b.reading.Limit(req.PageSize)
@@ -100,7 +101,7 @@ func (b *Backend) missing(ctx context.Context, db reader, want eventstore.Place)
 	var stream *string
 	var version *int64
 	var id *uuid.UUID
-	if err := db.QueryRow(ctx, b.sql.placeAt, after(want.Position)).Scan(&table, &head, &stream, &version, &id); err != nil {
+	if err := db.QueryRow(ctx, b.sql.placeAt, pgdriver.After(want.Position)).Scan(&table, &head, &stream, &version, &id); err != nil {
 		return err
 	}
 	if err := b.checkTable(table); err != nil {
@@ -108,9 +109,9 @@ func (b *Backend) missing(ctx context.Context, db reader, want eventstore.Place)
 	}
 	var found eventstore.Place
 	if stream != nil && version != nil && id != nil {
-		found = eventstore.Place{Position: position(after(want.Position)), Stream: *stream, Version: uint64(*version), ID: *id}
+		found = eventstore.Place{Position: pgdriver.Position(pgdriver.After(want.Position)), Stream: *stream, Version: uint64(*version), ID: *id}
 	}
-	if err := adapter.CheckPlace(want, found, position(head), b.id); err != nil {
+	if err := adapter.CheckPlace(want, found, pgdriver.Position(head), b.id); err != nil {
 		return err
 	}
 	return fmt.Errorf("%w: the store was changed while it was read", eventstore.ErrUnavailable)
@@ -129,9 +130,9 @@ type window struct{ bottom, top, low, high int64 }
 // is to know of the window comes in the statement that finds the events: what that
 // does not find up to the last event of the window does not exist.
 func (b *Backend) readMatching(ctx context.Context, db reader, req eventstore.ReadAllRequest) (eventstore.Page, error) {
-	w := window{bottom: after(req.After.Position), top: math.MaxInt64}
+	w := window{bottom: pgdriver.After(req.After.Position), top: math.MaxInt64}
 	if !req.Before.IsZero() {
-		w.top = before(req.Before) - 1
+		w.top = pgdriver.Before(req.Before) - 1
 	}
 	if req.Backward { // from the end, which is the top of the first window
 		var table, head int64
@@ -254,22 +255,3 @@ func (b *Backend) collect(rows pgx.Rows, limit int, size eventstore.PageSize, ba
 	b.reading.Learn(len(events), bytes)
 	return matches{events: events, end: found < limit && bytes < size.MaxBytes, pageState: state}, err
 }
-
-func position(n int64) eventstore.Position { return eventstore.NewPosition(uint64(n), 0) }
-
-// after returns the number of the last position that is not wanted.
-func after(p eventstore.Position) int64 {
-	high, _ := p.Words()
-	return clamp(high)
-}
-
-// before returns the number of the first position that is not wanted.
-func before(p eventstore.Position) int64 {
-	high, low := p.Words()
-	if low > 0 { // no position of ours, but it has a place among them
-		high = min(high, math.MaxUint64-1) + 1
-	}
-	return clamp(high)
-}
-
-func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }

@@ -7,16 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 const eventColumns = `global_position, version, id, created_at, stream_id, event_type, content_type, event_data, metadata`
@@ -43,7 +42,7 @@ const (
 func (b *Backend) eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) bool) (state pageState, err error) {
 	defer rows.Close()
 	decode := scanned
-	if allBinary(rows) {
+	if pgdriver.AllBinary(rows) {
 		decode = fromBinary
 	}
 	var names recent
@@ -59,7 +58,7 @@ func (b *Backend) eachEvent(rows pgx.Rows, do func(eventstore.RecordedEvent) boo
 			continue
 		}
 		event := eventstore.RecordedEvent{
-			Stream: names.stream.text(r.stream), Version: uint64(r.version), Position: position(r.position), RecordedAt: r.at,
+			Stream: names.stream.text(r.stream), Version: uint64(r.version), Position: pgdriver.Position(r.position), RecordedAt: r.at,
 		}
 		event.ID, event.Type, event.Data = r.id, names.eventType.text(r.eventType), bytes.Clone(r.data)
 		event.ContentType = eventstore.JSONContentType
@@ -91,7 +90,7 @@ func (b *Backend) stateOf(r *row) (state pageState, err error) {
 	}
 	state.sealed, state.missing = stamp&stampSealed != 0, stamp&stampMissing != 0
 	if r.stream != nil {
-		state.passed = eventstore.Place{Position: position(r.position), Stream: string(r.stream), Version: uint64(r.version), ID: r.id}
+		state.passed = eventstore.Place{Position: pgdriver.Position(r.position), Stream: string(r.stream), Version: uint64(r.version), ID: r.id}
 	}
 	return state, b.checkTable(stamp & math.MaxUint32)
 }
@@ -103,22 +102,6 @@ type row struct {
 	id                                             [16]byte
 	at                                             time.Time
 	stream, eventType, contentType, data, metadata []byte
-}
-
-// allBinary tells whether the server sends the columns in binary, as it does in
-// all of the driver's modes but the simple protocol. Text is the same in both.
-func allBinary(rows pgx.Rows) bool {
-	return !slices.ContainsFunc(rows.FieldDescriptions(), func(field pgconn.FieldDescription) bool {
-		return field.Format != pgx.BinaryFormatCode && field.DataTypeOID != pgtype.TextOID
-	})
-}
-
-// PostgreSQL counts microseconds from the year 2000.
-const epochSeconds = 946_684_800
-
-func timestamp(microseconds int64) time.Time {
-	const perSecond = 1_000_000
-	return time.Unix(epochSeconds+microseconds/perSecond, microseconds%perSecond*1000).UTC()
 }
 
 // fromBinary decodes a row in PostgreSQL's binary format. A scan of events spends
@@ -135,7 +118,7 @@ func fromBinary(rows pgx.Rows, r *row) error {
 		r.id = [16]byte(v[2])
 	}
 	if v[3] != nil {
-		r.at = timestamp(int64(binary.BigEndian.Uint64(v[3])))
+		r.at = pgdriver.Timestamp(int64(binary.BigEndian.Uint64(v[3])))
 	}
 	return nil
 }

@@ -88,18 +88,26 @@ func (f URL) invalid(format string, args ...any) error {
 	return &eventstore.InvalidError{Field: f.Schemes[0] + " URL", Reason: fmt.Sprintf(format, args...)}
 }
 
-// parameters reads a URL's parameters as libpq and the driver do: a plus is a plus.
-func (f URL) parameters(u *url.URL) (url.Values, error) {
-	values, err := url.ParseQuery(strings.ReplaceAll(u.RawQuery, "+", "%2B"))
-	if err != nil {
-		return nil, f.invalid("its parameters cannot be read; percent-encode special characters")
-	}
-	return values, nil
+// parseParameters reads parameters as libpq and the driver do: a plus is a plus.
+func parseParameters(query string) (url.Values, error) {
+	return url.ParseQuery(strings.ReplaceAll(query, "+", "%2B"))
 }
 
-// EncodeParameters writes parameters for libpq and the driver: a space is %20.
-func EncodeParameters(values url.Values) string {
+// encodeParameters writes parameters for libpq and the driver: a space is %20.
+func encodeParameters(values url.Values) string {
 	return strings.ReplaceAll(values.Encode(), "+", "%20")
+}
+
+// With returns a URL with other values of these parameters. What of its parameters
+// cannot be read is left out.
+func With(u *url.URL, parameters map[string]string) url.URL {
+	values, _ := parseParameters(u.RawQuery)
+	for name, value := range parameters {
+		values.Set(name, value)
+	}
+	other := *u
+	other.RawQuery = encodeParameters(values)
+	return other
 }
 
 // Parameter is one of a backend's own parameters.
@@ -128,9 +136,9 @@ func (f URL) Parse(u *url.URL) (*pgxpool.Config, error) {
 	if u.Opaque != "" || u.Fragment != "" {
 		return nil, f.invalid("write %s://host/database?parameters; percent-encode '#' in a password", name)
 	}
-	values, err := f.parameters(u)
+	values, err := parseParameters(u.RawQuery)
 	if err != nil {
-		return nil, err
+		return nil, f.invalid("its parameters cannot be read; percent-encode special characters")
 	}
 	if err := f.takeOwn(values); err != nil {
 		return nil, err
@@ -177,7 +185,7 @@ func (f URL) driverConfig(u *url.URL, values url.Values) (*pgxpool.Config, error
 	}
 	parse := func() (*pgxpool.Config, error) {
 		driver := *u
-		driver.RawQuery = EncodeParameters(values)
+		driver.RawQuery = encodeParameters(values)
 		config, err := pgxpool.ParseConfig(driver.String())
 		if err != nil {
 			return nil, f.invalid("%s", refusal(err))

@@ -21,6 +21,7 @@ import (
 	"github.com/switchyard-dev/switchyard/backends/marten/internal/catalog"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // pollInterval is that of handles in checks, which wait for it.
@@ -55,7 +56,7 @@ func Isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, error) {
 	if !parameters.Has("poll") {
 		change["poll"] = pollInterval.String()
 	}
-	fresh := with(u, change)
+	fresh := pgdriver.With(u, change)
 	// The first handle makes the store.
 	first, err := marten.OpenURL(ctx, &fresh)
 	if err != nil {
@@ -132,20 +133,6 @@ func StreamID(category string, number int) string {
 	id := uuid.UUID(sum[:16])
 	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
 	return category + "-" + id.String()
-}
-
-// with returns the URL with other values of these parameters, whose values are
-// written as PostgreSQL reads them: a plus is a plus, and a space is %20.
-func with(u *url.URL, parameters map[string]string) url.URL {
-	read := *u
-	read.RawQuery = strings.ReplaceAll(u.RawQuery, "+", "%2B")
-	values := read.Query()
-	for name, value := range parameters {
-		values.Set(name, value)
-	}
-	other := *u
-	other.RawQuery = strings.ReplaceAll(values.Encode(), "+", "%20")
-	return other
 }
 
 func opener(u url.URL) func(context.Context) (eventstore.Backend, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // pollInterval is that of the handles without notifications: short, because
@@ -30,11 +31,11 @@ func Isolate(_ context.Context, u *url.URL) (*conformance.Isolated, error) {
 		return nil, err
 	}
 	schema := "switchyard_" + strings.ToLower(rand.Text())
-	fresh := with(u, map[string]string{"schema": schema, "migrate": "on"})
+	fresh := pgdriver.With(u, map[string]string{"schema": schema, "migrate": "on"})
 	return &conformance.Isolated{
 		URL:         fresh.String(),
 		Open:        opener(fresh),
-		OpenPolling: opener(with(&fresh, map[string]string{"listen": "off", "poll": pollInterval.String()})),
+		OpenPolling: opener(pgdriver.With(&fresh, map[string]string{"listen": "off", "poll": pollInterval.String()})),
 		HoldWriter: func(ctx context.Context, part eventstore.StreamAppend) (func() (eventstore.AppendResult, error), error) {
 			return holdWriter(ctx, config.Copy(), schema, part)
 		},
@@ -47,20 +48,6 @@ func Isolate(_ context.Context, u *url.URL) (*conformance.Isolated, error) {
 			return Drop(ctx, pool, schema)
 		},
 	}, nil
-}
-
-// with returns the URL with other values of these parameters, whose values are
-// written as PostgreSQL reads them: a plus is a plus, and a space is %20.
-func with(u *url.URL, parameters map[string]string) url.URL {
-	read := *u
-	read.RawQuery = strings.ReplaceAll(u.RawQuery, "+", "%2B")
-	values := read.Query()
-	for name, value := range parameters {
-		values.Set(name, value)
-	}
-	other := *u
-	other.RawQuery = strings.ReplaceAll(values.Encode(), "+", "%20")
-	return other
 }
 
 func opener(u url.URL) func(context.Context) (eventstore.Backend, error) {

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // Usage is what one request consumed. Requests that failed report no units, also
@@ -210,7 +212,7 @@ func (c *client) batchGet(ctx context.Context, wanted []item) ([]item, error) {
 		before := len(wanted)
 		wanted = out.UnprocessedKeys[c.table].Keys
 		if len(wanted) == before {
-			if err := sleep(ctx, pause); err != nil {
+			if err := sleep.For(ctx, pause); err != nil {
 				return nil, err
 			}
 			pause = min(2*pause, time.Second)
@@ -268,15 +270,3 @@ func (c *client) delete(ctx context.Context, key item) error {
 // firstPause is before the first repetition of what was not there yet, or not
 // possible; the next ones double it.
 const firstPause = 5 * time.Millisecond
-
-// sleep waits, or returns the context's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}

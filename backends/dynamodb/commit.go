@@ -9,6 +9,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // outcome is what became of a round.
@@ -115,7 +116,7 @@ func (s *sending) again(ctx context.Context, err error) (outcome, bool, error) {
 	if s.resends > mostResends || time.Since(s.since) > s.w.b.patience.resend {
 		return s.giveUp()
 	}
-	if sleep(ctx, spread(20*time.Millisecond<<s.resends)) != nil {
+	if sleep.For(ctx, spread(20*time.Millisecond<<s.resends)) != nil {
 		return s.giveUp()
 	}
 	return 0, false, nil
@@ -160,7 +161,7 @@ func (s *sending) taken(ctx context.Context, it item) (outcome, bool, error) {
 			return outcomeFailed, true, err
 		}
 	}
-	if err := sleep(ctx, s.w.pace.lost(time.Now())); err != nil {
+	if err := sleep.For(ctx, s.w.pace.lost(time.Now())); err != nil {
 		return outcomeFailed, true, tooLate(err)
 	}
 	return outcomeAgain, true, nil
@@ -189,7 +190,7 @@ func (s *sending) conflict(ctx context.Context, err error) (outcome, bool, error
 		return s.again(ctx, err)
 	}
 	s.conflicts++
-	if sleepErr := sleep(ctx, s.w.pace.lost(time.Now())); sleepErr != nil {
+	if sleepErr := sleep.For(ctx, s.w.pace.lost(time.Now())); sleepErr != nil {
 		return outcomeFailed, true, tooLate(sleepErr)
 	}
 	if s.conflicts < 2 {
@@ -210,7 +211,7 @@ func (s *sending) throttled(ctx context.Context, err error) (outcome, bool, erro
 	if s.unanswered != nil {
 		return s.again(ctx, err)
 	}
-	if sleepErr := sleep(ctx, s.pause/2+spread(s.pause)); sleepErr != nil {
+	if sleepErr := sleep.For(ctx, s.pause/2+spread(s.pause)); sleepErr != nil {
 		return outcomeFailed, true, fmt.Errorf("%w: %w", eventstore.ErrUnavailable, &requestError{opTransact, s.w.b.client.table, err})
 	}
 	s.pause = min(2*s.pause, time.Second)
@@ -232,7 +233,7 @@ func (s *sending) chunkTaken(ctx context.Context, why reasons) (outcome, bool, e
 		return outcomeFailed, true, damaged("items of streams stand where the log's end at %d has none", s.w.end)
 	}
 	if s.w.chunksRefused > 1 {
-		if err := sleep(ctx, firstPause<<s.w.chunksRefused); err != nil {
+		if err := sleep.For(ctx, firstPause<<s.w.chunksRefused); err != nil {
 			return outcomeFailed, true, tooLate(err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // schemaVersion is that of the layout in the table.
@@ -104,7 +105,7 @@ func (b *Backend) open(ctx context.Context) error {
 		if !creating && (err == nil || !b.opts.CreateTable || !isNoTable(err)) {
 			break
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := sleep.For(ctx, pause); err != nil {
 			return err
 		}
 		f, err = b.look(ctx)

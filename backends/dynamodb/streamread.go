@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // tornFor is how long a read that shows a part of a transaction is made again,
@@ -28,7 +29,7 @@ func untorn[T any](ctx context.Context, read func() (result T, what string, err 
 		if time.Since(began) >= tornFor {
 			return none, fmt.Errorf("%w: %w", eventstore.ErrUnavailable, damaged("%s, still after %s", what, tornFor))
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := sleep.For(ctx, pause); err != nil {
 			return none, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // ownLook is how long a subscription that hears of nothing goes without looking for
@@ -74,7 +75,7 @@ func (w *watch) look(ctx context.Context) {
 	pause := min(busyPoll, w.b.opts.Poll)
 	news := time.Now()
 	for {
-		if sleep(ctx, pause) != nil || w.b.closed.Load() {
+		if sleep.For(ctx, pause) != nil || w.b.closed.Load() {
 			return
 		}
 		found, err := w.b.tail.look(ctx)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // writer is what a handle knows of the log, so that it need not read before each
@@ -286,7 +287,7 @@ func (p *pace) lost(now time.Time) time.Duration {
 // wait waits until the next commit may begin.
 func (p *pace) wait(ctx context.Context) error {
 	if pause := time.Until(p.until); pause > 0 {
-		return sleep(ctx, pause)
+		return sleep.For(ctx, pause)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // settings are a configuration of the client's, as the connection uses it.
@@ -149,7 +150,7 @@ func (s *settings) discover(ctx context.Context) (address string, err error) {
 	pause := s.pause
 	for attempt := range s.attempts {
 		if attempt > 0 {
-			if err := wait(ctx, pause*3/4+rand.N(pause/2+1)); err != nil { //nolint:gosec // not a secret: it spreads callers out
+			if err := sleep.For(ctx, pause*3/4+rand.N(pause/2+1)); err != nil { //nolint:gosec // not a secret: it spreads callers out
 				return "", err
 			}
 			pause = min(2*pause, max(longestPause, s.pause))
@@ -185,14 +186,3 @@ func (s *settings) leader(ctx context.Context, seed string) (string, error) {
 }
 
 var errNoLeader = errors.New("no member of the cluster is its leader")
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}

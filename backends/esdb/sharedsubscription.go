@@ -11,6 +11,7 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 	"github.com/switchyard-dev/switchyard/internal/recent"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // sharedSubscription follows the end of the store once for all live subscriptions of a handle.
@@ -93,7 +94,7 @@ func (l *sharedSubscription) run(ctx context.Context) {
 		if time.Since(began) > longestPause {
 			pause = firstPause
 		}
-		if wait(ctx, pause/2+rand.N(pause)) != nil { //nolint:gosec // not a secret: it spreads callers out
+		if sleep.For(ctx, pause/2+rand.N(pause)) != nil { //nolint:gosec // not a secret: it spreads callers out
 			return
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/switchyard-dev/switchyard/backends/kafka/fold"
 	"github.com/switchyard-dev/switchyard/backends/kafka/internal/connection"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // subscriptions keeps checkpoints and leases. Who takes a lease is decided by the
@@ -280,7 +281,7 @@ func (c *subscriptions) swapped(ctx context.Context, req eventstore.SwapLeaseReq
 func (c *subscriptions) waitOut(ctx context.Context, wait time.Duration) error {
 	within, cancel := c.b.within(ctx)
 	defer cancel()
-	if wait > 0 && !sleep(within, wait) {
+	if wait > 0 && sleep.For(within, wait) != nil {
 		return c.b.readError(ctx, within.Err())
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/switchyard-dev/switchyard/backends/kafka/internal/connection"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 const (
@@ -130,7 +131,7 @@ func (b *Backend) createTopic(ctx context.Context, name string, compacted bool) 
 			return topic, err
 		}
 		// The broker that was asked does not know the topic yet.
-		if !sleep(ctx, 50*time.Millisecond) {
+		if sleep.For(ctx, 50*time.Millisecond) != nil {
 			return topic, ctx.Err()
 		}
 	}
@@ -152,7 +153,7 @@ func (b *Backend) begin(ctx context.Context) (int64, error) {
 		}
 		// Its outcome is seen in the log.
 		if _, err := b.conn.Produce(ctx, b.topic, []connection.Record{{Value: fold.Genesis(id, store)}}); err != nil {
-			if failure := connection.OfAppend(err); failure.Class == connection.Refused || !sleep(ctx, 100*time.Millisecond) {
+			if failure := connection.OfAppend(err); failure.Class == connection.Refused || sleep.For(ctx, 100*time.Millisecond) != nil {
 				return 0, err
 			}
 		}
@@ -221,16 +222,4 @@ func (b *Backend) foldTo(ctx context.Context, end int64) error {
 		}
 	}
 	return nil
-}
-
-// sleep waits, and returns false if the context ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/kafka/internal/connection"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // table is a compacted topic of the store, folded when it is asked for. It is used
@@ -148,7 +149,7 @@ func (t *table) put(ctx context.Context, key, value []byte) error {
 		if failure.Class != connection.Unavailable {
 			return putError(err)
 		}
-		if !failure.Again || time.Now().Add(pause).After(until) || !sleep(ctx, pause) {
+		if !failure.Again || time.Now().Add(pause).After(until) || sleep.For(ctx, pause) != nil {
 			return putError(t.b.cause(ctx, err))
 		}
 	}

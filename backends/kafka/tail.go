@@ -9,6 +9,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/kafka/fold"
 	"github.com/switchyard-dev/switchyard/backends/kafka/internal/connection"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 const (
@@ -55,7 +56,7 @@ func (b *Backend) tail(ctx context.Context) {
 		if failures%2 == 0 {
 			b.conn.Renew() // what the client knows of the cluster may come from a broker that is cut off
 		}
-		if !sleep(ctx, pause) {
+		if sleep.For(ctx, pause) != nil {
 			return
 		}
 		pause = min(2*pause, time.Second)
@@ -78,7 +79,7 @@ func (b *Backend) tailOnce(ctx context.Context, options connection.FetchOptions,
 		return err
 	}
 	if n := len(fetched.Records); n > 0 && b.log.next() > fetched.Records[n-1].Offset+1 {
-		sleep(ctx, tailPause)
+		_ = sleep.For(ctx, tailPause)
 	}
 	return nil
 }

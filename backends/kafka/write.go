@@ -10,6 +10,7 @@ import (
 	"github.com/switchyard-dev/switchyard/backends/kafka/fold"
 	"github.com/switchyard-dev/switchyard/backends/kafka/internal/connection"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 const (
@@ -89,7 +90,7 @@ func (b *Backend) send(ctx context.Context, records []connection.Record) (base i
 		if failure.Class != connection.Unavailable {
 			return 0, err // it may have been sent: no other error may stand for it
 		}
-		if !failure.Again || time.Now().Add(pause).After(until) || !sleep(ctx, pause) {
+		if !failure.Again || time.Now().Add(pause).After(until) || sleep.For(ctx, pause) != nil {
 			return 0, b.cause(ctx, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // Own is the part of an owner, as [TakeOvers] starts it.
@@ -65,16 +66,9 @@ func own(ctx context.Context, store *eventstore.Store) error {
 	return store.Run(ctx, eventstore.Subscription{
 		Name: "billing", LeaseTTL: lease, CheckpointEvery: checkpointEvery,
 		Handler: func(ctx context.Context, event eventstore.RecordedEvent) error {
-			pause(ctx, pace)
+			_ = sleep.For(ctx, pace)
 			_, err := fmt.Printf("handled %s\n", event.Data)
 			return err
 		},
 	})
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }

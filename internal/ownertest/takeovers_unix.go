@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 	"github.com/switchyard-dev/switchyard/internal/testservers/tcpproxy"
 )
 
@@ -106,7 +107,7 @@ func startWriter(ctx context.Context, store *eventstore.Store) *writer {
 	w.working.Go(func() {
 		for ctx.Err() == nil && w.err == nil {
 			w.err = w.write(context.WithoutCancel(ctx))
-			pause(ctx, 2*time.Millisecond)
+			_ = sleep.For(ctx, 2*time.Millisecond)
 		}
 	})
 	return w

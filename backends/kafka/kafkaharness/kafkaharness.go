@@ -16,6 +16,7 @@ import (
 	"github.com/switchyard-dev/switchyard/backends/kafka"
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
@@ -70,12 +71,8 @@ func Remove(ctx context.Context, brokers []string, store string, template *kafka
 		if err == nil && !left {
 			return nil
 		}
-		timer := time.NewTimer(100 * time.Millisecond)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return fmt.Errorf("remove store %q: %w", store, errors.Join(ctx.Err(), err))
+		if ended := sleep.For(ctx, 100*time.Millisecond); ended != nil {
+			return fmt.Errorf("remove store %q: %w", store, errors.Join(ended, err))
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 	"github.com/switchyard-dev/switchyard/internal/testservers"
 )
 
@@ -38,7 +39,7 @@ func TestThreeBrokersVouchForTheirLeader(t *testing.T) {
 			}
 			require.True(t, time.Now().Before(deadline), "%v", err)
 			c.Renew()
-			require.True(t, pause(t.Context(), pollEvery))
+			require.NoError(t, sleep.For(t.Context(), pollEvery))
 		}
 	}
 	view := func(t *testing.T) (offset int64, took time.Duration) {
@@ -84,7 +85,7 @@ func TestThreeBrokersVouchForTheirLeader(t *testing.T) {
 			}
 			require.NoError(t, k.Resume(int(leader)))
 			appendOne(t)
-			require.True(t, pause(t.Context(), 500*time.Millisecond)) // for the readers to meet the old leader
+			require.NoError(t, sleep.For(t.Context(), 500*time.Millisecond)) // for the readers to meet the old leader
 			witnessed.stop()
 			plain.stop()
 			view(t)
@@ -134,7 +135,7 @@ func (r *readers) start(t *testing.T, brokers []string, topic string, inSync int
 				least := acknowledged.Load()
 				offset, err := c.tryHighWatermark(ctx, topic, inSync)
 				if err != nil {
-					pause(ctx, pollEvery/10)
+					_ = sleep.For(ctx, pollEvery/10)
 					continue
 				}
 				r.all.Add(1)

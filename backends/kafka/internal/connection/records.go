@@ -9,6 +9,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 const (
@@ -118,7 +120,7 @@ func (c *Connection) Again(ctx context.Context, within time.Duration, call func(
 	until := time.Now().Add(within)
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := call()
-		if err == nil || !OfRead(err).Again || time.Now().Add(wait).After(until) || !pause(ctx, wait) {
+		if err == nil || !OfRead(err).Again || time.Now().Add(wait).After(until) || sleep.For(ctx, wait) != nil {
 			return err
 		}
 	}

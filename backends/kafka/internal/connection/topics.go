@@ -9,6 +9,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 const (
@@ -77,7 +78,7 @@ func again(ctx context.Context, read func() error) error {
 		if err == nil || !OfRead(err).Again {
 			return err
 		}
-		if !pause(ctx, pollEvery) {
+		if sleep.For(ctx, pollEvery) != nil {
 			return errors.Join(ctx.Err(), err)
 		}
 	}
@@ -137,16 +138,4 @@ func (c *Connection) logStart(ctx context.Context, topic string) (int64, error) 
 	}
 	partition := offsets.Topics[topic][0]
 	return partition.FirstOffset, partition.Error
-}
-
-// pause waits, and returns false if the context ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

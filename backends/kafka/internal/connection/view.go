@@ -10,6 +10,8 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/listoffsets"
 	"github.com/segmentio/kafka-go/protocol/metadata"
+
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // errNoWitness says that a leader was not confirmed.
@@ -45,7 +47,7 @@ func (c *Connection) HighWatermark(ctx context.Context, topic string, inSync int
 			return 0, fmt.Errorf("ask for the end of topic %s: %w", topic, err)
 		}
 		c.Renew()
-		if !pause(ctx, pollEvery) {
+		if sleep.For(ctx, pollEvery) != nil {
 			return 0, fmt.Errorf("ask for the end of topic %s: %w", topic, errors.Join(ctx.Err(), last))
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/segmentio/kafka-go/sasl"
-	"github.com/segmentio/kafka-go/sasl/plain"
-	"github.com/segmentio/kafka-go/sasl/scram"
+
+	"github.com/switchyard-dev/switchyard/internal/kafkaclient"
 )
 
 // access is how a URL says to reach the brokers: whom to be, and whom to trust.
@@ -23,15 +23,6 @@ type access struct {
 	tls               bool
 	authorities       *x509.CertPool
 	certFile, keyFile string
-}
-
-func (a *access) setMechanism(value string) error {
-	switch value {
-	case "plain", "scram-sha-256", "scram-sha-512":
-		a.mechanism = value
-		return nil
-	}
-	return fmt.Errorf("%q is none of plain, scram-sha-256 and scram-sha-512", value)
 }
 
 func (a *access) setPasswordFile(file string) error {
@@ -69,7 +60,7 @@ func withoutPath(file string, err error) error {
 func (a *access) credentials() (user, password string) {
 	user = a.user.Username()
 	if user == "" {
-		user = environment(userVariable)
+		user = os.Getenv(kafkaclient.UserVariable)
 	}
 	written, ok := a.user.Password()
 	switch {
@@ -78,7 +69,7 @@ func (a *access) credentials() (user, password string) {
 	case ok:
 		password = written
 	default:
-		password = environment(passwordVariable)
+		password = os.Getenv(kafkaclient.PasswordVariable)
 	}
 	return user, password
 }
@@ -92,20 +83,11 @@ func (a *access) sasl() (sasl.Mechanism, error) {
 	}
 	user, password := a.credentials()
 	if user == "" || password == "" {
-		return nil, invalidURL("sasl=%s needs a user and a password: in the URL, in %s and %s, or the password in password_file", a.mechanism, userVariable, passwordVariable)
+		return nil, invalidURL("sasl=%s needs a user and a password: in the URL, in %s and %s, or the password in password_file", a.mechanism, kafkaclient.UserVariable, kafkaclient.PasswordVariable)
 	}
-	var mechanism sasl.Mechanism
-	var err error
-	switch a.mechanism {
-	case "plain":
-		mechanism = plain.Mechanism{Username: user, Password: password}
-	case "scram-sha-256":
-		mechanism, err = scram.Mechanism(scram.SHA256, user, password)
-	default:
-		mechanism, err = scram.Mechanism(scram.SHA512, user, password)
-	}
-	if err != nil {
-		return nil, invalidURL("the user or the password has characters that %s does not take", a.mechanism) // err may quote them
+	mechanism, ok := kafkaclient.Mechanism(a.mechanism, user, password)
+	if !ok {
+		return nil, invalidURL("the user or the password has characters that %s does not take", a.mechanism)
 	}
 	return mechanism, nil
 }

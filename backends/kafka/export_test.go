@@ -37,14 +37,6 @@ func (b *Backend) Recheck() { b.log.doubt() }
 // Halted is why the handle cannot be used any more.
 func (b *Backend) Halted() error { return b.log.haltedBy() }
 
-// TrustLeader is a fault: the handle takes the leader's word for the log's end, as if
-// nobody else had to be asked.
-func (b *Backend) TrustLeader() {
-	b.views.mu.Lock()
-	defer b.views.mu.Unlock()
-	b.views.read = func(ctx context.Context) (int64, error) { return b.conn.HighWatermark(ctx, b.topic, 1<<10) }
-}
-
 // AppendTrusting is a fault: it takes an acknowledgement for a verdict.
 func (b *Backend) AppendTrusting(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 	request, err := fold.NewRequest(req.ID, req.Parts)

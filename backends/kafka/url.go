@@ -5,22 +5,17 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 
 	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/kafkaclient"
 	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
-const (
-	defaultPort = "9092"
-	// userVariable and passwordVariable hold credentials that the URL does not.
-	userVariable     = "SWITCHYARD_KAFKA_USER"
-	passwordVariable = "SWITCHYARD_KAFKA_PASSWORD"
-)
+const defaultPort = "9092"
 
 // OpenURL opens the store that a URL names:
 //
@@ -113,9 +108,9 @@ func parseURL(u *url.URL) (target, error) {
 	if err != nil {
 		return t, invalidURL("the parameters are not percent-encoded")
 	}
-	access := access{user: u.User, tls: !allLoopback(t.brokers)}
+	access := access{user: u.User, tls: kafkaclient.AnyRemote(t.brokers)}
 	known := map[string]func(value string) error{
-		"sasl":          access.setMechanism,
+		"sasl":          kafkaclient.MechanismName(&access.mechanism),
 		"password_file": access.setPasswordFile,
 		"tls":           urlparam.Word(&access.tls, "off", "on"),
 		"ca":            access.setAuthorities,
@@ -157,16 +152,6 @@ func withPort(host string) (string, error) {
 	return broker, nil
 }
 
-func allLoopback(brokers []string) bool {
-	for _, broker := range brokers {
-		host, _, _ := net.SplitHostPort(broker)
-		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			return false
-		}
-	}
-	return true
-}
-
 func fsyncInto(field *bool) func(string) error {
 	return func(value string) error {
 		switch value {
@@ -180,6 +165,3 @@ func fsyncInto(field *bool) func(string) error {
 		return nil
 	}
 }
-
-// environment returns a credential of the environment.
-func environment(name string) string { return os.Getenv(name) }

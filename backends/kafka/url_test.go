@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/kafkaclient"
 )
 
 func parsed(t *testing.T, raw string) (target, error) {
@@ -56,8 +57,8 @@ func TestTLSIsOnAwayFromThisMachineAndVerified(t *testing.T) {
 func TestCredentialsComeFromTheURLAFileOrTheEnvironment(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
 	require.NoError(t, os.WriteFile(file, []byte("of a file\n"), 0o600))
-	t.Setenv(userVariable, "me")
-	t.Setenv(passwordVariable, "of the environment")
+	t.Setenv(kafkaclient.UserVariable, "me")
+	t.Setenv(kafkaclient.PasswordVariable, "of the environment")
 	for raw, want := range map[string]plain.Mechanism{
 		"kafka://you:p%40ss@localhost/s?sasl=plain":                  {Username: "you", Password: "p@ss"},
 		"kafka://you@localhost/s?sasl=plain":                         {Username: "you", Password: "of the environment"},
@@ -77,8 +78,8 @@ func TestCredentialsComeFromTheURLAFileOrTheEnvironment(t *testing.T) {
 }
 
 func TestABadURLIsRefusedWithoutItsSecrets(t *testing.T) {
-	t.Setenv(userVariable, "")
-	t.Setenv(passwordVariable, "")
+	t.Setenv(kafkaclient.UserVariable, "")
+	t.Setenv(kafkaclient.PasswordVariable, "")
 	for raw, want := range map[string]string{
 		"kafka:orders":                                    "names no broker",
 		"kafka:///orders":                                 "names no broker",

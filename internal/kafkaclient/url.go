@@ -14,8 +14,6 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
-	"github.com/segmentio/kafka-go/sasl/plain"
-	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/urlparam"
@@ -58,7 +56,7 @@ type Location struct {
 func ParseURL(u *url.URL, own map[string]func(value string) error) (Location, error) {
 	var s security
 	known := map[string]func(string) error{
-		"sasl":          s.setMechanism,
+		"sasl":          MechanismName(&s.mechanism),
 		"password_file": s.setPasswordFile,
 		"tls":           func(value string) error { s.chosen = true; return urlparam.Word(&s.tls, "off", "on")(value) },
 		"ca":            func(value string) error { s.ca = value; return nil },
@@ -74,7 +72,7 @@ func ParseURL(u *url.URL, own map[string]func(value string) error) (Location, er
 		return Location{}, err
 	}
 	if !s.chosen {
-		s.tls = slices.ContainsFunc(brokers, isRemote)
+		s.tls = AnyRemote(brokers)
 	}
 	transport, err := s.transport(u.User)
 	if err != nil {
@@ -125,6 +123,9 @@ func brokersOf(u *url.URL) ([]string, error) {
 	return brokers, nil
 }
 
+// AnyRemote tells whether a broker, each a host:port, is on another machine.
+func AnyRemote(brokers []string) bool { return slices.ContainsFunc(brokers, isRemote) }
+
 func isRemote(broker string) bool {
 	host, _, err := net.SplitHostPort(broker)
 	ip := net.ParseIP(host)
@@ -137,14 +138,6 @@ type security struct {
 	passwordFile  string
 	tls, chosen   bool
 	ca, cert, key string
-}
-
-func (s *security) setMechanism(value string) error {
-	if !slices.Contains([]string{"plain", "scram-sha-256", "scram-sha-512"}, value) {
-		return fmt.Errorf("%.40q is none of plain, scram-sha-256 and scram-sha-512", value)
-	}
-	s.mechanism = value
-	return nil
 }
 
 func (s *security) setPasswordFile(value string) error {
@@ -189,18 +182,9 @@ func (s *security) sasl(user *url.Userinfo) (sasl.Mechanism, error) {
 	if password == "" {
 		return nil, invalid("there is a user and no password; give it in the URL, with password_file=, or in %s", PasswordVariable)
 	}
-	var mechanism sasl.Mechanism
-	var err error
-	switch s.mechanism {
-	case "plain":
-		return plain.Mechanism{Username: name, Password: password}, nil
-	case "scram-sha-256":
-		mechanism, err = scram.Mechanism(scram.SHA256, name, password)
-	default:
-		mechanism, err = scram.Mechanism(scram.SHA512, name, password)
-	}
-	if err != nil {
-		return nil, invalid("SCRAM does not take the user or the password") // the cause may show it
+	mechanism, ok := Mechanism(s.mechanism, name, password)
+	if !ok {
+		return nil, invalid("SCRAM does not take the user or the password")
 	}
 	return mechanism, nil
 }

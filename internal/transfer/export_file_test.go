@@ -58,10 +58,10 @@ func TestAFileThatIsNoExportOfTheStoreIsLeftAlone(t *testing.T) {
 		"an export, and a foreign line without a break": own + foreignLine,
 		"an export, and something else":                 own + "notes",
 		"a part of an export, and something else":       ownLine + "\nnotes",
-		"a long line":                                   long,
 		"an export, and a long line":                    own + long,
-		"one byte":                                      "x",
+		"a long line":                                   long,
 		"a line break":                                  "\n",
+		"one byte":                                      "x",
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, from := range []*eventstore.Store{store, empty} {

@@ -63,7 +63,14 @@ func (b *Backend) Project(ctx context.Context, p Projection) error {
 
 // projectBatch hands events to the handler and commits what it wrote with the checkpoint.
 func (b *Backend) projectBatch(ctx context.Context, p Projection, batch eventstore.Batch) error {
-	tx, err := b.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	// The connection is held to the end, even where the handler ends the transaction
+	// against the rules: one that went back to the pool would be another's by then.
+	conn, err := b.pool.Acquire(ctx)
+	if err != nil {
+		return readError(ctx, err)
+	}
+	defer conn.Release()
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
 		return readError(ctx, err)
 	}

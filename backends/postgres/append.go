@@ -19,6 +19,7 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 	if err := b.ready(ctx); err != nil {
 		return nil, err
 	}
+	b.conflicts.arrived(req.Parts)
 	results, err := b.appends.Append(ctx, req)
 	b.conflicts.answered(ctx, b.lifetime, req.Parts, err)
 	return results, err
@@ -120,6 +121,9 @@ type rowsQuerier interface {
 // says of the others why not. The appends have no event ID for one stream in common.
 // known is the seal's epoch under which they may be written.
 func (b *Backend) callAppend(ctx context.Context, db rowsQuerier, known int64, attempts []*attempt) error {
+	if len(attempts) == 1 && len(attempts[0].parts) == 1 && len(attempts[0].parts[0].Events) == 1 {
+		return b.callAppendOne(ctx, db, known, attempts[0])
+	}
 	args, err := b.columns(known, attempts)
 	if err != nil {
 		return err
@@ -149,6 +153,38 @@ func (b *Backend) callAppend(ctx context.Context, db rowsQuerier, known int64, a
 		a.sent, a.epoch = known, epoch
 		next += n
 	}
+	return nil
+}
+
+// callAppendOne is callAppend for one event.
+func (b *Backend) callAppendOne(ctx context.Context, db rowsQuerier, known int64, a *attempt) error {
+	part := &a.parts[0]
+	event := &part.Events[0]
+	low, high := allowed(part.Expected)
+	contentType := pgtype.Text{String: event.ContentType, Valid: event.ContentType != eventstore.JSONContentType}
+	var metadata []byte
+	if len(event.Metadata) > 0 {
+		var err error
+		if metadata, err = encodeMetadata(event.Metadata); err != nil {
+			return err
+		}
+	}
+	rows, err := db.Query(ctx, b.sql.appendOne, b.table, b.rowType, known, part.Stream, low, high,
+		pgtype.UUID{Bytes: event.ID, Valid: true}, event.Type, notNil(event.Data), contentType, metadata, recordTime(part))
+	if err != nil {
+		return err
+	}
+	var version, position pgtype.Int8
+	var met pgtype.Bool
+	var recorded pgtype.Timestamptz
+	var seal pgtype.Text
+	var epoch int64
+	if _, err := pgx.ForEachRow(rows, []any{&version, &position, &met, &recorded, &seal, &epoch}, func() error { return nil }); err != nil {
+		return err
+	}
+	b.epochs.learn(epoch)
+	a.judged([]pgtype.Int8{version}, []pgtype.Int8{position}, met.Bool, recorded, seal)
+	a.sent, a.epoch = known, epoch
 	return nil
 }
 
@@ -226,11 +262,6 @@ func (b *Backend) columns(known int64, attempts []*attempt) ([]any, error) {
 			}
 		}
 		ends = append(ends, int32(len(streams)))
-	}
-	if parts == 1 && events == 1 {
-		// The commonest append of all is told by what it leaves out: each array takes
-		// the driver longer than a column of the row takes the server.
-		ends, firsts, counts, offsets, numbers, eventStreams = nil, nil, nil, nil, nil, nil
 	}
 	return []any{
 		b.table, b.rowType, known, array(ends), array(streams), array(firsts), array(lowest), array(highest), array(counts), array(offsets),

@@ -66,6 +66,41 @@ func TestOfManyLosersOneIsAnsweredForEachAppendThatIsStored(t *testing.T) {
 	})
 }
 
+func TestAWinnerIsAnsweredWhenTheLoserWhoseTurnItIsHasCome(t *testing.T) {
+	const comesAfter = winnerHeldFor / 2
+	next := func(stream string, e eventstore.ExpectedVersion) []eventstore.StreamAppend {
+		return []eventstore.StreamAppend{{Stream: stream, Expected: e}}
+	}
+	for name, test := range map[string]struct {
+		losers int
+		comes  []eventstore.StreamAppend
+		held   time.Duration
+	}{
+		"the loser comes":                     {2, next("hot-1", eventstore.Exactly(9)), comesAfter},
+		"the loser does not come":             {2, nil, winnerHeldFor},
+		"an append to another stream comes":   {2, next("other-1", eventstore.Exactly(9)), winnerHeldFor},
+		"an append that races for nothing":    {2, next("hot-1", eventstore.Any()), winnerHeldFor},
+		"the only loser was answered already": {1, nil, 0},
+		"nobody lost":                         {0, nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRacers()
+				for range test.losers {
+					r.lose(t.Context(), eventstore.Exactly(1))
+				}
+				go func() {
+					<-time.After(comesAfter)
+					r.pacer.arrived(test.comes)
+				}()
+				r.win(t.Context())
+				require.Equal(t, test.held, time.Since(r.began))
+				<-time.After(time.Second)
+			})
+		})
+	}
+}
+
 func TestALoserIsHeldForABoundedTimeOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRacers()
@@ -104,7 +139,7 @@ func TestALoserWhoseCallerLeavesOrWhoseHandleClosesIsNotHeld(t *testing.T) {
 		synctest.Wait()
 		end()
 		<-done
-		require.Equal(t, time.Duration(0), time.Since(r.began))
+		require.Equal(t, winnerHeldFor, time.Since(r.began), "the winner alone was held")
 	})
 }
 

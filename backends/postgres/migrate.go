@@ -129,7 +129,7 @@ func checkFunctions(ctx context.Context, db querier, schema string, store opened
 			select from pg_proc p, unnest(coalesce(p.proallargtypes, p.proargtypes)) as argument (type_oid)
 			join pg_type t on t.oid = argument.type_oid
 			where p.pronamespace = (select relnamespace from pg_class where oid = $1::bigint::oid)
-			  and p.proname = 'append' and t.typrelid not in (0, $1::bigint::oid))`, store.table).Scan(&foreign)
+			  and p.proname in ('append', 'append_one') and t.typrelid not in (0, $1::bigint::oid))`, store.table).Scan(&foreign)
 	if err != nil {
 		return readError(ctx, err)
 	}
@@ -155,7 +155,8 @@ func schemaVersion(ctx context.Context, db querier, schema string) (store opened
 	if err := db.QueryRow(ctx, `select array_agg(c.relname::text order by c.relname), coalesce(bool_or(c.relname = 'store' and c.relkind = 'r'
 			and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'id' and a.atttypid = 'uuid'::regtype)
 			and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'schema_version' and a.atttypid = 'int'::regtype)), false),
-			coalesce(bool_or(c.relname = 'store' and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'seal_epoch')), false)
+			coalesce(bool_or(c.relname = 'store' and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'seal_epoch')
+				and exists (select from pg_proc p where p.pronamespace = c.relnamespace and p.proname = 'append_one')), false)
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where n.nspname = $1 and c.relname = any($2)`, schema, []string{"store", "events", "checkpoints", "snapshots", "event_log"}).Scan(&taken, &ours, &current); err != nil {
 		return store, 0, readError(ctx, err)

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -29,13 +30,7 @@ func TestARareCategoryIsFoundByItsIndexHoweverOftenItIsRead(t *testing.T) {
 	_, err = pool.Exec(t.Context(), "analyze switchyard.events")
 	require.NoError(t, err)
 
-	scanned := func(index string) (scans, rows int64) {
-		admin := openPool(t, url)
-		defer admin.Close() // statistics are those of the session's beginning
-		require.NoError(t, admin.QueryRow(t.Context(),
-			`select idx_scan, idx_tup_read from pg_stat_user_indexes where schemaname = 'switchyard' and indexrelname = $1`, index).Scan(&scans, &rows))
-		return scans, rows
-	}
+	scanned := func(index string) (scans, rows int64) { return indexUse(t, url, index) }
 	byCategory, _ := scanned("events_category")
 	_, byPosition := scanned("events_position")
 	for _, backward := range []bool{false, true} {
@@ -55,4 +50,62 @@ func TestARareCategoryIsFoundByItsIndexHoweverOftenItIsRead(t *testing.T) {
 	}, soon, 50*time.Millisecond, "the index of categories is used for each read")
 	_, rows := scanned("events_position")
 	require.Less(t, rows-byPosition, int64(common), "events looked at by position")
+}
+
+// Where most streams have one event, the server plans for streams of one event.
+func TestAnAppendToALongStreamDoesNotReadTheWholeOfIt(t *testing.T) {
+	t.Parallel()
+	const short, long, appends = 5_000, 2_000, 20
+	url := server.Database(t)
+	pool := openPool(t, url)
+	store := newStore(t, openBackend(t, pool, nil), &eventstore.Options{BackendLimits: true})
+	for i := range short / 100 {
+		parts := make([]eventstore.StreamAppend, 100)
+		for j := range parts {
+			parts[j] = part(fmt.Sprintf("short-%d", 100*i+j), eventstore.NoStream(), event("Placed", "{}"))
+		}
+		_, err := store.AppendStreams(t.Context(), parts...)
+		require.NoError(t, err)
+	}
+	_, err := pool.Exec(t.Context(), "analyze switchyard.events")
+	require.NoError(t, err)
+	events := make([]eventstore.Event, long)
+	for i := range events {
+		events[i] = event("Placed", "{}")
+	}
+	_, err = store.Append(t.Context(), "long-1", eventstore.NoStream(), events...)
+	require.NoError(t, err)
+
+	pool.Reset() // plans are a session's, and its statistics are handed in when it ends
+	scans, rows := int64(0), int64(0)
+	settled := func() bool {
+		before := scans
+		scans, rows = indexUse(t, url, "events_stream_version")
+		return scans == before && scans > 0
+	}
+	require.Eventually(t, settled, soon, 100*time.Millisecond)
+	before, read := scans, rows
+	for range appends {
+		_, err := store.Append(t.Context(), "long-1", eventstore.Any(), event("Placed", "{}"))
+		require.NoError(t, err)
+		_, err = store.Append(t.Context(), "long-1", eventstore.Any(), event("Placed", "{}"), event("Placed", "{}"))
+		require.NoError(t, err)
+	}
+	pool.Reset()
+	require.Eventually(t, func() bool {
+		scans, rows = indexUse(t, url, "events_stream_version")
+		return scans >= before+2*appends
+	}, soon, 100*time.Millisecond)
+	require.Less(t, rows-read, int64(20*appends), "entries of the index that were read for %d appends", 2*appends)
+}
+
+// indexUse tells how often an index was used, and how many of its entries were read,
+// by the sessions that have ended.
+func indexUse(t *testing.T, url, index string) (scans, entries int64) {
+	t.Helper()
+	admin := openPool(t, url)
+	defer admin.Close() // statistics are those of the session's beginning
+	require.NoError(t, admin.QueryRow(t.Context(),
+		`select idx_scan, idx_tup_read from pg_stat_user_indexes where schemaname = 'switchyard' and indexrelname = $1`, index).Scan(&scans, &entries))
+	return scans, entries
 }

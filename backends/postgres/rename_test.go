@@ -294,7 +294,7 @@ func TestACopyOfASchemaWhoseFunctionsAreTheOriginalsIsRefused(t *testing.T) {
 
 	// A handle that was open before its functions were put there writes nothing either.
 	opened, backend := inSchema(t, pool, "other")
-	mustExec(t, pool, `drop function other.append`)
+	mustExec(t, pool, `drop function other.append, other.append_one`)
 	cloneFunctions(t, pool, "live", "other")
 	for way, err := range everyWay(t, pool, opened, backend, "crossed") {
 		definite(t, err, way)
@@ -312,8 +312,8 @@ func TestACopyOfASchemaWhoseTextWasRenamedIsAStoreOfItsOwn(t *testing.T) {
 	_, err := store.Append(t.Context(), "order-1", eventstore.NoStream(), event("Placed", "{}"))
 	require.NoError(t, err)
 	cloneSchema(t, pool, "live", "copied")
-	mustExec(t, pool, `drop function copied.append`)
-	rows, err := pool.Query(t.Context(), `select pg_get_functiondef(oid) from pg_proc where pronamespace = 'live'::regnamespace and proname = 'append'`)
+	mustExec(t, pool, `drop function copied.append, copied.append_one`)
+	rows, err := pool.Query(t.Context(), `select pg_get_functiondef(oid) from pg_proc where pronamespace = 'live'::regnamespace and proname in ('append', 'append_one')`)
 	require.NoError(t, err)
 	functions, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(t, err)
@@ -330,7 +330,7 @@ func TestACopyOfASchemaWhoseTextWasRenamedIsAStoreOfItsOwn(t *testing.T) {
 
 func cloneFunctions(t *testing.T, pool *pgxpool.Pool, from, to string) {
 	t.Helper()
-	rows, err := pool.Query(t.Context(), `select pg_get_functiondef(oid) from pg_proc where pronamespace = $1::text::regnamespace and proname = 'append'`, from)
+	rows, err := pool.Query(t.Context(), `select pg_get_functiondef(oid) from pg_proc where pronamespace = $1::text::regnamespace and proname in ('append', 'append_one')`, from)
 	require.NoError(t, err)
 	functions, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(t, err)
@@ -341,13 +341,17 @@ func cloneFunctions(t *testing.T, pool *pgxpool.Pool, from, to string) {
 
 // What an unreleased version left behind is neither read nor changed.
 func TestAStoreOfAnEarlierLayoutIsRefusedInWords(t *testing.T) {
-	pool := openPool(t, server.Database(t))
-	_, _ = inSchema(t, pool, "live")
-	mustExec(t, pool, `alter table live.store drop column seal_epoch`)
-	for _, opts := range []postgres.Options{{Schema: "live"}, {Schema: "live", NoMigration: true}} {
-		_, err := postgres.Open(t.Context(), pool, &opts)
-		definite(t, err, "open")
-		require.ErrorContains(t, err, "before the first release")
+	for _, missing := range []string{`alter table live.store drop column seal_epoch`, `drop function live.append_one`} {
+		t.Run(missing, func(t *testing.T) {
+			pool := openPool(t, server.Database(t))
+			_, _ = inSchema(t, pool, "live")
+			mustExec(t, pool, missing)
+			for _, opts := range []postgres.Options{{Schema: "live"}, {Schema: "live", NoMigration: true}} {
+				_, err := postgres.Open(t.Context(), pool, &opts)
+				definite(t, err, "open")
+				require.ErrorContains(t, err, "before the first release")
+			}
+			require.Empty(t, content(t, pool, "live"))
+		})
 	}
-	require.Empty(t, content(t, pool, "live"))
 }

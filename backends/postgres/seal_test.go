@@ -82,7 +82,7 @@ func TestSealingNeedsARightOfItsOwn(t *testing.T) {
 	_, _, owner := openStore(t)
 	role, rawURL := newRole(t, owner)
 	mustExec(t, owner, "grant usage on schema switchyard to "+role, "grant select on all tables in schema switchyard to "+role,
-		"grant execute on function switchyard.append to "+role)
+		"grant execute on function switchyard.append, switchyard.append_one to "+role)
 	store := newStore(t, openBackend(t, openPool(t, rawURL), nil), nil)
 	_, err := store.Append(t.Context(), "order-1", eventstore.Any(), event("Placed", "{}"))
 	require.NoError(t, err)

@@ -156,7 +156,7 @@ func TestARoleThatMayOnlyReadIsToldSoAtOnce(t *testing.T) {
 	_, _, owner := openStore(t)
 	role, rawURL := newRole(t, owner)
 	mustExec(t, owner, "grant usage on schema switchyard to "+role, "grant select on all tables in schema switchyard to "+role,
-		"grant execute on function switchyard.append to "+role, "alter role "+role+" set default_transaction_read_only = on")
+		"grant execute on function switchyard.append, switchyard.append_one to "+role, "alter role "+role+" set default_transaction_read_only = on")
 	store := newStore(t, openBackend(t, openPool(t, rawURL), nil), &eventstore.Options{RetryFor: time.Minute})
 	begin := time.Now()
 	_, err := store.Append(t.Context(), "order-1", eventstore.Any(), event("Placed", "{}"))

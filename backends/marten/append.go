@@ -9,6 +9,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 const (
@@ -18,8 +19,7 @@ const (
 	// flushTimeout bounds a group. It is longer than the lock's own timeout, whose error
 	// says for certain that nothing was written.
 	flushTimeout = 30 * time.Second
-	// Pauses before an append is tried again that others were faster than, or whose
-	// outcome is not known.
+	// Pauses before an append is tried again that others were faster than.
 	firstPause, longestPause = 500 * time.Microsecond, 20 * time.Millisecond
 )
 
@@ -48,14 +48,14 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 // go one after the other, so that each meets the one before.
 func (b *Backend) flush(ctx context.Context, calls []*adapter.GroupedAppend) {
 	together, alone := adapter.SplitRepeats(calls)
-	inDoubt := b.flushTogether(ctx, together) // those that are left without a verdict are tried one by one
+	b.flushTogether(ctx, together)
 	for _, call := range together {
 		if call.Results == nil && call.Err == nil {
-			b.flushAlone(ctx, call, inDoubt)
+			b.flushAlone(ctx, call)
 		}
 	}
 	for _, call := range alone {
-		b.flushAlone(ctx, call, nil)
+		b.flushAlone(ctx, call)
 	}
 	for _, call := range calls {
 		if call.Err == nil || errors.Is(call.Err, eventstore.ErrUnknownOutcome) {
@@ -66,28 +66,31 @@ func (b *Backend) flush(ctx context.Context, calls []*adapter.GroupedAppend) {
 }
 
 // flushTogether tries a group once. Where the transaction fails, all of its appends are
-// left without a verdict, to be tried one by one; inDoubt is why they may have been
-// stored nevertheless.
-func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedAppend) (inDoubt error) {
+// left without a verdict, to be tried one by one; unless they may have been stored
+// nevertheless. Then the Store settles them: an attempt whose connection is lost may
+// still be on its way, so that not every verdict of the next one holds for it too.
+func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedAppend) {
 	if len(calls) == 0 {
-		return nil
+		return
 	}
 	err := b.try(ctx, calls)
 	if err == nil {
-		return nil
+		return
 	}
 	for _, call := range calls {
 		call.Results, call.Err = nil, nil
 	}
-	if mapped := commitError(err); errors.Is(mapped, eventstore.ErrUnknownOutcome) && isInDoubt(err) {
-		return mapped
+	if isInDoubt(err) {
+		for _, call := range calls {
+			call.Err = commitError(err)
+		}
+		return
 	}
 	if (len(calls) == 1 || isUnreachable(err)) && !migrated(err) {
 		for _, call := range calls {
 			b.refuse(ctx, call, err)
 		}
 	}
-	return nil
 }
 
 // try makes one attempt at a group. A few appends are written by Marten's function where
@@ -123,14 +126,9 @@ func (b *Backend) refuse(ctx context.Context, call *adapter.GroupedAppend, err e
 	}
 }
 
-// flushAlone tries one append until it has a verdict. inDoubt is why an attempt before may
-// have been stored, if so.
-//
-// Whoever has the lock among our writers sees what an earlier attempt has stored: it held
-// the lock itself until its transaction was over, whatever became of its connection. So an
-// attempt settles all those before it: it finds their events, or nothing of them comes any
-// more.
-func (b *Backend) flushAlone(ctx context.Context, call *adapter.GroupedAppend, inDoubt error) {
+// flushAlone tries one append until it has a verdict, which is also that its outcome is
+// not known.
+func (b *Backend) flushAlone(ctx context.Context, call *adapter.GroupedAppend) {
 	inspected := false
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := b.try(ctx, []*adapter.GroupedAppend{call})
@@ -140,28 +138,18 @@ func (b *Backend) flushAlone(ctx context.Context, call *adapter.GroupedAppend, i
 		call.Results, call.Err = nil, nil
 		switch {
 		case isInDoubt(err):
-			inDoubt, pause = commitError(err), longestPause
+			call.Err = commitError(err)
+			return
 		case migrated(err) && !inspected && b.inspect(ctx) == nil:
 			inspected = true
-		case inDoubt != nil && errors.Is(readError(context.Background(), err), eventstore.ErrUnavailable):
 		default:
 			if b.refuse(ctx, call, err); call.Err != nil {
 				return
 			}
 		}
-		timer := time.NewTimer(pause/2 + rand.N(pause)) //nolint:gosec // the jitter of a retry is no secret
-		select {
-		case <-timer.C:
-			if inDoubt == nil || !b.closed.Load() {
-				continue
-			}
-		case <-ctx.Done():
-		}
-		timer.Stop()
-		call.Err = inDoubt
-		if inDoubt == nil {
+		if sleep.For(ctx, pause/2+rand.N(pause)) != nil { //nolint:gosec // the jitter of a retry is no secret
 			call.Err = fmt.Errorf("%w: marten: others were faster for %s: %w", eventstore.ErrUnavailable, flushTimeout, err)
+			return
 		}
-		return
 	}
 }

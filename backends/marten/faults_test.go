@@ -1,10 +1,13 @@
 package marten_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -285,13 +288,17 @@ func TestNothingIsLostOrDoubledWhenTheServerIsKilled(t *testing.T) {
 	f.audit(openStore(t, pool, &marten.Options{Append: marten.Quick}))
 }
 
-func TestACommitWhoseAnswerIsLostIsSettledByTheAppendItself(t *testing.T) {
+func TestACommitWhoseAnswerIsLostIsSettledByTheStore(t *testing.T) {
 	for name, verdict := range map[string]tcpproxy.Verdict{"reset": {Cut: tcpproxy.Reset}, "closed": {Cut: tcpproxy.Close}} {
 		t.Run(name, func(t *testing.T) {
 			proxy, through := tcpproxy.ForURL(t, server.Database(t))
 			pool := connect(t, through)
 			require.NoError(t, marten.Create(t.Context(), pool, "", marten.Creation{}))
-			store := openStore(t, pool, &marten.Options{Append: marten.Quick}) // it does not try again itself
+			backend, err := marten.Open(t.Context(), pool, &marten.Options{Append: marten.Quick})
+			require.NoError(t, err)
+			store, err := eventstore.New(backend, nil)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, store.Close()) })
 			for n := range 3 {
 				proxy.SetRule(once(tcpproxy.FromServer, "COMMIT\x00", verdict))
 				e := event("happened", `{}`)
@@ -308,6 +315,90 @@ func TestACommitWhoseAnswerIsLostIsSettledByTheAppendItself(t *testing.T) {
 			require.Equal(t, 4, proxy.Cuts())
 		})
 	}
+}
+
+// lateConn loses its connection, as it looks from here, when it is asked to send a text,
+// and sends that later.
+type lateConn struct {
+	net.Conn
+	text string
+	held chan []byte
+	lost atomic.Bool
+}
+
+func (c *lateConn) Write(p []byte) (int, error) {
+	switch {
+	case c.lost.Load():
+		return 0, io.ErrClosedPipe
+	case bytes.Contains(p, []byte(c.text)):
+		c.lost.Store(true)
+		c.held <- bytes.Clone(p)
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *lateConn) Read(p []byte) (int, error) {
+	if c.lost.Load() {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *lateConn) Close() error {
+	if c.lost.Load() {
+		return nil
+	}
+	return c.Conn.Close()
+}
+
+// Whoever was told that nothing was written must not find it written later.
+func TestAnAppendThatIsStillOnItsWayIsNotRefused(t *testing.T) {
+	url := server.Database(t)
+	require.NoError(t, marten.Create(t.Context(), connect(t, url), "", marten.Creation{}))
+	config, err := pgxpool.ParseConfig(url)
+	require.NoError(t, err)
+	config.MaxConns = 1
+	late := make(chan *lateConn, 1)
+	dial := config.ConnConfig.DialFunc
+	config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		wrapped := &lateConn{Conn: conn, text: "late-event", held: make(chan []byte, 1)}
+		select {
+		case late <- wrapped:
+			return wrapped, err
+		default:
+			return conn, err
+		}
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	opts := &marten.Options{Append: marten.Quick}
+	backend, err := marten.Open(t.Context(), pool, opts)
+	require.NoError(t, err)
+	store, err := eventstore.New(backend, &eventstore.Options{RetryFor: time.Second})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	_, err = store.Append(t.Context(), "order-1", eventstore.NoStream(), event("happened", "{}"))
+	require.NoError(t, err)
+
+	_, err = store.Append(t.Context(), "order-1", eventstore.Exactly(2), event("late-event", "{}"))
+	var unknown *eventstore.UnknownOutcomeError
+	require.ErrorAs(t, err, &unknown)
+	require.NotErrorIs(t, err, eventstore.ErrConflict)
+
+	_, err = store.Append(t.Context(), "order-1", eventstore.Exactly(1), event("happened", "{}"))
+	require.NoError(t, err)
+	conn := <-late
+	_, err = conn.Conn.Write(<-conn.held)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		version, err := store.StreamVersion(t.Context(), "order-1")
+		require.NoError(t, err)
+		return version == 3
+	}, time.Minute, 10*time.Millisecond, "it was stored in the end")
+	require.NoError(t, conn.Conn.Close())
 }
 
 // once makes rules of which one applies, and once.

@@ -115,6 +115,7 @@ func (t *table) foldTo(ctx context.Context, end int64) error {
 		}
 		for _, record := range fetched.Records {
 			if record.Offset >= end {
+				t.next = end // what was before it was compacted
 				break
 			}
 			if err := t.take(record); err != nil {
@@ -122,10 +123,13 @@ func (t *table) foldTo(ctx context.Context, end int64) error {
 			}
 			t.next = record.Offset + 1
 		}
-		if len(fetched.Records) == 0 {
-			if fetched.HighWatermark < end {
-				return fmt.Errorf("offset %d of topic %s: %w", t.next, t.topic, errNoRecord)
-			}
+		switch {
+		case len(fetched.Records) > 0:
+		case fetched.Next > t.next:
+			t.next = fetched.Next // in a batch, or after one, that compaction has emptied
+		case fetched.HighWatermark < end:
+			return fmt.Errorf("offset %d of topic %s: %w", t.next, t.topic, errNoRecord)
+		default:
 			t.next = end // the rest was compacted
 		}
 	}

@@ -24,7 +24,9 @@ const (
 // Record is a record of a topic.
 type Record struct {
 	Offset int64
-	// Key and Value are nil where there is none.
+	// Key and Value are nil where there is none. Both are of a control record, which
+	// brokers write themselves, such as the end of a foreign producer's transaction: it
+	// takes an offset, and says nothing of the store.
 	Key, Value []byte
 }
 
@@ -42,6 +44,9 @@ type FetchOptions struct {
 type Fetched struct {
 	// Records begin at the offset asked for, or after it.
 	Records []Record
+	// Next is where to go on: after the last record, or within a batch of which
+	// compaction has left no record.
+	Next int64
 	// HighWatermark is that of the broker that answered, by its own word.
 	HighWatermark int64
 }
@@ -59,23 +64,66 @@ func (c *Connection) Fetch(ctx context.Context, topic string, offset int64, opts
 	if err != nil {
 		return Fetched{}, fmt.Errorf("fetch offset %d of topic %s: %w", offset, topic, err)
 	}
-	fetched := Fetched{HighWatermark: answer.HighWatermark}
+	fetched, err := read(answer.Records, offset)
+	if err != nil {
+		return Fetched{}, fmt.Errorf("read a record of topic %s: %w", topic, err)
+	}
+	fetched.HighWatermark = answer.HighWatermark
+	return fetched, nil
+}
+
+func read(answer kafka.RecordReader, offset int64) (Fetched, error) {
+	fetched := Fetched{Next: offset}
+	for _, batch := range batches(answer) {
+		if err := fetched.add(batch, offset); err != nil {
+			return Fetched{}, err
+		}
+	}
+	if n := len(fetched.Records); n > 0 {
+		fetched.Next = fetched.Records[n-1].Offset + 1
+	}
+	return fetched, nil
+}
+
+// batches returns what an answer consists of. The client's own reader of all of it
+// leaves out control batches, and their offsets would look like lost records.
+func batches(records kafka.RecordReader) []protocol.RecordReader {
+	if stream, ok := records.(*protocol.RecordStream); ok {
+		return stream.Records
+	}
+	return []protocol.RecordReader{records}
+}
+
+// add takes in a batch's records from an offset on.
+func (f *Fetched) add(reader protocol.RecordReader, offset int64) error {
+	// Where a batch without records ends the client does not tell.
+	control := false
+	switch batch := reader.(type) {
+	case *protocol.RecordBatch:
+		f.Next = max(f.Next, batch.BaseOffset) + 1
+	case *protocol.ControlBatch:
+		f.Next, control = max(f.Next, batch.BaseOffset)+1, true
+	}
 	for {
-		record, err := answer.Records.ReadRecord()
+		record, err := reader.ReadRecord()
 		if errors.Is(err, io.EOF) {
-			return fetched, nil
+			return nil
 		}
 		if err != nil {
-			return Fetched{}, fmt.Errorf("read a record of topic %s: %w", topic, err)
+			return err
 		}
 		key, err := content(record.Key)
 		value, err2 := content(record.Value)
 		if err = errors.Join(err, err2); err != nil {
-			return Fetched{}, fmt.Errorf("read the record at offset %d of topic %s: %w", record.Offset, topic, err)
+			return fmt.Errorf("offset %d: %w", record.Offset, err)
 		}
-		if record.Offset >= offset { // the first batch may begin before it
-			fetched.Records = append(fetched.Records, Record{Offset: record.Offset, Key: key, Value: value})
+		if record.Offset < offset { // the first batch may begin before it
+			continue
 		}
+		if control {
+			key, value = nil, nil
+		}
+		f.Records = append(f.Records, Record{Offset: record.Offset, Key: key, Value: value})
 	}
 }
 

@@ -114,7 +114,7 @@ func beforeSending(err error) (Failure, bool) {
 	case kafka.TopicAuthorizationFailed:
 		return Failure{Class: Refused, Remedy: "grant Read, Write, Describe, DescribeConfigs and Create on the store's topics"}, true
 	case kafka.ClusterAuthorizationFailed:
-		return Failure{Class: Refused, Remedy: "grant Create and DescribeConfigs on the store's topics, or create them beforehand"}, true
+		return Failure{Class: Refused, Remedy: "grant Create and DescribeConfigs on the store's topics, or create them beforehand; a reassignment of replicas is seen with Describe on the cluster"}, true
 	}
 	return Failure{}, false
 }

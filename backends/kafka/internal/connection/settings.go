@@ -15,7 +15,9 @@ import (
 type Topic struct {
 	Name       string
 	Partitions int
-	Replicas   int
+	// Replicas are those of the first partition, without the ones that a reassignment
+	// is about to add where that makes a difference.
+	Replicas int
 	// LogStart is the offset of the oldest record that is left.
 	LogStart int64
 	// Settings are the effective ones, whoever has made them.

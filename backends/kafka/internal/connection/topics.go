@@ -115,6 +115,14 @@ func (c *Connection) Describe(ctx context.Context, topic string) (Topic, bool, e
 		return Topic{}, false, err
 	}
 	t.Partitions, t.Replicas = len(metadata.Partitions), len(metadata.Partitions[0].ReplicaNodes)
+	if InSync(t) < majority(t.Replicas) { // of all of them, some of which may be on their way
+		adding, err := c.adding(ctx, topic)
+		if err != nil {
+			return Topic{}, false, fmt.Errorf("min.insync.replicas of topic %s is %q, no majority of %d replicas; ask whether some of them are only being added: %w",
+				topic, t.Settings["min.insync.replicas"], t.Replicas, err)
+		}
+		t.Replicas -= adding
+	}
 	// A broker that has just become the leader may not know it yet.
 	err = again(ctx, func() error {
 		t.LogStart, err = c.logStart(ctx, topic)
@@ -124,6 +132,28 @@ func (c *Connection) Describe(ctx context.Context, topic string) (Topic, bool, e
 		return Topic{}, false, fmt.Errorf("ask for the first offset of topic %s: %w", topic, err)
 	}
 	return t, true, nil
+}
+
+// adding returns how many replicas a reassignment of a topic's first partition is about
+// to add. The metadata has them among the replicas from its beginning, and those that
+// it is to remove until its end.
+func (c *Connection) adding(ctx context.Context, topic string) (int, error) {
+	answer, err := c.Client.ListPartitionReassignments(ctx, &kafka.ListPartitionReassignmentsRequest{
+		Topics:  map[string]kafka.ListPartitionReassignmentsRequestTopic{topic: {PartitionIndexes: []int{0}}},
+		Timeout: requestTimeout / 2,
+	})
+	if err == nil {
+		err = answer.Error
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, partition := range answer.Topics[topic].Partitions {
+		if partition.PartitionIndex == 0 {
+			return len(partition.AddingReplicas), nil
+		}
+	}
+	return 0, nil
 }
 
 func (c *Connection) logStart(ctx context.Context, topic string) (int64, error) {

@@ -32,7 +32,9 @@ const patience = 500 * time.Millisecond
 // inSync replicas, which have acted on that epoch, and a broker publishes its
 // metadata before it acts on them. The leader and all replicas but inSync of them
 // meet that set in at least one broker, and that one names the later epoch, or
-// says that it leads no more.
+// says that it leads no more. While a partition is moved its replicas are the ones
+// before and those that are added, for an acknowledged record may be on any of them:
+// more are asked, and as many of them as ever need not answer.
 func (c *Connection) HighWatermark(ctx context.Context, topic string, inSync int) (int64, error) {
 	var last error // what was in the way, when the context ends in the middle of a try
 	for {

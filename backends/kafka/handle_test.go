@@ -364,3 +364,21 @@ func withSum(frame []byte) []byte {
 	end := len(frame) - 4
 	return binary.BigEndian.AppendUint32(frame[:end:end], crc32.Checksum(frame[:end], crc32.MakeTable(crc32.Castagnoli)))
 }
+
+// What is doubted is looked at between two requests for new records.
+func TestADoubtedLogIsReadAgainSoonHoweverSeldomItsHandleLooks(t *testing.T) {
+	p := newPlace(t, broker.Server(t))
+	_, writer := p.open(t, kafka.Options{})
+	seldom, store := p.open(t, kafka.Options{Poll: time.Hour})
+	appendTo(t, writer, "s", 1)
+	require.Eventually(t, func() bool {
+		_, _, counts := seldom.Folded()
+		return counts.Events == 1
+	}, 10*time.Second, time.Millisecond, "its next request has begun")
+	seldom.Recheck()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	version, err := store.StreamVersion(ctx, "s")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, version)
+}

@@ -39,7 +39,8 @@ type Options struct {
 	// share a folder.
 	Index string
 	// Poll is the longest time that the broker keeps a request for new records open;
-	// 0 means 1 s. With NoPush it is how often this handle looks.
+	// 0 means 1 s. With NoPush it is how often this handle looks. Every 2 s it asks
+	// anew in any case, so that it notices a broker that does not answer.
 	Poll time.Duration
 	// NoPush keeps the broker from answering as soon as there is a record: this
 	// handle hears of other processes' events by polling.
@@ -141,7 +142,8 @@ func (b *Backend) Subscribe(ctx context.Context, req eventstore.SubscribeRequest
 	page := func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
 		return b.readAll(ctx, req, true)
 	}
-	return adapter.Follow(ctx, req, adapter.FollowSource{Page: page, Info: b.Info, Hint: &b.log.changed, Poll: b.opts.Poll})
+	// A page of what is folded costs nothing, and says when nothing more can be.
+	return adapter.Follow(ctx, req, adapter.FollowSource{Page: page, Info: b.Info, Hint: &b.log.changed, Poll: min(b.opts.Poll, defaultPoll)})
 }
 
 // Records implements [eventstore.Backend].

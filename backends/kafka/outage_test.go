@@ -80,22 +80,37 @@ func TestAppendsInDoubtAreSettledWhenTheReplicasAreBack(t *testing.T) {
 	require.EqualValues(t, 1+len(attempts), version, "each is stored once")
 }
 
-// A subscription reads what is folded, and must not stay silent through an outage.
+// A subscription reads what is folded, and must not stay silent through an outage,
+// however seldom its handle looks.
 func TestASubscriptionSaysThatTheLogCannotBeRead(t *testing.T) {
 	server := testservers.PrivateKafka(t, testservers.KafkaOptions{})
 	p := place{brokers: server.Addresses(), store: server.Name()}
 	backend, store := p.open(t, kafka.Options{})
 	appendTo(t, store, "s", 1)
+	seldom, _ := p.open(t, kafka.Options{Poll: time.Hour})
+	never, _ := p.open(t, kafka.Options{Poll: time.Hour, NoPush: true})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	var last error
-	for message, err := range backend.Subscribe(ctx, eventstore.SubscribeRequest{PageSize: eventstore.PageSize{MaxEvents: 10, MaxBytes: 1 << 20}}) {
-		last = err
-		if err == nil && message.Kind == eventstore.MessageCaughtUp {
-			require.NoError(t, server.Kill(1))
-		}
+	backends := []*kafka.Backend{backend, seldom, never}
+	last := make([]error, len(backends))
+	var caughtUp, following sync.WaitGroup
+	caughtUp.Add(len(backends))
+	for i, backend := range backends {
+		following.Go(func() {
+			for message, err := range backend.Subscribe(ctx, eventstore.SubscribeRequest{PageSize: eventstore.PageSize{MaxEvents: 10, MaxBytes: 1 << 20}}) {
+				last[i] = err
+				if err == nil && message.Kind == eventstore.MessageCaughtUp {
+					caughtUp.Done()
+				}
+			}
+		})
 	}
-	require.ErrorIs(t, last, eventstore.ErrUnavailable)
+	caughtUp.Wait()
+	require.NoError(t, server.Kill(1))
+	following.Wait()
+	for _, err := range last {
+		require.ErrorIs(t, err, eventstore.ErrUnavailable)
+	}
 	require.NoError(t, server.Start(ctx, 1))
 	require.Eventually(t, func() bool {
 		_, err := store.Append(ctx, "s", eventstore.Any(), happened())

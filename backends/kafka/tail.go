@@ -21,11 +21,14 @@ const (
 	tailPause = 2 * time.Millisecond
 	// noPush is more than a broker ever has: it answers when the wait is over.
 	noPush = 1 << 30
+	// longestWait bounds how long one request may wait for records: a leader that
+	// hangs is found out, and a log that is doubted is looked at, when it is over.
+	longestWait = 2 * time.Second
 )
 
 // tail folds what comes, until the handle is closed or the log halts.
 func (b *Backend) tail(ctx context.Context) {
-	options := connection.FetchOptions{MaxBytes: foldBytes, Wait: b.opts.Poll}
+	options := connection.FetchOptions{MaxBytes: foldBytes, Wait: min(b.opts.Poll, longestWait)}
 	if b.opts.NoPush {
 		options.MinBytes = noPush
 	}

@@ -37,6 +37,15 @@ func (b *Backend) Recheck() { b.log.doubt() }
 // Halted is why the handle cannot be used any more.
 func (b *Backend) Halted() error { return b.log.haltedBy() }
 
+// Impatient makes a handle believe its leader's empty answers for so long only.
+func Impatient(opts Options, silence time.Duration) Options {
+	opts.silence = silence
+	return opts
+}
+
+// Lost is why the handle cannot read the log now.
+func (b *Backend) Lost() error { return b.log.lostFor(0) }
+
 // AppendTrusting is a fault: it takes an acknowledgement for a verdict.
 func (b *Backend) AppendTrusting(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 	request, err := fold.NewRequest(req.ID, req.Parts)

@@ -50,6 +50,8 @@ type Options struct {
 	// Logger hears of foreign records in the log, lost connections and index files
 	// that do not fit; nil means slog.Default().
 	Logger *slog.Logger
+
+	silence time.Duration // shorter in tests
 }
 
 const (
@@ -201,6 +203,7 @@ func (o *Options) complete() (Options, error) {
 		return opts, &eventstore.InvalidError{Field: "option Replication", Reason: fmt.Sprintf("%d is negative", opts.Replication)}
 	}
 	opts.Poll = cmp.Or(opts.Poll, defaultPoll)
+	opts.silence = cmp.Or(opts.silence, silence)
 	opts.Logger = cmp.Or(opts.Logger, slog.Default())
 	return opts, nil
 }

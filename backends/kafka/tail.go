@@ -24,6 +24,9 @@ const (
 	// longestWait bounds how long one request may wait for records: a leader that
 	// hangs is found out, and a log that is doubted is looked at, when it is over.
 	longestWait = 2 * time.Second
+	// silence is how long empty answers of the leader alone are believed. One that is
+	// cut off from the others gives them for as long as that lasts.
+	silence = 5 * time.Second
 )
 
 // tail folds what comes, until the handle is closed or the log halts.
@@ -32,9 +35,10 @@ func (b *Backend) tail(ctx context.Context) {
 	if b.opts.NoPush {
 		options.MinBytes = noPush
 	}
-	checked, failures, pause := time.Now(), 0, 10*time.Millisecond
+	times := tailTimes{checked: time.Now(), heard: time.Now()}
+	failures, pause := 0, 10*time.Millisecond
 	for ctx.Err() == nil {
-		err := b.tailOnce(ctx, options, &checked)
+		err := b.tailOnce(ctx, options, &times)
 		switch {
 		case err == nil:
 			if failures > 0 {
@@ -66,23 +70,64 @@ func (b *Backend) tail(ctx context.Context) {
 	}
 }
 
-func (b *Backend) tailOnce(ctx context.Context, options connection.FetchOptions, checked *time.Time) error {
-	if _, doubted := b.log.doubted(); doubted || time.Since(*checked) >= recheckEvery {
+// tailTimes says when the log was looked at last, and when there was reason last to
+// believe that its leader's answers are all there is.
+type tailTimes struct{ checked, heard time.Time }
+
+func (b *Backend) tailOnce(ctx context.Context, options connection.FetchOptions, times *tailTimes) error {
+	if _, doubted := b.log.doubted(); doubted || time.Since(times.checked) >= recheckEvery {
 		if err := b.recheck(ctx); err != nil {
 			return err
 		}
-		*checked = time.Now()
+		times.checked = time.Now()
 	}
+	more, err := b.tailFetch(ctx, options)
+	switch {
+	case err != nil:
+		return err
+	case more:
+		times.heard = time.Now()
+	case time.Since(times.heard) >= b.opts.silence:
+		if err := b.confirmEnd(ctx); err != nil {
+			return err
+		}
+		times.heard = time.Now()
+	}
+	return nil
+}
+
+// tailFetch folds what the leader has, and tells whether it had anything.
+func (b *Backend) tailFetch(ctx context.Context, options connection.FetchOptions) (more bool, err error) {
 	next := b.log.next()
 	fetched, err := b.conn.Fetch(ctx, b.topic, next, options)
 	if err != nil {
-		return b.haltIfTruncated(ctx, next, err)
+		return false, b.haltIfTruncated(ctx, next, err)
 	}
 	if err := b.log.take(fetched.Records); err != nil {
+		return false, err
+	}
+	n := len(fetched.Records)
+	if n > 0 && b.log.next() > fetched.Records[n-1].Offset+1 {
+		_ = sleep.For(ctx, tailPause)
+	}
+	return n > 0, nil
+}
+
+// confirmEnd asks more brokers than the leader whether the log ends where it is
+// folded. Where it goes on the leader has to give the rest.
+func (b *Backend) confirmEnd(ctx context.Context) error {
+	end, err := b.acknowledged(ctx)
+	if err != nil {
 		return err
 	}
-	if n := len(fetched.Records); n > 0 && b.log.next() > fetched.Records[n-1].Offset+1 {
-		_ = sleep.For(ctx, tailPause)
+	for next := b.log.next(); next < end; next = b.log.next() {
+		more, err := b.tailFetch(ctx, connection.FetchOptions{MaxBytes: foldBytes, Wait: time.Second})
+		if err == nil && !more && b.log.next() == next {
+			err = fmt.Errorf("topic %s goes on to offset %d, and its leader has nothing from %d on", b.topic, end, next)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -33,17 +33,24 @@ func (b *Backend) viewWithin(ctx context.Context) error {
 	if err := b.log.haltedBy(); err != nil {
 		return err
 	}
-	before := b.log.next()
-	end, err := b.views.end(ctx, b.lifetime, &b.background)
+	end, err := b.acknowledged(ctx)
 	if err != nil {
 		return err
 	}
-	if end < before {
+	return b.reach(ctx, end)
+}
+
+// acknowledged returns the offset below which everything is that was acknowledged
+// before the call.
+func (b *Backend) acknowledged(ctx context.Context) (int64, error) {
+	before := b.log.next()
+	end, err := b.views.end(ctx, b.lifetime, &b.background)
+	if err == nil && end < before {
 		// What was acknowledged is gone, or another log is there: the tail finds out.
 		b.log.doubt()
-		return fmt.Errorf("the log ends at offset %d, and was read up to %d", end, before)
+		err = fmt.Errorf("the log ends at offset %d, and was read up to %d", end, before)
 	}
-	return b.reach(ctx, end)
+	return end, err
 }
 
 // reach waits until the log is folded up to an offset. A handle that is not told of

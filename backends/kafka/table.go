@@ -23,6 +23,7 @@ type table struct {
 
 	turn   chan struct{} // holds one token while nobody uses the table
 	known  bool          // the topic exists and is fit, as far as the last look went
+	seen   bool          // it was there once
 	inSync int
 	next   int64
 }
@@ -80,6 +81,10 @@ func (t *table) forget() {
 
 func (t *table) find(ctx context.Context, create bool) (exists bool, err error) {
 	topic, exists, err := t.b.conn.Describe(ctx, t.topic)
+	if err == nil && !exists && t.seen {
+		// What was in it is not forgotten on that account: a subscription would begin anew.
+		return false, fmt.Errorf("%w: kafka: topic %s was there and is not: wait, or restore it, or open the store anew to begin without it", eventstore.ErrUnavailable, t.topic)
+	}
 	if err == nil && !exists && create {
 		topic, err = t.b.createTopic(ctx, t.topic, true)
 		exists = err == nil
@@ -94,7 +99,7 @@ func (t *table) find(ctx context.Context, create bool) (exists bool, err error) 
 	if err := connection.CheckCompacted(topic); err != nil {
 		return false, &haltedError{err} // no input of the caller's
 	}
-	t.inSync, t.known = connection.InSync(topic), true
+	t.inSync, t.known, t.seen = connection.InSync(topic), true, true
 	return true, nil
 }
 

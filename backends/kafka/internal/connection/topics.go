@@ -84,27 +84,34 @@ func again(ctx context.Context, read func() error) error {
 	}
 }
 
-// Describe returns what there is of a topic; false where it does not exist.
+// Describe returns what there is of a topic; false where it does not exist, as all
+// brokers say: one that has just started, or is cut off from the controllers, does not
+// know what the others do.
 func (c *Connection) Describe(ctx context.Context, topic string) (Topic, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	configs, err := c.Client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
-		Resources: []kafka.DescribeConfigRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic}},
+	var settings []kafka.DescribeConfigResponseConfigEntry
+	absent := false
+	err := again(ctx, func() (err error) {
+		settings, err = c.settings(ctx, topic)
+		if !errors.Is(err, kafka.UnknownTopicOrPartition) {
+			return err
+		}
+		var asked error
+		if absent, asked = c.absent(ctx, topic); absent {
+			return nil
+		}
+		c.Renew() // so that another broker is asked
+		return errors.Join(err, asked)
 	})
-	if err == nil && len(configs.Resources) == 1 {
-		err = configs.Resources[0].Error
-	}
-	if errors.Is(err, kafka.UnknownTopicOrPartition) {
+	switch {
+	case err != nil:
+		return Topic{}, false, fmt.Errorf("ask for the settings of topic %s: %w", topic, err)
+	case absent:
 		return Topic{}, false, nil
 	}
-	if err == nil && len(configs.Resources) != 1 {
-		err = errors.New("the answer does not have it")
-	}
-	if err != nil {
-		return Topic{}, false, fmt.Errorf("ask for the settings of topic %s: %w", topic, err)
-	}
 	t := Topic{Name: topic, Settings: map[string]string{}}
-	for _, entry := range configs.Resources[0].ConfigEntries {
+	for _, entry := range settings {
 		t.Settings[entry.ConfigName] = entry.ConfigValue
 	}
 	if err := c.waitFor(ctx, topic); err != nil { // a broker has it, and the client may not know yet
@@ -132,6 +139,20 @@ func (c *Connection) Describe(ctx context.Context, topic string) (Topic, bool, e
 		return Topic{}, false, fmt.Errorf("ask for the first offset of topic %s: %w", topic, err)
 	}
 	return t, true, nil
+}
+
+// settings returns those that are in effect, as one broker knows them.
+func (c *Connection) settings(ctx context.Context, topic string) ([]kafka.DescribeConfigResponseConfigEntry, error) {
+	configs, err := c.Client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
+		Resources: []kafka.DescribeConfigRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(configs.Resources) != 1 {
+		return nil, errors.New("the answer does not have it")
+	}
+	return configs.Resources[0].ConfigEntries, configs.Resources[0].Error
 }
 
 // adding returns how many replicas a reassignment of a topic's first partition is about

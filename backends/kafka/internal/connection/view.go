@@ -220,6 +220,43 @@ func leaderNamed(r reply) (epoch, leader int32) {
 	return partition.LeaderEpoch, partition.LeaderID
 }
 
+// absent tells whether no broker knows a topic. Each of those that the cluster has must
+// say so.
+func (c *Connection) absent(ctx context.Context, topic string) (bool, error) {
+	cluster, err := c.Client.Metadata(ctx, &kafka.MetadataRequest{})
+	if err != nil {
+		return false, err
+	}
+	replies := make(chan reply, len(cluster.Brokers))
+	for _, broker := range cluster.Brokers {
+		id := int32(broker.ID)
+		go c.ask(ctx, id, &metadataRequest{TopicNames: []string{topic}, broker: id}, replies)
+	}
+	for range cluster.Brokers {
+		select {
+		case r := <-replies:
+			if err := unknownTo(r); err != nil {
+				return false, err
+			}
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	return len(cluster.Brokers) > 0, nil
+}
+
+// unknownTo returns nil where a broker answers that there is no such topic.
+func unknownTo(r reply) error {
+	if r.err != nil {
+		return fmt.Errorf("ask broker %d: %w", r.broker, r.err)
+	}
+	response, ok := r.result.(*metadata.Response)
+	if !ok || len(response.Topics) != 1 || kafka.Error(response.Topics[0].ErrorCode) != kafka.UnknownTopicOrPartition {
+		return fmt.Errorf("broker %d does not say so", r.broker)
+	}
+	return nil
+}
+
 // directed is a message to the broker of its choice. The client answers metadata
 // requests of its own type from what it knows, and panics on any other that is
 // not part of a split request: hence a split into one.

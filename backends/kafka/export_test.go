@@ -43,6 +43,17 @@ func Impatient(opts Options, silence time.Duration) Options {
 	return opts
 }
 
+// HoldIndex has the index file written now, and calls a function before it is.
+func (b *Backend) HoldIndex(before func()) {
+	b.index.mu.Lock()
+	defer b.index.mu.Unlock()
+	b.index.at, b.index.offset = time.Time{}, 0
+	b.index.write = func(path string, data []byte) error {
+		before()
+		return writeFile(path, data)
+	}
+}
+
 // Lost is why the handle cannot read the log now.
 func (b *Backend) Lost() error { return b.log.lostFor(0) }
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/backends/kafka/fold"
@@ -33,7 +34,10 @@ const (
 type indexFile struct {
 	path   string
 	logger *slog.Logger
-	events uint64 // in the file
+	write  func(path string, data []byte) error // writeFile; another one in tests
+
+	mu     sync.Mutex // held while the file is written, too
+	events uint64     // in the file
 	offset int64
 	at     time.Time
 }
@@ -51,7 +55,7 @@ func openIndex(opts Options, store string) (*indexFile, error) {
 	if info, err := os.Stat(opts.Index); err != nil || !info.IsDir() {
 		return nil, &eventstore.InvalidError{Field: "option Index", Reason: fmt.Sprintf("%q is not a folder; make it first", opts.Index)}
 	}
-	return &indexFile{path: filepath.Join(opts.Index, store+".index"), logger: opts.Logger, at: time.Now()}, nil
+	return &indexFile{path: filepath.Join(opts.Index, store+".index"), logger: opts.Logger, write: writeFile, at: time.Now()}, nil
 }
 
 // load returns the state of the file where it fits the log; nil where the log is to
@@ -134,44 +138,62 @@ func (f *indexFile) discard(ctx context.Context, why error) {
 	}
 }
 
-// note writes the file when it is time. It is for one goroutine at a time.
-func (f *indexFile) note(log *folded) {
-	if f == nil {
+// note has the file written when it is time. Nobody waits for that: not the tail, for
+// which views wait.
+func (f *indexFile) note(log *folded, background *sync.WaitGroup) {
+	if f == nil || !f.mu.TryLock() { // it is being written
 		return
 	}
 	log.mu.RLock()
 	events, next := log.state.Counts().Events, log.state.Next()
 	log.mu.RUnlock()
 	if events-f.events >= max(indexEvery, events/indexShare) || (next > f.offset && time.Since(f.at) >= indexEveryTime) {
-		f.save(log)
+		background.Go(func() {
+			defer f.mu.Unlock()
+			f.saveLocked(log)
+		})
+		return
 	}
+	f.mu.Unlock()
 }
 
-// save writes the file beside the old one, and puts it in its place. What fails is
-// logged: the file is a cache.
 func (f *indexFile) save(log *folded) {
 	if f == nil {
 		return
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.saveLocked(log)
+}
+
+// saveLocked writes the file beside the old one, and puts it in its place. What fails
+// is logged: the file is a cache.
+func (f *indexFile) saveLocked(log *folded) {
 	f.at = time.Now()
-	log.mu.RLock()
-	last, ok := log.recent.last()
-	events, next, halted := log.state.Counts().Events, log.state.Next(), log.halted != nil
-	var data []byte
-	if ok && !halted && next > f.offset {
-		sum := sha256.Sum256(last.Value)
-		data = append(make([]byte, 0, 64<<10), indexHeader...)
-		data = log.state.Append(append(data, sum[:]...))
-	}
-	log.mu.RUnlock()
-	if data == nil {
+	image, last, counts := log.image(f.offset)
+	if image == nil {
 		return
 	}
-	if err := writeFile(f.path, data); err != nil {
+	sum := sha256.Sum256(last.Value)
+	data := append(make([]byte, 0, 64<<10), indexHeader...)
+	data = image.Append(append(data, sum[:]...))
+	if err := f.write(f.path, data); err != nil {
 		f.logger.Warn("kafka: the index file was not written", "file", f.path, "error", err)
 		return
 	}
-	f.events, f.offset = events, next
+	f.events, f.offset = counts.Events, last.Offset+1
+}
+
+// image returns what the fold is now, and the last record in it; nil where nothing was
+// folded beyond an offset, and for a halted log.
+func (l *folded) image(beyond int64) (*fold.Image, connection.Record, fold.Counts) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	last, ok := l.recent.last()
+	if !ok || l.halted != nil || l.state.Next() <= beyond {
+		return nil, connection.Record{}, fold.Counts{}
+	}
+	return l.state.Image(), last, l.state.Counts()
 }
 
 // writeFile replaces a file by another one, whole or not at all.

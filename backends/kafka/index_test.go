@@ -3,7 +3,9 @@ package kafka_test
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -94,4 +96,31 @@ func TestAnIndexFileOfALogThatWasReplacedIsOfNoUse(t *testing.T) {
 	version, err := store.StreamVersion(t.Context(), "s")
 	require.NoError(t, err)
 	require.Zero(t, version)
+}
+
+func TestNobodyWaitsForTheIndexFile(t *testing.T) {
+	p, dir := newPlace(t, broker.Server(t)), t.TempDir()
+	backend, store := p.open(t, kafka.Options{Index: dir, Poll: 20 * time.Millisecond})
+	_, other := p.open(t, kafka.Options{})
+	writing, goOn := make(chan struct{}), make(chan struct{})
+	reached, release := sync.OnceFunc(func() { close(writing) }), sync.OnceFunc(func() { close(goOn) })
+	defer release()
+	backend.HoldIndex(func() {
+		reached()
+		<-goOn
+	})
+	appendTo(t, store, "s", 1)
+	<-writing
+	appendTo(t, other, "s", 2)
+	version, err := store.StreamVersion(t.Context(), "s") // what another has written, the tail has to fold
+	require.NoError(t, err)
+	require.EqualValues(t, 3, version)
+	appendTo(t, store, "s", 1)
+	release()
+	require.NoError(t, store.Close())
+	again, _ := p.open(t, kafka.Options{Index: dir})
+	require.Positive(t, again.Kept(), "the log's beginning was not read")
+	next, _, counts := again.Folded()
+	require.EqualValues(t, 5, next)
+	require.EqualValues(t, 4, counts.Events)
 }

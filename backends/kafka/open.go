@@ -173,7 +173,7 @@ func (b *Backend) startFrom(ctx context.Context, end int64) error {
 	if err := b.foldTo(ctx, end); err != nil {
 		return err
 	}
-	b.index.note(b.log)
+	b.index.note(b.log, &b.background)
 	return nil
 }
 

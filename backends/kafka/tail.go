@@ -47,7 +47,7 @@ func (b *Backend) tail(ctx context.Context) {
 			failures, pause = 0, 10*time.Millisecond
 			b.log.setLost(nil)
 			b.reportForeign(ctx)
-			b.index.note(b.log)
+			b.index.note(b.log, &b.background)
 			continue
 		case ctx.Err() != nil:
 			return

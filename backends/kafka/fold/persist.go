@@ -19,10 +19,37 @@ const stateFormat = 1
 // version.
 var ErrState = errors.New("not a saved state of this version")
 
-// Append encodes the state after the bytes of b, about 32 bytes an event. A halted
-// state is not to be saved.
-func (s *State) Append(b []byte) []byte {
-	start := len(b)
+// Image is what a state was at a moment. It may be used while the state folds on: what
+// they share never changes.
+type Image struct {
+	state   State // but for what follows
+	leases  map[string]Lease
+	head    string
+	streams []streamImage
+}
+
+// streamImage has the entries that there were: later ones are added behind them.
+type streamImage struct {
+	name    string
+	entries []entry
+}
+
+// Image returns what the state is now. It takes as long as there are streams, however
+// many events they have. A halted state is not to be saved.
+func (s *State) Image() *Image {
+	i := &Image{state: *s, leases: maps.Clone(s.leases), streams: make([]streamImage, 0, len(s.streams))}
+	if s.head != nil {
+		i.head = s.head.name
+	}
+	for name, stream := range s.streams {
+		i.streams = append(i.streams, streamImage{name, stream.entries})
+	}
+	return i
+}
+
+// Append encodes the state after the bytes of b, about 32 bytes an event.
+func (i *Image) Append(b []byte) []byte {
+	start, s := len(b), &i.state
 	b = append(b, magic, stateFormat, rules)
 	b = append(b, s.store[:]...)
 	b = binary.AppendUvarint(b, uint64(s.next))
@@ -38,9 +65,9 @@ func (s *State) Append(b []byte) []byte {
 	} else {
 		b = append(b, 0)
 	}
-	b = binary.AppendUvarint(b, uint64(len(s.leases)))
-	for _, name := range slices.Sorted(maps.Keys(s.leases)) {
-		lease := s.leases[name]
+	b = binary.AppendUvarint(b, uint64(len(i.leases)))
+	for _, name := range slices.Sorted(maps.Keys(i.leases)) {
+		lease := i.leases[name]
 		b = appendText(b, name)
 		b = binary.AppendUvarint(b, lease.Epoch)
 		b = appendText(b, lease.Owner)
@@ -49,17 +76,13 @@ func (s *State) Append(b []byte) []byte {
 		b = binary.AppendUvarint(b, lease.ResetEpoch)
 		b = append(b, lease.ResetID[:]...)
 	}
-	head := ""
-	if s.head != nil {
-		head = s.head.name
-	}
-	b = appendText(b, head)
-	b = binary.AppendUvarint(b, uint64(len(s.streams)))
-	for name, stream := range s.streams {
-		b = appendText(b, name)
+	b = appendText(b, i.head)
+	b = binary.AppendUvarint(b, uint64(len(i.streams)))
+	for _, stream := range i.streams {
+		b = appendText(b, stream.name)
 		b = binary.AppendUvarint(b, uint64(len(stream.entries)))
-		for i := range stream.entries {
-			e := &stream.entries[i]
+		for j := range stream.entries {
+			e := &stream.entries[j]
 			b = binary.BigEndian.AppendUint64(b, uint64(e.place))
 			b = append(b, e.id[:]...)
 			b = binary.BigEndian.AppendUint64(b, e.digest)

@@ -1,6 +1,7 @@
 package fold
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -253,7 +254,7 @@ func TestASavedStateIsTheState(t *testing.T) {
 		if sealed {
 			log.seal()
 		}
-		saved := log.Append([]byte("before"))[len("before"):]
+		saved := log.Image().Append([]byte("before"))[len("before"):]
 		back, err := Restore(saved)
 		require.NoError(t, err)
 		require.Equal(t, log.Hash(), back.Hash())
@@ -282,5 +283,37 @@ func TestASavedStateIsTheState(t *testing.T) {
 		saved[len(saved)/2] ^= 1
 		_, err = Restore(saved)
 		require.ErrorIs(t, err, ErrState)
+	}
+}
+
+func TestAnImageIsOfItsMomentWhileTheLogGoesOn(t *testing.T) {
+	log := newLog(t)
+	log.store("s", "1", "2")
+	require.Equal(t, Accepted, log.fold(TakeLease(idOf("1"), now, "billing", 1, "a", time.Second)).Outcome)
+	records := len(log.frames)
+	image := log.Image()
+	saved := make(chan []byte)
+	go func() { saved <- image.Append(nil) }()
+	for i := range 100 {
+		log.store("s", fmt.Sprint("later ", i))
+	}
+	log.store("later", "x")
+	require.Equal(t, Accepted, log.fold(TakeLease(idOf("2"), now, "billing", 2, "b", time.Second)).Outcome)
+	log.seal()
+	want := log.upTo(records)
+	for _, bytes := range [][]byte{<-saved, image.Append(nil)} {
+		back, err := Restore(bytes)
+		require.NoError(t, err)
+		require.Equal(t, want.Next(), back.Next())
+		require.Equal(t, want.Hash(), back.Hash())
+		require.Equal(t, want.Counts(), back.Counts())
+		require.Equal(t, want.Lease("billing"), back.Lease("billing"))
+		require.Equal(t, want.Version("s"), back.Version("s"))
+		require.Zero(t, back.Version("later"))
+		place, stream, version, _ := want.Head()
+		backPlace, backStream, backVersion, _ := back.Head()
+		require.Equal(t, []any{place, stream, version}, []any{backPlace, backStream, backVersion})
+		_, sealed := back.Seal()
+		require.False(t, sealed)
 	}
 }

@@ -14,7 +14,9 @@ const (
 	// events a filtered page looks at before it is returned, whatever it found.
 	scanBytes  = 256 << 10
 	scanAtOnce = 4096
-	// windowRecords is how many records a backward read takes at once.
+	// A backward read takes up to windowRecords at once: firstWindow, and twice as many
+	// as long as they are small.
+	firstWindow   = 32
 	windowRecords = 512
 )
 
@@ -218,23 +220,46 @@ func (s *scan) backward(ctx context.Context) error {
 		high = min(high, offsetOf(s.req.Before)+1)
 	}
 	lowest := offsetOf(s.req.After.Position)
+	size, most := int64(firstWindow), max(scanBytes, s.req.MaxBytes)
 	for high > lowest && !s.done() && !s.end {
-		low := max(lowest, high-int64(min(windowRecords, max(16, s.req.MaxEvents))))
-		var window []connection.Record
-		for at := low; at < high; at = window[len(window)-1].Offset + 1 {
-			records, err := s.b.readFrom(ctx, at, scanBytes)
-			if err != nil {
-				return err
-			}
-			window = append(window, records...)
+		low := max(lowest, high-size)
+		records, err := window(low, high, most, func(from int64) ([]connection.Record, error) { return s.b.readFrom(ctx, from, scanBytes) })
+		if err != nil {
+			return err
 		}
-		for i := len(window) - 1; i >= 0 && !s.done() && !s.end; i-- {
-			if window[i].Offset < high {
-				s.take(window[i])
-				high = window[i].Offset
-			}
+		if records[0].Offset > low {
+			size = int64(len(records)) // what did not fit is read again
+		} else {
+			size = min(2*size, windowRecords)
+		}
+		for i := len(records) - 1; i >= 0 && !s.done() && !s.end; i-- {
+			s.take(records[i])
+			high = records[i].Offset
 		}
 	}
 	s.end = s.end || (high <= lowest && !s.page.full())
 	return nil
+}
+
+// window reads records forward, for there is no other way, and returns the last ones
+// before an offset: one at least, and no more than so many bytes.
+func window(low, high int64, most int, read func(from int64) ([]connection.Record, error)) ([]connection.Record, error) {
+	var last []connection.Record
+	for at, bytes := low, 0; at < high; {
+		records, err := read(at)
+		if err != nil {
+			return nil, err
+		}
+		for _, record := range records {
+			if at = record.Offset + 1; at > high {
+				break
+			}
+			last = append(last, record)
+			for bytes += len(record.Value); bytes > most && len(last) > 1; last = last[1:] {
+				bytes -= len(last[0].Value)
+				last[0] = connection.Record{} // let it go
+			}
+		}
+	}
+	return last, nil
 }

@@ -29,6 +29,9 @@ type subscriptions struct {
 func newSubscriptions(b *Backend, topic string) *subscriptions {
 	c := &subscriptions{table: newTable(b, topic), kept: fold.NewSubscriptions(b.id)}
 	c.restart = func() { c.kept = fold.NewSubscriptions(b.id) }
+	c.repair = func(ctx context.Context) error {
+		return c.kept.Repairs(func(key, value []byte) error { return c.put(ctx, key, value) })
+	}
 	c.take = func(record connection.Record) (err error) {
 		c.last, err = c.kept.Fold(record.Key, record.Value)
 		return err

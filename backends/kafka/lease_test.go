@@ -48,6 +48,17 @@ func (r *requests) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// beforeRequests is a transport whose connections call a function before each request.
+func beforeRequests(before func(key int16) error) *kafkago.Transport {
+	return &kafkago.Transport{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &requests{Conn: conn, before: before}, nil
+	}}
+}
+
 // The first try takes the epoch, and then cannot see whether the owner before has
 // renewed its lease meanwhile, as it has. The second one must not take what is stored
 // for a lease that it has: it has to wait for the end of the other.
@@ -62,23 +73,17 @@ func TestALeaseWhoseTakingFailedHalfwayIsHadWhenTheOneBeforeIsOver(t *testing.T)
 
 	var armed, failing atomic.Bool
 	reached, goOn := make(chan struct{}), make(chan struct{})
-	transport := &kafkago.Transport{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
+	transport := beforeRequests(func(key int16) error {
+		if key == produceKey && armed.CompareAndSwap(true, false) {
+			close(reached)
+			<-goOn
+			failing.Store(true)
 		}
-		return &requests{Conn: conn, before: func(key int16) error {
-			if key == produceKey && armed.CompareAndSwap(true, false) {
-				close(reached)
-				<-goOn
-				failing.Store(true)
-			}
-			if key == listOffsetsKey && failing.Load() {
-				return errors.New("connection reset")
-			}
-			return nil
-		}}, nil
-	}}
+		if key == listOffsetsKey && failing.Load() {
+			return errors.New("connection reset")
+		}
+		return nil
+	})
 	after, _ := p.open(t, kafka.Options{Transport: transport})
 	second := eventstore.Lease{Name: "billing", Epoch: 2, Owner: "b", TTL: ttl}
 	take := eventstore.SwapLeaseRequest{Name: "billing", Old: first, New: second}

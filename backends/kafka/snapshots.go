@@ -22,6 +22,14 @@ type snapshots struct {
 func newSnapshots(b *Backend, topic string) *snapshots {
 	s := &snapshots{table: newTable(b, topic), kept: fold.NewSnapshots(b.id)}
 	s.restart = func() { s.kept = fold.NewSnapshots(b.id) }
+	s.repair = func(ctx context.Context) error {
+		for _, key := range s.kept.Lower() {
+			if err := s.writeAgain(ctx, key); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	s.take = func(record connection.Record) (err error) {
 		s.lower, err = s.kept.Fold(record.Offset, record.Key, record.Value)
 		return err
@@ -67,16 +75,22 @@ func (s *snapshots) Save(ctx context.Context, req eventstore.SaveSnapshotRequest
 		// Another process may have saved a higher version meanwhile, before this one.
 		// Compaction keeps the last record: it is written again.
 		for s.lower {
-			higher, found, err := s.read(ctx, key)
-			if err != nil || !found {
-				return err
-			}
-			if err := s.put(ctx, key, higher); err != nil {
+			if err := s.writeAgain(ctx, key); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// writeAgain makes the snapshot of a key that is kept its last record.
+func (s *snapshots) writeAgain(ctx context.Context, key []byte) error {
+	s.lower = false // as it is where the snapshot was deleted meanwhile
+	kept, found, err := s.read(ctx, key)
+	if err != nil || !found {
+		return err
+	}
+	return s.put(ctx, key, kept)
 }
 
 // Delete implements [eventstore.Snapshots].

@@ -20,10 +20,13 @@ type table struct {
 	take func(record connection.Record) error
 	// restart forgets everything.
 	restart func()
+	// repair writes once more what compaction must keep and would not.
+	repair func(ctx context.Context) error
 
 	turn   chan struct{} // holds one token while nobody uses the table
 	known  bool          // the topic exists and is fit, as far as the last look went
 	seen   bool          // it was there once
+	whole  bool          // it was repaired since it was folded from its beginning
 	inSync int
 	next   int64
 }
@@ -71,11 +74,20 @@ func (t *table) view(ctx context.Context, create bool) error {
 	if end < t.next {
 		t.forget() // it was deleted and made anew
 	}
-	return t.foldTo(ctx, end)
+	if err := t.foldTo(ctx, end); err != nil {
+		return err
+	}
+	if !t.whole && t.next > 0 {
+		t.whole = true
+		if err := t.repair(ctx); err != nil { // another process may be able to
+			t.b.opts.Logger.WarnContext(ctx, "kafka: records that were overtaken were not written again", "topic", t.topic, "error", err)
+		}
+	}
+	return nil
 }
 
 func (t *table) forget() {
-	t.next = 0
+	t.next, t.whole = 0, false
 	t.restart()
 }
 

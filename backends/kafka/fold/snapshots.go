@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -14,8 +16,9 @@ import (
 // Snapshots is what the compacted topic of the snapshots means: where the one with
 // the highest version of each stream and type is.
 type Snapshots struct {
-	log  uuid.UUID
-	kept map[string]KeptSnapshot
+	log   uuid.UUID
+	kept  map[string]KeptSnapshot
+	lower map[string]bool // keys whose last record has a lower version than the one that is kept
 }
 
 // KeptSnapshot is where a snapshot is, and of which version.
@@ -26,7 +29,7 @@ type KeptSnapshot struct {
 
 // NewSnapshots returns the meaning of an empty topic beside the log of a store.
 func NewSnapshots(log uuid.UUID) *Snapshots {
-	return &Snapshots{log: log, kept: make(map[string]KeptSnapshot)}
+	return &Snapshots{log: log, kept: make(map[string]KeptSnapshot), lower: make(map[string]bool)}
 }
 
 // SnapshotKey is the key of a stream's snapshot of a type. Neither has a zero byte.
@@ -66,6 +69,7 @@ func DecodeSnapshot(key, value []byte) (snapshot eventstore.Snapshot, log uuid.U
 func (s *Snapshots) Fold(offset int64, key, value []byte) (lower bool, err error) {
 	if value == nil {
 		delete(s.kept, string(key))
+		delete(s.lower, string(key))
 		return false, nil
 	}
 	snapshot, log, err := DecodeSnapshot(key, value)
@@ -76,10 +80,22 @@ func (s *Snapshots) Fold(offset int64, key, value []byte) (lower bool, err error
 		return false, err
 	}
 	if snapshot.Version < s.kept[string(key)].Version {
+		s.lower[string(key)] = true
 		return true, nil
 	}
+	delete(s.lower, string(key))
 	s.kept[string(key)] = KeptSnapshot{Offset: offset, Version: snapshot.Version}
 	return false, nil
+}
+
+// Lower returns the keys whose kept snapshot must be written again, and has not been: its
+// writer may have died.
+func (s *Snapshots) Lower() [][]byte {
+	var keys [][]byte
+	for _, key := range slices.Sorted(maps.Keys(s.lower)) {
+		keys = append(keys, []byte(key))
+	}
+	return keys
 }
 
 // Find returns where the snapshot of a key is.

@@ -25,7 +25,9 @@ type Subscriptions struct {
 
 type subscription struct {
 	epochs map[uint64]Progress
-	resets map[reset]Progress
+	// inverted are the epochs whose last record is not what all of them come to.
+	inverted map[uint64]bool
+	resets   map[reset]Progress
 	// foreign is of another log, whose topic this was before.
 	foreign     Progress
 	foreignKeys [][]byte
@@ -74,7 +76,7 @@ func (s *Subscriptions) Fold(key, value []byte) (Kept, error) {
 	}
 	sub := s.names[name]
 	if sub == nil {
-		sub = &subscription{epochs: make(map[uint64]Progress), resets: make(map[reset]Progress)}
+		sub = &subscription{epochs: make(map[uint64]Progress), inverted: make(map[uint64]bool), resets: make(map[reset]Progress)}
 		s.names[name] = sub
 	}
 	if record.Log != s.log {
@@ -97,10 +99,35 @@ func (s *Subscriptions) Fold(key, value []byte) (Kept, error) {
 	sub.epochs[epoch] = joined
 	kept := Kept{Renewed: renewed, Overtaken: joined.Generation != record.Generation || joined.Opener != record.Opener}
 	if !record.says(joined) {
-		joined.Repaired = true
-		kept.Repair = joined.Encode()
+		sub.inverted[epoch] = true
+		kept.Repair = joined.repair()
+	} else {
+		delete(sub.inverted, epoch)
 	}
 	return kept, nil
+}
+
+// repair is the record that stands for all that were joined.
+func (p Progress) repair() []byte {
+	p.Repaired = true
+	return p.Encode()
+}
+
+// Repairs calls a function with what is to be written under which key, as [Kept].Repair
+// is, but has not been: its writer may have died.
+func (s *Subscriptions) Repairs(write func(key, value []byte) error) error {
+	for _, name := range s.Names() {
+		sub := s.names[name]
+		for _, epoch := range slices.Sorted(maps.Keys(sub.inverted)) {
+			if !sub.inverted[epoch] {
+				continue // by what was folded meanwhile
+			}
+			if err := write(ProgressKey(name, epoch, uuid.Nil), sub.epochs[epoch].repair()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Subscriptions) remove(name string, epoch uint64, id uuid.UUID) {
@@ -112,6 +139,7 @@ func (s *Subscriptions) remove(name string, epoch uint64, id uuid.UUID) {
 		delete(sub.resets, reset{epoch, id})
 	} else {
 		delete(sub.epochs, epoch)
+		delete(sub.inverted, epoch)
 	}
 	key := ProgressKey(name, epoch, id)
 	before := len(sub.foreignKeys)

@@ -67,7 +67,16 @@ func TestTheHighestPositionOfAnEpochCountsAndTheLastRecordIsPutRight(t *testing.
 	require.EqualValues(t, 7, p.folded.Current("billing", lease).Checkpoint.Place.Version)
 	require.EqualValues(t, 6, p.compacted().Current("billing", lease).Checkpoint.Place.Version, "what the last record alone would say")
 	require.NotNil(t, late.Repair)
+	repairs := func() (all [][2][]byte) {
+		require.NoError(t, p.folded.Repairs(func(key, value []byte) error {
+			all = append(all, [2][]byte{key, value})
+			return nil
+		}))
+		return all
+	}
+	require.Equal(t, [][2][]byte{{key, late.Repair}}, repairs(), "for whoever folds it later")
 	require.Nil(t, p.put(key, late.Repair).Repair, "once is enough")
+	require.Empty(t, repairs())
 	require.EqualValues(t, 7, p.compacted().Current("billing", lease).Checkpoint.Place.Version)
 }
 
@@ -228,10 +237,12 @@ func TestTheHighestVersionOfASnapshotCounts(t *testing.T) {
 	}
 	require.False(t, save(0, 5))
 	require.True(t, save(1, 3), "compaction would keep it")
+	require.Equal(t, [][]byte{key}, s.Lower())
 	kept, ok := s.Find(key)
 	require.True(t, ok)
 	require.Equal(t, KeptSnapshot{Offset: 0, Version: 5}, kept)
 	require.False(t, save(2, 5))
+	require.Empty(t, s.Lower())
 	_, err := s.Fold(3, key, EncodeSnapshot(idOf("another"), eventstore.Snapshot{Version: 9}))
 	require.NoError(t, err)
 	kept, _ = s.Find(key)

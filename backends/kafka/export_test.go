@@ -54,6 +54,14 @@ func (b *Backend) HoldIndex(before func()) {
 	}
 }
 
+// ForgeLast makes the last folded record another one than the log has.
+func (b *Backend) ForgeLast() {
+	b.log.mu.Lock()
+	defer b.log.mu.Unlock()
+	last := len(b.log.recent.values) - 1
+	b.log.recent.values[last] = append([]byte("another"), b.log.recent.values[last]...)
+}
+
 // Lost is why the handle cannot read the log now.
 func (b *Backend) Lost() error { return b.log.lostFor(0) }
 

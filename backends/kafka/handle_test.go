@@ -382,3 +382,18 @@ func TestADoubtedLogIsReadAgainSoonHoweverSeldomItsHandleLooks(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1, version)
 }
+
+// A store is restored from a backup, and written to: it begins with the same records.
+func TestALogThatEndsWithAnotherRecordIsNoticed(t *testing.T) {
+	_, p := newDouble(t, 1)
+	backend, store := p.open(t, kafka.Options{})
+	appendTo(t, store, "s", 2)
+	backend.Recheck()
+	_, err := store.Info(t.Context())
+	require.NoError(t, err)
+	backend.ForgeLast()
+	backend.Recheck()
+	_, err = store.Info(t.Context())
+	requireNoSentinel(t, err)
+	require.ErrorContains(t, err, "another record is there now")
+}

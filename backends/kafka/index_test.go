@@ -38,17 +38,20 @@ func TestAnIndexFileSavesTheFoldAndIsNeverTrustedBlindly(t *testing.T) {
 	require.NoError(t, store.Close())
 	damaged := append([]byte(nil), newest...)
 	damaged[len(damaged)/2] ^= 0x20
+	restored := append([]byte(nil), newest...)
+	restored[len("switchyard kafka index 1\n")] ^= 0x20 // of the sum of its log's last record
 	for name, c := range map[string]struct {
 		content []byte
 		used    bool
 	}{
-		"the newest":              {newest, true},
-		"an older one":            {older, true},
-		"none":                    {nil, false},
-		"an empty one":            {[]byte{}, false},
-		"a torn one":              {newest[:len(newest)-100], false},
-		"a damaged one":           {damaged, false},
-		"one of another store":    {foreign, false},
+		"the newest":           {newest, true},
+		"an older one":         {older, true},
+		"none":                 {nil, false},
+		"an empty one":         {[]byte{}, false},
+		"a torn one":           {newest[:len(newest)-100], false},
+		"a damaged one":        {damaged, false},
+		"one of another store": {foreign, false},
+		"one of the same store with another last record": {restored, false},
 		"something else":          {[]byte("hello"), false},
 		"one with bytes after it": {append(append([]byte(nil), newest...), 0), false},
 	} {

@@ -42,11 +42,11 @@ appends a link to it to that stream and goes on.
 
 Parameters of a topic's URL: mode=binary|structured, compression=none|gzip|snappy|
 lz4|zstd, sasl=plain|scram-sha-256|scram-sha-512, password_file=FILE, tls=on|off,
-ca=FILE, cert=FILE and key=FILE. User and password may stand in SWITCHYARD_KAFKA_USER
-and SWITCHYARD_KAFKA_PASSWORD. Away from this machine TLS is on unless the URL says
-otherwise.`,
+ca=FILE, cert=FILE and key=FILE. A user needs sasl=; what the URL does not have of the
+user and password may stand in SWITCHYARD_KAFKA_USER and SWITCHYARD_KAFKA_PASSWORD. Away
+from this machine TLS is on unless the URL says otherwise.`,
 		Example: `  switchyard relay sqlite:orders.db --to kafka://localhost:9092/orders --name 'orders to kafka' --category order
-  switchyard relay @orders --to 'kafka://relay@b1.example.com:9093/orders?password_file=/run/secrets/kafka' --name kafka --park relay-parked`,
+  switchyard relay @orders --to 'kafka://relay@b1.example.com:9093/orders?sasl=scram-sha-512&password_file=/run/secrets/kafka' --name kafka --park relay-parked`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {

@@ -189,7 +189,7 @@ func TestARelayThatCannotBeginSaysWhy(t *testing.T) {
 		"a relative source":  {[]string{"--name", "r", "--to", to, "--source", "/shop"}, "no absolute URI", exitUsage},
 		"a wrong position":   {[]string{"--name", "r", "--to", to, "--after", "x"}, "--after", exitUsage},
 		"a park stream as $": {[]string{"--name", "r", "--to", to, "--park", "\x01"}, "control character", exitUsage},
-		"nobody there":       {[]string{"--name", "r", "--to", "kafka://me:s3cr3t@127.0.0.1:1/t"}, "unavailable", exitFailed},
+		"nobody there":       {[]string{"--name", "r", "--to", "kafka://me:s3cr3t@127.0.0.1:1/t?sasl=plain"}, "unavailable", exitFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := call(t, "", append([]string{"relay", url, "--until-caught-up"}, c.args...)...)

@@ -9,21 +9,18 @@ import (
 	"github.com/segmentio/kafka-go/sasl/scram"
 )
 
-// MechanismName sets field to one of the names that [Mechanism] knows.
-func MechanismName(field *string) func(value string) error {
-	return func(value string) error {
-		if !slices.Contains([]string{"plain", "scram-sha-256", "scram-sha-512"}, value) {
-			return fmt.Errorf("%.40q is none of plain, scram-sha-256 and scram-sha-512", value)
-		}
-		*field = value
-		return nil
+func (s *security) setMechanism(value string) error {
+	if !slices.Contains([]string{"plain", "scram-sha-256", "scram-sha-512"}, value) {
+		return fmt.Errorf("%.40q is none of plain, scram-sha-256 and scram-sha-512", value)
 	}
+	s.mechanism = value
+	return nil
 }
 
-// Mechanism shows a user and a password to brokers: by plain, scram-sha-256, or, by any
-// other name, scram-sha-512. ok is false where SCRAM does not take them; why is not told,
-// for that may show them.
-func Mechanism(name, user, password string) (mechanism sasl.Mechanism, ok bool) {
+// mechanismOf shows a user and a password to brokers by one of the names that
+// setMechanism takes. ok is false where SCRAM does not take them; why is not told, for
+// that may show them.
+func mechanismOf(name, user, password string) (mechanism sasl.Mechanism, ok bool) {
 	var err error
 	switch name {
 	case "plain":

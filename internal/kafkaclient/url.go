@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"net/url"
@@ -19,7 +21,7 @@ import (
 	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
-// The environment variables with the user of a URL that has none, and with the
+// The environment variables with the user of a URL that has sasl and none, and with the
 // password of one that has none.
 const (
 	UserVariable     = "SWITCHYARD_KAFKA_USER"
@@ -45,86 +47,73 @@ type Location struct {
 // Of several brokers the last one needs its port, or url.Parse refuses the URL; it
 // knows one address of IPv6 alone.
 //
-//	sasl=scram-sha-512       or scram-sha-256, plain; the default with a user
-//	password_file=FILE       in place of the password; or the variable PasswordVariable
+//	sasl=scram-sha-512       or scram-sha-256, plain: how to show the user and password
+//	password_file=FILE       a file with the password, in place of one in the URL
 //	tls=on                   or off; by default on unless all brokers are this machine
 //	ca=FILE                  the brokers' authorities, in PEM, in place of the system's
 //	cert=FILE&key=FILE       the client's certificate and key, in PEM
 //
+// A user or a password that a URL with sasl does not name comes from the environment. A
+// URL that can be read in two ways is refused, with what to change: credentials without
+// sasl, sasl without credentials, a password and password_file, certificates without TLS.
+//
 // own has the parameters of the caller. Anything else is ErrInvalid. No error shows a
 // credential.
 func ParseURL(u *url.URL, own map[string]func(value string) error) (Location, error) {
-	var s security
-	known := map[string]func(string) error{
-		"sasl":          MechanismName(&s.mechanism),
-		"password_file": s.setPasswordFile,
-		"tls":           func(value string) error { s.chosen = true; return urlparam.Word(&s.tls, "off", "on")(value) },
-		"ca":            func(value string) error { s.ca = value; return nil },
-		"cert":          func(value string) error { s.cert = value; return nil },
-		"key":           func(value string) error { s.key = value; return nil },
+	switch {
+	case u.Opaque != "" || u.Host == "":
+		return Location{}, Invalid("it names no broker; write kafka://localhost:9092/NAME")
+	case u.Fragment != "" || u.RawFragment != "":
+		return Location{}, Invalid("it has a fragment (#); percent-encode special characters, above all in passwords")
 	}
-	maps.Copy(known, own)
-	if err := readParameters(u, known); err != nil {
-		return Location{}, err
-	}
-	brokers, err := brokersOf(u)
+	brokers, err := brokersOf(u.Host)
 	if err != nil {
 		return Location{}, err
 	}
-	if !s.chosen {
-		s.tls = AnyRemote(brokers)
+	values, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return Location{}, Invalid("its parameters cannot be read; percent-encode special characters")
 	}
-	transport, err := s.transport(u.User)
+	s := security{user: u.User, tls: slices.ContainsFunc(brokers, isRemote)}
+	known := map[string]func(string) error{
+		"sasl":          s.setMechanism,
+		"password_file": fileInto(&s.passwordFile),
+		"tls":           urlparam.Word(&s.tls, "off", "on"),
+		"ca":            fileInto(&s.ca),
+		"cert":          fileInto(&s.cert),
+		"key":           fileInto(&s.key),
+	}
+	maps.Copy(known, own)
+	if err := urlparam.Read(values, known, Invalid); err != nil {
+		return Location{}, err
+	}
+	transport, err := s.transport()
 	if err != nil {
 		return Location{}, err
 	}
 	return Location{Brokers: brokers, Name: strings.TrimPrefix(u.Path, "/"), Transport: transport}, nil
 }
 
-func invalid(format string, args ...any) error {
-	return &eventstore.InvalidError{Field: "Kafka URL", Reason: fmt.Sprintf(format, args...)}
+// Invalid is the error of a URL, for this reason.
+func Invalid(format string, args ...any) error {
+	return &eventstore.InvalidError{Field: "kafka URL", Reason: fmt.Sprintf(format, args...)}
 }
 
-func readParameters(u *url.URL, known map[string]func(string) error) error {
-	if u.Fragment != "" {
-		return invalid("it has a '#'; percent-encode special characters, above all in passwords")
-	}
-	values, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return invalid("its parameters cannot be read; percent-encode special characters")
-	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		set, ok := known[name]
-		switch {
-		case !ok:
-			return invalid("unknown parameter %.40q; known are %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
-		case len(values[name]) > 1:
-			return invalid("parameter %s is given %d times", name, len(values[name]))
-		}
-		if err := set(values[name][0]); err != nil {
-			return invalid("parameter %s: %s", name, err)
-		}
-	}
-	return nil
-}
-
-func brokersOf(u *url.URL) ([]string, error) {
+// brokersOf adds Kafka's port where there is none.
+func brokersOf(hosts string) ([]string, error) {
 	var brokers []string
-	for _, broker := range strings.Split(u.Host, ",") {
+	for broker := range strings.SplitSeq(hosts, ",") {
 		host, port, err := net.SplitHostPort(broker)
 		if err != nil { // there is no port
 			host, port = strings.Trim(broker, "[]"), defaultPort
 		}
-		if host == "" || port == "" || u.Opaque != "" {
-			return nil, invalid("give the brokers as host:port,host:port after kafka://")
+		if host == "" || port == "" || strings.Contains(host, ":") && net.ParseIP(host) == nil {
+			return nil, Invalid("number %d of its brokers is not an address; give host:port,host:port after kafka://", len(brokers)+1)
 		}
 		brokers = append(brokers, net.JoinHostPort(host, port))
 	}
 	return brokers, nil
 }
-
-// AnyRemote tells whether a broker, each a host:port, is on another machine.
-func AnyRemote(brokers []string) bool { return slices.ContainsFunc(brokers, isRemote) }
 
 func isRemote(broker string) bool {
 	host, _, err := net.SplitHostPort(broker)
@@ -134,21 +123,27 @@ func isRemote(broker string) bool {
 
 // security is how to prove who one is, and that the brokers are who they are.
 type security struct {
+	user          *url.Userinfo
 	mechanism     string
 	passwordFile  string
-	tls, chosen   bool
+	tls           bool
 	ca, cert, key string
 }
 
-func (s *security) setPasswordFile(value string) error {
-	s.passwordFile = value
-	return nil
+func fileInto(field *string) func(value string) error {
+	return func(value string) error {
+		if value == "" {
+			return errors.New("it names no file")
+		}
+		*field = value
+		return nil
+	}
 }
 
-func (s *security) transport(user *url.Userinfo) (*kafka.Transport, error) {
+func (s *security) transport() (*kafka.Transport, error) {
 	t := &kafka.Transport{}
 	var err error
-	if t.SASL, err = s.sasl(user); err != nil {
+	if t.SASL, err = s.sasl(); err != nil {
 		return nil, err
 	}
 	if t.TLS, err = s.tlsConfig(); err != nil {
@@ -157,62 +152,87 @@ func (s *security) transport(user *url.Userinfo) (*kafka.Transport, error) {
 	return t, nil
 }
 
-func (s *security) sasl(user *url.Userinfo) (sasl.Mechanism, error) {
-	name := cmp.Or(user.Username(), os.Getenv(UserVariable))
-	if name == "" {
-		if s.mechanism != "" || s.passwordFile != "" {
-			return nil, invalid("sasl and password_file need a user: kafka://USER@HOST, or %s", UserVariable)
+func (s *security) sasl() (sasl.Mechanism, error) {
+	if s.mechanism == "" {
+		if s.user != nil || s.passwordFile != "" {
+			return nil, Invalid("it has a user or a password and does not say how to show them; add sasl=scram-sha-512, sasl=scram-sha-256 or sasl=plain")
 		}
-		return nil, nil
+		return nil, nil //nolint:nilnil // no mechanism is no authentication
 	}
-	password, given := user.Password()
-	if s.passwordFile != "" {
-		if given {
-			return nil, invalid("it has a password and password_file; give one")
-		}
-		text, err := os.ReadFile(s.passwordFile)
-		if err != nil {
-			return nil, invalid("parameter password_file: %s", err)
-		}
-		password, given = strings.TrimRight(string(text), "\r\n"), true
+	user, password, err := s.credentials()
+	if err != nil {
+		return nil, err
 	}
-	if !given {
-		password = os.Getenv(PasswordVariable)
+	if user == "" || password == "" {
+		return nil, Invalid("sasl=%s needs a user and a password: in the URL, in %s and %s, or the password in password_file", s.mechanism, UserVariable, PasswordVariable)
 	}
-	if password == "" {
-		return nil, invalid("there is a user and no password; give it in the URL, with password_file=, or in %s", PasswordVariable)
-	}
-	mechanism, ok := Mechanism(s.mechanism, name, password)
+	mechanism, ok := mechanismOf(s.mechanism, user, password)
 	if !ok {
-		return nil, invalid("SCRAM does not take the user or the password")
+		return nil, Invalid("the user or the password has characters that sasl=%s does not take", s.mechanism)
 	}
 	return mechanism, nil
 }
 
+func (s *security) credentials() (user, password string, err error) {
+	user = cmp.Or(s.user.Username(), os.Getenv(UserVariable))
+	password, given := s.user.Password()
+	switch {
+	case given && s.passwordFile != "":
+		return "", "", Invalid("it has a password and password_file; leave one of them out")
+	case s.passwordFile != "":
+		text, err := readFile("password_file", s.passwordFile)
+		return user, strings.TrimRight(string(text), "\r\n"), err
+	case !given:
+		password = os.Getenv(PasswordVariable)
+	}
+	return user, password, nil
+}
+
+// tlsConfig is nil without TLS. Certificates are always verified.
 func (s *security) tlsConfig() (*tls.Config, error) {
 	if !s.tls {
 		if s.ca != "" || s.cert != "" || s.key != "" {
-			return nil, invalid("ca, cert and key are for tls=on")
+			return nil, Invalid("ca, cert and key are for TLS, which is off; add tls=on, or leave them out")
 		}
-		return nil, nil
+		return nil, nil //nolint:nilnil // no configuration is no TLS
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if s.ca != "" {
-		text, err := os.ReadFile(s.ca)
+		text, err := readFile("ca", s.ca)
 		if err != nil {
-			return nil, invalid("parameter ca: %s", err)
+			return nil, err
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, invalid("parameter ca: %s holds no certificate in PEM", s.ca)
+			return nil, Invalid("parameter ca: file %q has no PEM certificate", s.ca)
 		}
 	}
-	if s.cert != "" || s.key != "" {
-		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
-		if err != nil {
-			return nil, invalid("parameters cert and key: %s", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
+	switch {
+	case s.cert == "" && s.key == "":
+		return config, nil
+	case s.cert == "" || s.key == "":
+		return nil, Invalid("it has one of cert and key; give both")
 	}
+	certificate, err := tls.LoadX509KeyPair(s.cert, s.key)
+	if err != nil {
+		return nil, Invalid("parameters cert and key: the certificate %q and its key %q cannot be read: %s", s.cert, s.key, withoutPath(err))
+	}
+	config.Certificates = []tls.Certificate{certificate}
 	return config, nil
+}
+
+func readFile(parameter, file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, Invalid("parameter %s: file %q cannot be read: %s", parameter, file, withoutPath(err))
+	}
+	return text, nil
+}
+
+// withoutPath leaves out which file cannot be read, where that is said already.
+func withoutPath(err error) error {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }

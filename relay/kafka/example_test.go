@@ -59,5 +59,5 @@ func ExampleOpenURL() {
 	}
 	_, err = kafka.OpenURL(context.Background(), u)
 	fmt.Println(err)
-	// Output: invalid Kafka URL: unknown parameter "acks"; known are ca, cert, compression, key, mode, password_file, sasl, tls
+	// Output: invalid kafka URL: unknown parameter "acks"; known are ca, cert, compression, key, mode, password_file, sasl, tls
 }

@@ -15,20 +15,21 @@ import (
 // OpenURL opens the topic that a URL names:
 //
 //	kafka://localhost:9092/orders
-//	kafka://relay@b1.example.com:9092,b2.example.com:9092/orders?password_file=/run/secrets/kafka
+//	kafka://relay@b1.example.com:9092,b2.example.com:9092/orders?sasl=scram-sha-512&password_file=/run/secrets/kafka
 //
 // Parameters:
 //
 //	mode=binary           or structured: [Options].Structured
 //	compression=none      or gzip, snappy, lz4, zstd
-//	sasl=scram-sha-512    or scram-sha-256, plain; the first is the default with a user
-//	password_file=FILE    in place of a password in the URL
+//	sasl=scram-sha-512    or scram-sha-256, plain: how to show the user and password
+//	password_file=FILE    a file with the password, in place of one in the URL
 //	tls=on                or off; by default on unless all brokers are on this machine
 //	ca=FILE               the brokers' authorities, in PEM, in place of the system's
 //	cert=FILE&key=FILE    the client's certificate and key, in PEM
 //
-// A user and a password that the URL does not have may stand in
-// SWITCHYARD_KAFKA_USER and SWITCHYARD_KAFKA_PASSWORD. Anything else is ErrInvalid. Errors as [Open]'s; none shows a credential.
+// What the URL does not have of the user and password may stand in SWITCHYARD_KAFKA_USER
+// and SWITCHYARD_KAFKA_PASSWORD. Anything else is ErrInvalid, and so is a user without
+// sasl, and a password beside password_file. Errors as [Open]'s; none shows a credential.
 func OpenURL(ctx context.Context, u *url.URL) (*Publisher, error) {
 	var opts Options
 	location, err := kafkaclient.ParseURL(u, map[string]func(string) error{

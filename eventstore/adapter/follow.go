@@ -57,6 +57,9 @@ func (f *follower) run(ctx context.Context, yield func(eventstore.Message) bool)
 		return err
 	}
 	f.head = info.Head.Position
+	if !f.after.Named() && f.after.Position == f.head {
+		f.after = info.Head // nothing may follow that names an event, and another log is told by the event alone
+	}
 	poll := time.NewTimer(f.source.Poll)
 	defer poll.Stop()
 	for {

@@ -1,14 +1,17 @@
 package adapter_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 func TestEachSealIsSaidOnceAlsoAfterItWasLifted(t *testing.T) {
@@ -61,4 +64,33 @@ func TestWhatIsWrittenWhileASubscriptionLooksIsNotMissedUntilItsPoll(t *testing.
 		}
 		require.Less(t, time.Since(began), time.Hour)
 	})
+}
+
+// What a subscription goes on from must name an event, or it cannot tell that another log
+// answers. A caller's position does not; one at the head may be gone on from for long.
+func TestASubscriptionFromTheHeadsPositionGoesOnFromTheEventThere(t *testing.T) {
+	head := eventstore.Place{Position: eventstore.NewPosition(7, 0), Stream: "order-1", Version: 3, ID: uuid.UUID{1}}
+	another := head
+	another.ID = uuid.UUID{2}
+	for name, tt := range map[string]struct{ after, want eventstore.Place }{
+		"the head's position":                   {eventstore.Place{Position: head.Position}, head},
+		"the head's place":                      {head, head},
+		"another event's place at the position": {another, another},
+		"a position before the head":            {eventstore.Place{Position: eventstore.NewPosition(6, 0)}, eventstore.Place{Position: eventstore.NewPosition(6, 0)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source := adapter.FollowSource{
+				Info: func(context.Context) (eventstore.Info, error) { return eventstore.Info{Head: head}, nil },
+				Page: func(_ context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+					require.Equal(t, tt.want, req.After)
+					return eventstore.Page{End: true, Next: req.After}, nil
+				},
+			}
+			for message, err := range adapter.Follow(t.Context(), eventstore.SubscribeRequest{After: tt.after}, source) {
+				require.NoError(t, err)
+				require.Equal(t, eventstore.Message{Kind: eventstore.MessageCaughtUp, Place: tt.want}, message)
+				break
+			}
+		})
+	}
 }

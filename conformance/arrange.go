@@ -133,13 +133,14 @@ func refuseGlobalOrder(ctx context.Context, env *Env) error {
 
 // hostileStreams are stream IDs that careless queries confuse with each other:
 // wildcards, quotes, case, categories without a dash, ends of code point ranges,
-// and two spellings of one letter.
+// two spellings of one letter, and prefixes of each other after which a mark combines
+// with the last letter, a character is not seen, or only the last letter's case differs.
 func hostileStreams() []string {
 	return []string{
 		"Order", "Order-1", "order-1", "Orders-1", "Order-10", "Order-1 ", "Order-1-2", "-1",
 		"Ord%r-1", "Ord_r-1", `Ord\r-1`, `Ord\%r-1`, "Ord'r-1", `Ord"r-1`, "Ord*r-1", "Ord?r-1", "Ord[a-z]r-1",
 		"'; DROP TABLE events; --", "Z\U0010ffff-1", "Z\U0010ffff\U0010ffff", "Z\uffff-1", "Z\u07ff-1", "Z\u007e-1", "[",
-		"Caf\u00e9-1", "Cafe\u0301-1", "\u202eOrder-1", "Größe-1", "注文-1",
+		"Caf\u00e9-1", "Cafe\u0301-1", "Cafe-1", "CafE-1", "Ca\u00adfe-1", "Cafe\u00ad-1", "Cafk-1", "CafK-1", "Caf\u212a-1", "\u202eOrder-1", "Größe-1", "注文-1",
 	}
 }
 

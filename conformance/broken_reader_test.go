@@ -217,6 +217,15 @@ func (r *reader) filteringCategories(matches func(category, stream string) bool)
 	})
 }
 
+// filteringPrefixes is a ReadAll that compares stream prefixes in another way.
+func (r *reader) filteringPrefixes(matches func(prefix, stream string) bool) {
+	r.filtering(func(f eventstore.Filter, stream, eventType string) bool {
+		prefixes := f.StreamPrefixes
+		f.StreamPrefixes = nil
+		return f.Match(stream, eventType) && (len(prefixes) == 0 || slices.ContainsFunc(prefixes, func(p string) bool { return matches(p, stream) }))
+	})
+}
+
 // like is SQL's LIKE.
 func like(pattern, text string) bool {
 	quoted := regexp.QuoteMeta(pattern)

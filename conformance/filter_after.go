@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -26,6 +27,11 @@ func filterAfterChecks() []Check {
 			Sentence: "A filter of hundreds of types selects each of them and no other, read and subscribed to.",
 			Run:      manyTypes,
 		},
+		rests(Check{
+			Name: "filter/first-match-after-caught-up", Promise: 16, Core: true, Requires: globalOrder, Refused: refuseGlobalOrder, Needs: NeedsOpenAgain,
+			Sentence: "A filtered subscription delivers its first and only match where that is appended within 100 ms of CaughtUp (500 subscriptions).",
+			Run:      firstMatchAfterCaughtUp,
+		}),
 	}
 }
 
@@ -191,4 +197,50 @@ func manyTypes(ctx context.Context, env *Env) error {
 		}
 	}
 	return nil
+}
+
+// firstMatchAfterCaughtUp has subscriptions that found nothing when they caught up.
+// The match of each is appended at a moment of its own.
+func firstMatchAfterCaughtUp(ctx context.Context, env *Env) error {
+	const subscriptions, together, latest = 500, 50, 100 * time.Millisecond
+	stores, err := twoHandles(ctx, env)
+	if err != nil {
+		return err
+	}
+	if _, err := writeLog(ctx, env, 10, stores[:]...); err != nil {
+		return err
+	}
+	return race(together, func(racer int) error {
+		for n := racer; n < subscriptions; n += together {
+			after := time.Duration(n) * latest / subscriptions
+			if err := expectFirstMatch(ctx, env, stores[n%2], stores[n/2%2], n, after); err != nil {
+				return fmt.Errorf("the only match, appended %s after CaughtUp (subscription %d of %d): %w", after, n+1, subscriptions, err)
+			}
+		}
+		return nil
+	})
+}
+
+// expectFirstMatch subscribes with a filter that nothing matches, waits for so long
+// once it has caught up, and expects the match that is appended then.
+func expectFirstMatch(ctx context.Context, env *Env, reader, writer *eventstore.Store, n int, after time.Duration) error {
+	kind := fmt.Sprintf("First%d", n)
+	stream := env.StreamID(kind, 1)
+	filter := []eventstore.Filter{ofCategory(eventstore.Category(stream)), ofPrefix(stream), ofTypes(kind)}[n%3]
+	l := listen(ctx, env, reader, eventstore.SubscribeOptions{Filter: filter})
+	defer func() { _ = l.stop() }()
+	if err := l.waitCaughtUp(ctx); err != nil {
+		return err
+	}
+	if err := rest(ctx, after); err != nil {
+		return err
+	}
+	result, err := writer.Append(ctx, stream, eventstore.NoStream(), env.Event(kind))
+	if err != nil {
+		return err
+	}
+	if err := l.waitEvents(ctx, 1); err != nil {
+		return err
+	}
+	return expectSame(fmt.Sprintf("a subscription with the filter %+v", filter), result.Events, l.events())
 }

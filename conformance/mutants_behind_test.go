@@ -110,6 +110,23 @@ func behindMutants() []classMutant {
 				}
 			}
 		}},
+		{"holds up appends behind a hundred subscriptions of a handle", "subscription/two-hundred", "an append beside 200 subscriptions", func(h *handle) {
+			var open atomic.Int64
+			h.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+				return func(yield func(eventstore.Message, error) bool) {
+					open.Add(1)
+					defer open.Add(-1)
+					h.follow(ctx, req)(yield)
+				}
+			}
+			h.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+				if open.Load() >= 100 { // calls of one connection
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				return h.Backend.Append(ctx, req)
+			}
+		}},
 		{"mixes up the filters of many subscriptions", "subscription/two-hundred", "subscriptions", func(h *handle) {
 			var opened atomic.Int64
 			h.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
@@ -206,6 +223,19 @@ func filterAfterMutants() []classMutant {
 					req.Filter.Types = nil
 				}
 				return h.Backend.ReadAll(ctx, req)
+			}
+		}},
+		{"goes on from the log's end where its first look found nothing", "filter/first-match-after-caught-up", "the only match, appended .* after CaughtUp", func(h *handle) {
+			h.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+				looks, nothing := 0, false
+				return adapter.Follow(ctx, req, adapter.FollowSource{Info: h.Info, Poll: 20 * time.Millisecond, Page: func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+					if looks++; looks == 2 && nothing {
+						req.After = headPlace(ctx, h)
+					}
+					page, err := h.Backend.ReadAll(ctx, req)
+					nothing = err == nil && len(page.Events) == 0 && !req.Filter.IsZero()
+					return page, err
+				}})
 			}
 		}},
 		{"passes on 256 types at most", "filter/many-types", "missing|expected", func(h *handle) {

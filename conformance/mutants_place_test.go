@@ -113,6 +113,30 @@ func placeMutants() []classMutant {
 				m.Place = eventstore.Place{}
 			}
 		})},
+		{"has caught up at a caller's position without its event", "place/signals-name-events", "place of message 1", func(h *handle) {
+			h.messages(func(_ context.Context, req eventstore.SubscribeRequest) func(eventstore.Message, func(eventstore.Message) bool) bool {
+				return func(m eventstore.Message, yield func(eventstore.Message) bool) bool {
+					if m.Kind == eventstore.MessageCaughtUp && m.Place.Position == req.After.Position {
+						m.Place = req.After
+					}
+					return yield(m)
+				}
+			})
+		}},
+		{"waits at a place ahead of the store where that names an event", "place/ahead-after-reconnecting", "which is ahead of the store", func(h *handle) {
+			h.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+				if !req.After.Named() || !headOf(ctx, h).Before(req.After.Position) {
+					return h.follow(ctx, req)
+				}
+				return func(yield func(eventstore.Message, error) bool) {
+					<-ctx.Done()
+					yield(eventstore.Message{}, ctx.Err())
+				}
+			}
+		}},
+		{"holds a place against the head that it knew before", "place/ahead-after-reconnecting", "a subscription that reconnects", infos(func(_ *handle, info *eventstore.Info) {
+			info.Head.Position = eventstore.NewPosition(math.MaxUint64, math.MaxUint64)
+		})},
 		{"reads the head late", "place/head-and-result", "head: expected", infos(func(h *handle, info *eventstore.Info) {
 			h.data.remember(func(kept map[string]any) {
 				key := "head" + string(rune('0'+h.number))

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -277,10 +279,32 @@ func pageMutants() []readMutant {
 			}
 		}},
 		{"takes % and _ in a stream prefix for wildcards", []string{"filter/stream-prefix"}, func(r *reader) {
-			r.filtering(func(f eventstore.Filter, stream, eventType string) bool {
-				prefixes := f.StreamPrefixes
-				f.StreamPrefixes = nil
-				return f.Match(stream, eventType) && (len(prefixes) == 0 || slices.ContainsFunc(prefixes, func(p string) bool { return like(p+"%", stream) }))
+			r.filteringPrefixes(func(prefix, stream string) bool { return like(prefix+"%", stream) })
+		}},
+		{"takes a stream prefix's last letter and the mark behind it for another letter", []string{"filter/stream-prefix", "filter/in-subscriptions"}, func(r *reader) {
+			r.filteringPrefixes(func(prefix, stream string) bool {
+				rest, ok := strings.CutPrefix(stream, prefix)
+				next, _ := utf8.DecodeRuneInString(rest)
+				return ok && !unicode.Is(unicode.M, next)
+			})
+			r.OnSubscribe = r.poll
+		}},
+		{"passes over soft hyphens in a stream prefix", []string{"filter/stream-prefix"}, func(r *reader) {
+			r.filteringPrefixes(func(prefix, stream string) bool {
+				return strings.HasPrefix(strings.ReplaceAll(stream, "\u00ad", ""), prefix) || strings.HasPrefix(stream, prefix)
+			})
+		}},
+		{"does not tell the case of a stream prefix's last letter", []string{"filter/stream-prefix"}, func(r *reader) {
+			r.filteringPrefixes(func(prefix, stream string) bool {
+				_, size := utf8.DecodeLastRuneInString(prefix)
+				rest, ok := strings.CutPrefix(stream, prefix[:len(prefix)-size])
+				_, next := utf8.DecodeRuneInString(rest)
+				return ok && strings.EqualFold(rest[:next], prefix[len(prefix)-size:])
+			})
+		}},
+		{"folds a stream prefix's last letter beyond ASCII", []string{"filter/stream-prefix"}, func(r *reader) {
+			r.filteringPrefixes(func(prefix, stream string) bool {
+				return strings.HasPrefix(stream, prefix) || (strings.HasSuffix(prefix, "K") && strings.HasPrefix(stream, strings.TrimSuffix(prefix, "K")+"\u212a"))
 			})
 		}},
 		{"takes % and _ in a category for wildcards", []string{"filter/category"}, func(r *reader) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
@@ -34,6 +36,11 @@ func placeChecks() []Check {
 			Name: "place/another-event", Promise: 18, Needs: NeedsOpenAgain, Core: true,
 			Sentence: "A page, a subscription and a durable subscription are refused with ErrForeignCheckpoint where the place to resume from holds another event.",
 			Run:      placeOfAnotherEvent,
+		},
+		{
+			Name: "place/ahead-after-reconnecting", Promise: 18, Core: true,
+			Sentence: "A subscription, and a durable one, that reconnects to a store which ends before its place is refused with ErrCheckpointAhead, filtered or not, and never waits in silence.",
+			Run:      aheadAfterReconnecting,
 		},
 		{
 			Name: "place/ahead", Promise: 18, Needs: NeedsOpenAgain, Core: true,
@@ -110,27 +117,99 @@ func signalsNameEvents(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	last := all[len(all)-1]
+	last := all[len(all)-1].Position
 	for _, filter := range []eventstore.Filter{{}, {Types: []string{"Nothing"}}, {Categories: []string{eventstore.Category(all[0].Stream)}}} {
-		l := listen(ctx, env, env.Store, eventstore.SubscribeOptions{Filter: filter})
-		if err := l.waitPast(ctx, last.Position); err != nil {
-			return err
-		}
-		messages, err := l.seen()
-		if err != nil {
-			return err
-		}
-		for i, message := range messages {
-			what := fmt.Sprintf("place of message %d (kind %d) with filter %+v", i+1, message.Kind, filter)
-			if message.Kind == eventstore.MessageEvent && message.Place != message.Event.Place() {
-				return unexpected(what, message.Event.Place(), message.Place)
-			}
-			if err := expectPlace(ctx, what, env.Store, message.Place); err != nil {
-				return err
+		for _, after := range []eventstore.Position{{}, all[len(all)/2].Position, last} {
+			if err := expectNamedSignals(ctx, env, eventstore.SubscribeOptions{After: after, Filter: filter}, last); err != nil {
+				return fmt.Errorf("subscription after %q with filter %+v: %w", after, filter, err)
 			}
 		}
 	}
 	return nil
+}
+
+// expectNamedSignals subscribes up to the last event and expects that each message
+// names an event: also the first one after a position that names none, for nothing
+// else tells later that another store answers.
+func expectNamedSignals(ctx context.Context, env *Env, opts eventstore.SubscribeOptions, last eventstore.Position) error {
+	l := listen(ctx, env, env.Store, opts)
+	defer func() { _ = l.stop() }()
+	if err := errors.Join(l.waitCaughtUp(ctx), l.waitPast(ctx, last)); err != nil {
+		return err
+	}
+	messages, err := l.seen()
+	if err != nil {
+		return err
+	}
+	for i, message := range messages {
+		what := fmt.Sprintf("place of message %d (kind %d)", i+1, message.Kind)
+		if message.Kind == eventstore.MessageEvent && message.Place != message.Event.Place() {
+			return unexpected(what, message.Event.Place(), message.Place)
+		}
+		if err := expectPlace(ctx, what, env.Store, message.Place); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaced is a backend whose first subscription is lost, as if its log had been
+// restored from an older copy: the last place that it named is ahead of the one that
+// answers now.
+type replaced struct {
+	eventstore.Backend
+	ahead eventstore.Place
+	lost  atomic.Bool
+}
+
+func (r *replaced) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+	if r.lost.Swap(true) {
+		return r.Backend.Subscribe(ctx, req)
+	}
+	return func(yield func(eventstore.Message, error) bool) {
+		if yield(eventstore.Message{Kind: eventstore.MessageProgress, Place: r.ahead}, nil) {
+			yield(eventstore.Message{}, fmt.Errorf("%w: the check ends the connection", eventstore.ErrUnavailable))
+		}
+	}
+}
+
+func aheadAfterReconnecting(ctx context.Context, env *Env) error {
+	all, err := writeLog(ctx, env, 6, env.Store)
+	if err != nil {
+		return err
+	}
+	named := all[len(all)-1].Place()
+	named.Position, named.Version, named.ID = beyond(named.Position), named.Version+1, env.ID()
+	for _, filter := range []eventstore.Filter{{}, ofTypes("Nothing")} {
+		for _, ahead := range []eventstore.Place{named, {Position: named.Position}} {
+			what := fmt.Sprintf("after %+v, which is ahead of the store, with the filter %+v", ahead, filter)
+			short, cancel := within(ctx, patience)
+			defer cancel()
+			if ahead.Named() { // a position alone is the Store's to hold against the head
+				_, err := collect(env.Fixture.Backend.Subscribe(short, eventstore.SubscribeRequest{After: ahead, Filter: filter, PageSize: eventstore.PageSize{MaxEvents: 10, MaxBytes: 1 << 20}}))
+				if err := expectError("the backend's subscription "+what, err, eventstore.ErrCheckpointAhead); err != nil {
+					return err
+				}
+			}
+			store, err := env.NewStore(&replaced{Backend: env.Fixture.Backend, ahead: ahead}, eventstore.Options{RetryFor: patience})
+			if err != nil {
+				return err
+			}
+			_, err = collect(store.Subscribe(short, eventstore.SubscribeOptions{Filter: filter}))
+			if err := expectError("a subscription that reconnects "+what, err, eventstore.ErrCheckpointAhead); err != nil {
+				return err
+			}
+		}
+	}
+	if !env.Caps.Checkpoints.Supported() {
+		return nil
+	}
+	store, err := env.NewStore(&replaced{Backend: env.Fixture.Backend, ahead: named}, eventstore.Options{RetryFor: patience})
+	if err != nil {
+		return err
+	}
+	err = startRun(ctx, env, store, eventstore.Subscription{Name: "ahead", Handler: ignoreEvent}).wait(ctx)
+	return expectError("a durable subscription that reconnects at a place ahead of the store", err, eventstore.ErrCheckpointAhead)
 }
 
 func headAndResult(ctx context.Context, env *Env) error {

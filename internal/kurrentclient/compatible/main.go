@@ -1,4 +1,4 @@
-// Command beside links KurrentDB's own client and every adapter but esdb.
+// Command compatible links KurrentDB's own client and every adapter but esdb.
 package main
 
 import (
@@ -10,6 +10,9 @@ import (
 	"github.com/kurrent-io/KurrentDB-Client-Go/kurrentdb"
 
 	"github.com/switchyard-dev/switchyard/backends"
+	"github.com/switchyard-dev/switchyard/backends/dynamodb"
+	"github.com/switchyard-dev/switchyard/backends/kafka"
+	"github.com/switchyard-dev/switchyard/backends/marten"
 	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
@@ -22,7 +25,7 @@ func main() {
 }
 
 func run() error {
-	set := backends.Set{memory.Scheme(), sqlite.Scheme(), postgres.Scheme()}
+	set := backends.Set{memory.Scheme(), sqlite.Scheme(), postgres.Scheme(), marten.Scheme(), kafka.Scheme(), dynamodb.Scheme()}
 	store, err := set.Open(context.Background(), "memory:", nil)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Command besideesdb links KurrentDB's own client and the esdb adapter.
+// Command incompatible links KurrentDB's own client and the esdb adapter.
 package main
 
 import (

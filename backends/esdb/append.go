@@ -42,8 +42,8 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 	t := b.cache.get(name)
 	since := t.now()
 	results, err := t.appends.Append(ctx, req)
-	if errors.Is(err, errLate) {
-		results, err = b.late(ctx, t, part, since)
+	if errors.Is(err, errStale) {
+		results, err = b.settleStale(ctx, t, part, since)
 	}
 	if errors.Is(err, errTombstoned) {
 		err = fmt.Errorf("%w: %w", &eventstore.SealedError{Stream: part.Stream, Reason: "it was deleted for good (tombstoned); choose another ID"}, err)

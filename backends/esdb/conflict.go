@@ -8,25 +8,25 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// errLate is the flush's answer to an append that came too late for its version, on a
-// stream that this handle is about to write again: see late.
-var errLate = errors.New("the stream is past the expected version")
+// errStale is the flush's answer to an append whose expected version is stale, on a
+// stream that this handle is about to write again: see settleStale.
+var errStale = errors.New("the stream is past the expected version")
 
-// isLate tells whether an append can only be a conflict, or a repetition, and another
+// isStale tells whether an append can only be a conflict, or a repetition, and another
 // append of this handle is likely to come, whose answer will tell which.
-func (t *cachedStream) isLate(part eventstore.StreamAppend) bool {
+func (t *cachedStream) isStale(part eventstore.StreamAppend) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	exact, isExact := part.Expected.Exact()
 	return t.known && isExact && exact < t.version && !t.holds(part.Events) && t.readers.mayAppend()
 }
 
-// late answers an append that lost the race for its version. A conflict must be with
+// settleStale answers an append that lost the race for its version. A conflict must be with
 // the stream as it is while the caller waits. To read that in the stream's turn would
 // hold up the append of who knows the version; the server's answer to that one tells
 // as much. Where none comes the stream is read after all. since is the number of the
 // last read or write of the stream's end that had begun when the caller came.
-func (b *Backend) late(ctx context.Context, t *cachedStream, part eventstore.StreamAppend, since uint64) ([]eventstore.PartResult, error) {
+func (b *Backend) settleStale(ctx context.Context, t *cachedStream, part eventstore.StreamAppend, since uint64) ([]eventstore.PartResult, error) {
 	if err := t.awaitWrite(ctx, since); err != nil {
 		return nil, err
 	}
@@ -44,11 +44,11 @@ func (b *Backend) late(ctx context.Context, t *cachedStream, part eventstore.Str
 // a number, or none of these is likely to come.
 func (t *cachedStream) awaitWrite(ctx context.Context, since uint64) error {
 	for {
-		told, patience := t.awaited(since)
+		told, wait := t.awaited(since)
 		if told == nil {
 			return nil
 		}
-		timer := time.NewTimer(patience)
+		timer := time.NewTimer(wait)
 		select {
 		case <-told:
 		case <-timer.C:
@@ -63,18 +63,18 @@ func (t *cachedStream) awaitWrite(ctx context.Context, since uint64) error {
 
 // awaited returns what to wait for, and how long at most until another look; nil where
 // there is nothing to wait for.
-func (t *cachedStream) awaited(since uint64) (told <-chan struct{}, patience time.Duration) {
+func (t *cachedStream) awaited(since uint64) (told <-chan struct{}, wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	patience = time.Until(t.readers.awaited)
+	wait = time.Until(t.readers.awaited)
 	if t.readers.writing {
-		patience = mostPatience // its end is told
+		wait = maxWait // its end is told
 	}
-	if t.seen > since || patience <= 0 {
+	if t.seen > since || wait <= 0 {
 		return nil, 0
 	}
 	if t.told == nil {
 		t.told = make(chan struct{})
 	}
-	return t.told, patience
+	return t.told, wait
 }

@@ -8,6 +8,7 @@
 // commit and the prepare position of the log. What the server itself promises
 // less of, this package adds: an event ID is recognised within a window at the
 // stream's end whatever the expectation, and every write is pinned to the
-// revision it was judged at. Subscriptions of a handle share one of the server's. See the README for what is declared absent, for how
-// streams of other clients appear, and for the server versions.
+// revision it was judged at. Subscriptions of a handle share one of the server's.
+// See the README for what is declared absent, for how streams of other clients
+// appear, and for the server versions.
 package esdb

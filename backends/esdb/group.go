@@ -55,8 +55,8 @@ func (b *Backend) flush(ctx context.Context, t *cachedStream, group []*adapter.G
 		case len(next) > 1 && b.writeGroup(ctx, t, next):
 			group = rest
 			continue
-		case len(next) == 0 && t.seen <= since && t.isLate(group[0].Parts[0]):
-			group[0].Err = errLate
+		case len(next) == 0 && t.seen <= since && t.isStale(group[0].Parts[0]):
+			group[0].Err = errStale
 			group = group[1:]
 			continue
 		case len(next) > 0:

@@ -19,14 +19,14 @@ import (
 // Nobody is answered by a read or an append that began before he asked: that would be
 // how the stream was once.
 type lastReaders struct {
-	reading bool
-	writing bool
-	waiting []lastReader
-	usual   time.Duration // a read takes, lately
-	written time.Time     // when the last append ended
-	crowded time.Time     // when somebody last waited
-	awaited time.Time     // until then an append of somebody who was just answered may come
-	timer   *time.Timer   // of who waits longest; nil where nobody does
+	reading   bool
+	writing   bool
+	waiting   []lastReader
+	usual     time.Duration // a read takes, lately
+	written   time.Time     // when the last append ended
+	contended time.Time     // when somebody last waited
+	awaited   time.Time     // until then an append of somebody who was just answered may come
+	timer     *time.Timer   // of who waits longest; nil where nobody does
 }
 
 type lastReader struct {
@@ -44,13 +44,14 @@ const (
 	// coolAfter is how many reads' time after the last append, or the last time that
 	// readers met, no append is waited for.
 	coolAfter = 8
-	// mostPatience bounds how long a reader waits for an append to answer him. It is
+	// maxWait bounds how long a reader waits for an append to answer him. It is
 	// the time of two reads, usually: he came after the one append that is under way
 	// and is answered by the next.
-	mostPatience = 100 * time.Millisecond
+	maxWait = 100 * time.Millisecond
 )
 
-func (r *lastReaders) patience() time.Duration { return min(2*r.usual, mostPatience) }
+// timeout is how long a reader waits for an append before the stream is read for him.
+func (r *lastReaders) timeout() time.Duration { return min(2*r.usual, maxWait) }
 
 // recent tells whether a time was not long ago.
 func (r *lastReaders) recent(at time.Time) bool { return time.Since(at) < coolAfter*r.usual }
@@ -81,7 +82,7 @@ func (t *cachedStream) joinReaders() (answer chan lastRead, number uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := &t.readers
-	if !r.reading && !r.mayAppend() && (!r.writing || !r.recent(r.crowded)) {
+	if !r.reading && !r.mayAppend() && (!r.writing || !r.recent(r.contended)) {
 		r.reading = true
 		t.begun++
 		return nil, t.begun
@@ -92,22 +93,22 @@ func (t *cachedStream) joinReaders() (answer chan lastRead, number uint64) {
 	return answer, 0
 }
 
-// arm makes sure that who waits longest is read for when his patience ends.
+// arm makes sure that who waits longest is read for when his timeout ends.
 func (t *cachedStream) arm() {
 	r := &t.readers
 	if r.timer == nil {
-		r.timer = time.AfterFunc(time.Until(r.waiting[0].since.Add(r.patience())), t.readForPatient)
+		r.timer = time.AfterFunc(time.Until(r.waiting[0].since.Add(r.timeout())), t.readAtTimeout)
 	}
 }
 
-func (t *cachedStream) readForPatient() {
+func (t *cachedStream) readAtTimeout() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := &t.readers
 	r.timer = nil
 	switch {
 	case len(r.waiting) == 0 || r.reading:
-	case time.Since(r.waiting[0].since) < r.patience():
+	case time.Since(r.waiting[0].since) < r.timeout():
 		t.arm()
 	default:
 		t.startRead()
@@ -177,13 +178,13 @@ func (t *cachedStream) answerReaders(number uint64, read lastRead) {
 	}
 	r.waiting = slices.Delete(r.waiting, 0, n)
 	if n > 0 || len(r.waiting) > 0 {
-		r.crowded = time.Now()
+		r.contended = time.Now()
 	}
 }
 
 // awaitAppend is called when readers of a stream with many writers were answered.
 func (t *cachedStream) awaitAppend() {
-	if r := &t.readers; r.recent(r.crowded) {
+	if r := &t.readers; r.recent(r.contended) {
 		r.awaited = time.Now().Add(r.usual)
 	}
 }

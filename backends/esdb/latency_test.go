@@ -32,7 +32,7 @@ func subscribersLatency(b *testing.B, together int) {
 	defer cancel()
 	total := int(rate * length.Seconds())
 	var mu sync.Mutex
-	var late []time.Duration
+	var latencies []time.Duration
 	var following, caughtUp sync.WaitGroup
 	caughtUp.Add(subscribers)
 	for range subscribers {
@@ -59,7 +59,7 @@ func subscribersLatency(b *testing.B, together int) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			late = append(late, own...)
+			latencies = append(latencies, own...)
 		})
 	}
 	caughtUp.Wait()
@@ -79,9 +79,9 @@ func subscribersLatency(b *testing.B, together int) {
 	cancel()
 	overslept := <-asleep
 	b.ReportMetric(float64(overslept[len(overslept)*99/100].Microseconds())/1000, "overslept-p99-ms")
-	slices.Sort(late)
-	b.ReportMetric(float64(late[len(late)/2].Microseconds())/1000, "p50-ms")
-	b.ReportMetric(float64(late[len(late)*99/100].Microseconds())/1000, "p99-ms")
+	slices.Sort(latencies)
+	b.ReportMetric(float64(latencies[len(latencies)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(latencies[len(latencies)*99/100].Microseconds())/1000, "p99-ms")
 }
 
 // sleepers tells how much too late the machine wakes who sleeps for a millisecond,
@@ -89,14 +89,14 @@ func subscribersLatency(b *testing.B, together int) {
 func sleepers(ctx context.Context) <-chan []time.Duration {
 	result := make(chan []time.Duration, 1)
 	go func() {
-		late := []time.Duration{0}
+		overslept := []time.Duration{0}
 		for ctx.Err() == nil {
 			began := time.Now()
 			pause(context.Background(), time.Millisecond)
-			late = append(late, time.Since(began)-time.Millisecond)
+			overslept = append(overslept, time.Since(began)-time.Millisecond)
 		}
-		slices.Sort(late)
-		result <- late
+		slices.Sort(overslept)
+		result <- overslept
 	}()
 	return result
 }

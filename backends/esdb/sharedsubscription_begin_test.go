@@ -9,9 +9,9 @@ import (
 	"github.com/switchyard-dev/switchyard/internal/recent"
 )
 
-// A subscription may have come to the end before the shared subscription began, and what was
+// A subscription may have come to the end before the shared one began, and what was
 // written in between neither of them has seen as new.
-func TestALookoutThatBeginsMakesSubscriptionsLook(t *testing.T) {
+func TestASharedSubscriptionThatBeginsMakesSubscriptionsRead(t *testing.T) {
 	_, b := openDouble(t, nil, "&poll=1h")
 	hint := b.shared.hint.C()
 	_, leave := b.shared.follow()

@@ -172,9 +172,9 @@ func TestM7_AReaderFallsBehindByWhatWaitsAndNotByTheLengthOfAnAppend(t *testing.
 			}
 			close(release)
 			srv.SetHooks(esdbtest.Hooks{})
-			late, _ := sub.untilCaughtUp()
-			require.NotEmpty(t, late)
-			require.Equal(t, "waits", late[len(late)-1].Event.EventType)
+			caughtUpAgain, _ := sub.untilCaughtUp()
+			require.NotEmpty(t, caughtUpAgain)
+			require.Equal(t, "waits", caughtUpAgain[len(caughtUpAgain)-1].Event.EventType)
 		})
 	}
 }

@@ -94,7 +94,7 @@ func TestM14_AnyNumberOfPingsIsAnswered(t *testing.T) {
 	conn, err := dialer.DialContext(t.Context(), "tcp", srv.Address())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(testTimeout)))
 
 	send := func(kind, flags byte, payload []byte) {
 		frame := binary.BigEndian.AppendUint32(nil, uint32(len(payload))<<8|uint32(kind))

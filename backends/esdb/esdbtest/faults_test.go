@@ -134,7 +134,7 @@ func TestM12_TheSameClientComesBackAfterAnOutage(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := appendTo(t.Context(), c, "s", esdb.Any{}, event("y"))
 		return err == nil
-	}, patience, 10*time.Millisecond)
+	}, testTimeout, 10*time.Millisecond)
 }
 
 func TestM12_RestartsUnderLoadLoseNothingThatWasAcknowledged(t *testing.T) {
@@ -165,7 +165,7 @@ func TestM12_RestartsUnderLoadLoseNothingThatWasAcknowledged(t *testing.T) {
 		require.Eventually(t, func() bool {
 			now := acknowledged.Load()
 			return now > before || now == writers*each
-		}, patience, time.Millisecond)
+		}, testTimeout, time.Millisecond)
 	}
 	done.Wait()
 	c := connect(t, srv.URL(), "")

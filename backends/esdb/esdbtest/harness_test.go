@@ -21,8 +21,8 @@ import (
 	"github.com/switchyard-dev/switchyard/backends/esdb/esdbtest"
 )
 
-// patience is how long a test waits for something that must happen.
-const patience = 10 * time.Second
+// testTimeout is how long a test waits for something that must happen.
+const testTimeout = 10 * time.Second
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 // not. The client leaves some of its own behind, which are not ours to judge.
 func lingering() string {
 	stacks := make([]byte, 1<<20)
-	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+	for deadline := time.Now().Add(testTimeout); ; runtime.Gosched() {
 		var left []string
 		for _, g := range strings.Split(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
 			if strings.Contains(g, "transport.(*http2Server)") || strings.Contains(g, "esdbtest.(*") {
@@ -187,7 +187,7 @@ func (s subscription) next() *esdb.SubscriptionEvent {
 	select {
 	case e := <-got:
 		return e
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		require.NoError(s.t, s.sub.Close())
 		s.t.Fatal("the subscription sent nothing")
 		return nil

@@ -55,7 +55,7 @@ func (p *player) batchAppend(ctx context.Context, r *request, want object) (obje
 	for {
 		taken, wait := list(out["answers"]), quiet
 		if len(taken) < len(list(want["answers"])) || want["open"] == nil {
-			wait = patience
+			wait = testTimeout
 		}
 		select {
 		case answer := <-answers:

@@ -154,7 +154,7 @@ func failure(err error, trailer metadata.MD) object {
 }
 
 func (p *player) append(ctx context.Context, r *request) (object, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
 	call, err := p.call.Append(ctx)
 	if err != nil {
@@ -249,7 +249,7 @@ func asDouble(n uint64) string {
 }
 
 func (p *player) remove(ctx context.Context, r *request) (object, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
 	var trailer metadata.MD
 	var at interface {

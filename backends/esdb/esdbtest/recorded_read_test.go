@@ -171,7 +171,7 @@ func (p *player) read(ctx context.Context, r *request, want object) (object, err
 	if err != nil {
 		return nil, err
 	}
-	wait := patience
+	wait := testTimeout
 	if want["hung"] == true {
 		wait = 2 * quiet // time enough to answer, if it did
 	}
@@ -283,7 +283,7 @@ func collect(messages <-chan any, ended <-chan object, atLeast int, end bool) (t
 	for {
 		wait := quiet
 		if len(taken) < atLeast || end {
-			wait = patience
+			wait = testTimeout
 		}
 		select {
 		case m := <-messages:

@@ -65,19 +65,19 @@ func (b *batch) serve() error {
 		}
 	}()
 	for {
-		late := time.NewTimer(b.untilNextDeadline())
+		expiry := time.NewTimer(b.untilNextDeadline())
 		select {
 		case req := <-received:
-			late.Stop()
+			expiry.Stop()
 			if err := b.take(ctx, req); err != nil {
 				return err
 			}
-		case <-late.C:
+		case <-expiry.C:
 			if err := b.giveUpLate(); err != nil {
 				return err
 			}
 		case err := <-ended:
-			late.Stop()
+			expiry.Stop()
 			if errors.Is(err, io.EOF) {
 				return nil
 			}

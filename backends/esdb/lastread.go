@@ -65,7 +65,7 @@ func (t *cachedStream) lastEvent(ctx context.Context) (eventstore.Page, error) {
 	if answer == nil {
 		began := time.Now()
 		page, err := t.readLast(ctx)
-		t.endRead(number, began, page, err)
+		t.endRead(number, began, lastRead{page: page, err: err}, err == nil)
 		return page, err
 	}
 	select {
@@ -125,11 +125,13 @@ func (t *cachedStream) startRead() {
 		defer cancel()
 		began := time.Now()
 		page, err := t.readLast(ctx)
-		t.endRead(number, began, page, err)
+		t.endRead(number, began, lastRead{page: page, err: err}, true)
 	}()
 }
 
-func (t *cachedStream) endRead(number uint64, began time.Time, page eventstore.Page, err error) {
+// endRead ends a read. Its result is for those who wait too, but for the failure of a
+// read that a caller made for himself: it may be his context's.
+func (t *cachedStream) endRead(number uint64, began time.Time, result lastRead, forAll bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := &t.readers
@@ -138,8 +140,10 @@ func (t *cachedStream) endRead(number uint64, began time.Time, page eventstore.P
 		r.usual = time.Since(began)
 	}
 	r.usual += (time.Since(began) - r.usual) / 8
-	t.answerReaders(number, lastRead{page: page, err: err})
-	if err == nil && r.recent(r.written) {
+	if forAll {
+		t.answerReaders(number, result)
+	}
+	if result.err == nil && r.recent(r.written) {
 		t.awaitAppend()
 	}
 	t.readForWaiting()

@@ -27,6 +27,23 @@ func TestEventStoreDBAndMemoryGiveTheSameAnswers(t *testing.T) {
 	}
 }
 
+// What a store shows of its progress must not be the server's, on which others write
+// all the time. harness has a server of its own for each check, where they have been.
+func TestProgressAndPlacesAreTheStoresBesideOthersOnOneServer(t *testing.T) {
+	srv := startServer(t)
+	h, leave := conformance.WithNeighbours(conformance.Harness{Name: "esdb (double)", Open: func(ctx context.Context) (*conformance.Fixture, error) {
+		return fixture(ctx, srv.URL())
+	}}, conformance.Neighbours{Subscriptions: 5})
+	report, err := conformance.RunAll(t.Context(), h, conformance.Options{
+		Match: "^(filter/in-subscriptions|place/(signals|ahead).*|subscription/(progress|caught-up)|durable/filtered-progress)$",
+	})
+	require.NoError(t, err)
+	for _, result := range report.Results {
+		require.Equal(t, conformance.Passed, result.Status, "%s: %s%s", result.Check, result.Reason, result.Failure)
+	}
+	require.NoError(t, leave(t.Context()))
+}
+
 // harness gives each check a namespace of its own: on the server that the
 // environment names, else on a double that the check has for itself, and that others
 // used before: more than the server looks through between two checkpoints.

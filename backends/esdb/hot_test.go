@@ -30,17 +30,7 @@ func hotStream(b *testing.B, takes time.Duration) {
 	require.NoError(b, err)
 	defer srv.Stop()
 	store := adapter(b, srv)
-	var reads atomic.Int64
-	slow := func(ctx context.Context, call esdbtest.Call) error {
-		if call.Method == esdbtest.MethodRead {
-			reads.Add(1)
-		}
-		if takes > 0 {
-			pause(ctx, takes)
-		}
-		return nil
-	}
-	srv.SetHooks(esdbtest.Hooks{BeforeCommit: slow, BeforePage: slow})
+	reads, _ := slowed(srv, takes)
 	defer func() { require.NoError(b, store.Close()) }()
 	var won, lost atomic.Int64
 	var mu sync.Mutex
@@ -51,18 +41,12 @@ func hotStream(b *testing.B, takes time.Duration) {
 		writing.Go(func() {
 			for time.Since(start) < 2*time.Second {
 				began := time.Now()
-				for conflict := true; conflict; {
-					version, err := store.StreamVersion(context.Background(), "hot")
-					if err == nil {
-						_, err = store.Append(context.Background(), "hot", eventstore.Exactly(version), happened())
-					}
-					if conflict = errors.Is(err, eventstore.ErrConflict); conflict {
-						lost.Add(1)
-					} else if err != nil {
-						b.Error(err)
-						return
-					}
+				conflicts, err := readAndAppend(store)
+				if err != nil {
+					b.Error(err)
+					return
 				}
+				lost.Add(conflicts)
 				won.Add(1)
 				mu.Lock()
 				took = append(took, time.Since(began))
@@ -77,6 +61,59 @@ func hotStream(b *testing.B, takes time.Duration) {
 	b.ReportMetric(float64(lost.Load())/float64(max(1, won.Load())), "conflicts/append")
 	b.ReportMetric(float64(reads.Load())/float64(max(1, won.Load())), "reads/append")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
+
+// slowed makes each call take so long, and counts the reads and the appends.
+func slowed(srv *esdbtest.Server, takes time.Duration) (reads, appends *atomic.Int64) {
+	reads, appends = new(atomic.Int64), new(atomic.Int64)
+	hook := func(count *atomic.Int64) esdbtest.Hook {
+		return func(ctx context.Context, _ esdbtest.Call) error {
+			count.Add(1)
+			if takes > 0 {
+				pause(ctx, takes)
+			}
+			return nil
+		}
+	}
+	srv.SetHooks(esdbtest.Hooks{BeforeCommit: hook(appends), BeforePage: hook(reads)})
+	return reads, appends
+}
+
+// readAndAppend reads a stream's version and appends with it, until that succeeds.
+func readAndAppend(store *eventstore.Store) (conflicts int64, err error) {
+	for ; ; conflicts++ {
+		version, err := store.StreamVersion(context.Background(), "hot")
+		if err == nil {
+			_, err = store.Append(context.Background(), "hot", eventstore.Exactly(version), happened())
+		}
+		if !errors.Is(err, eventstore.ErrConflict) {
+			return conflicts, err
+		}
+	}
+}
+
+// Writers of one handle who read the version and append with it take turns: what can
+// only be refused is not sent, and what an append's answer tells is not asked for.
+func TestAHotStreamCostsTheServerOneAppendForEachSuccess(t *testing.T) {
+	const writers, each = 8, 25
+	srv := startServer(t)
+	store := openStore(t, srv.URL(), nil)
+	reads, appends := slowed(srv, time.Millisecond)
+	var writing sync.WaitGroup
+	for range writers {
+		writing.Go(func() {
+			for range each {
+				if _, err := readAndAppend(store); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writing.Wait()
+	t.Logf("%d reads and %d appends for %d successes", reads.Load(), appends.Load(), writers*each)
+	require.LessOrEqual(t, appends.Load(), int64(writers*each), "appends that were sent")
+	require.LessOrEqual(t, reads.Load(), int64(writers*each), "reads; each writer for himself makes several for each success")
+	require.Len(t, read(t, store, "hot"), writers*each)
 }
 
 // Writers of two handles race for the versions of one stream, and each handle knows of

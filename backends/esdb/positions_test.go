@@ -46,37 +46,49 @@ func TestAPositionAheadOfTheStoreIsToldAtOnce(t *testing.T) {
 func TestASubscriptionNoticesThatAnotherLogAnswers(t *testing.T) {
 	for name, events := range map[string]int{"with fewer events": 1, "with more events": 40} {
 		for query, how := range map[string]string{"&poll=1h": "pushed", "&push=off&poll=20ms": "polled"} {
-			t.Run(name+", "+how, func(t *testing.T) {
-				srv := startServer(t)
-				store := openStore(t, srv.URL()+query, &eventstore.Options{RetryFor: time.Minute})
-				for i := range 5 {
-					_, err := store.Append(t.Context(), "s", eventstore.Exactly(uint64(i)), happened())
-					require.NoError(t, err)
+			for where, fromHead := range map[string]bool{"from the first event": false, "from the last event's position": true} {
+				for what, filter := range map[string]eventstore.Filter{"all": {}, "filtered": {Types: []string{"Happened"}}} {
+					t.Run(name+", "+how+", "+where+", "+what, func(t *testing.T) {
+						noticesAnotherLog(t, query, fromHead, filter, events)
+					})
 				}
-				s := subscribe(t, store, eventstore.SubscribeOptions{})
-				s.await(t, eventstore.MessageCaughtUp)
-				srv.Stop()
-				other, err := esdbtest.Start(&esdbtest.Options{Address: srv.Address()})
-				require.NoError(t, err)
-				t.Cleanup(other.Stop)
-				// Whoever looked before it has its events would find it empty.
-				written := make(chan struct{})
-				other.SetHooks(esdbtest.Hooks{BeforeRead: esdbtest.Stall(written)})
-				write(t, otherClient(t, other), "s", make([]client.EventData, events)...)
-				close(written)
-				select {
-				case err := <-s.ended:
-					if events == 1 {
-						require.ErrorIs(t, err, eventstore.ErrCheckpointAhead)
-					} else {
-						require.ErrorIs(t, err, eventstore.ErrForeignCheckpoint)
-					}
-				case message := <-s.messages:
-					t.Fatalf("it goes on with %+v", message)
-				case <-time.After(20 * time.Second):
-					t.Fatal("it waits in silence")
-				}
-			})
+			}
 		}
+	}
+}
+
+func noticesAnotherLog(t *testing.T, query string, fromHead bool, filter eventstore.Filter, events int) {
+	srv := startServer(t)
+	store := openStore(t, srv.URL()+query, &eventstore.Options{RetryFor: time.Minute})
+	opts := eventstore.SubscribeOptions{Filter: filter}
+	for i := range 5 {
+		result, err := store.Append(t.Context(), "s", eventstore.Exactly(uint64(i)), happened())
+		require.NoError(t, err)
+		if fromHead {
+			opts.After = result.Position
+		}
+	}
+	s := subscribe(t, store, opts)
+	s.await(t, eventstore.MessageCaughtUp)
+	srv.Stop()
+	other, err := esdbtest.Start(&esdbtest.Options{Address: srv.Address()})
+	require.NoError(t, err)
+	t.Cleanup(other.Stop)
+	// Whoever looked before it has its events would find it empty.
+	written := make(chan struct{})
+	other.SetHooks(esdbtest.Hooks{BeforeRead: esdbtest.Stall(written)})
+	write(t, otherClient(t, other), "s", make([]client.EventData, events)...)
+	close(written)
+	select {
+	case err := <-s.ended:
+		if events == 1 {
+			require.ErrorIs(t, err, eventstore.ErrCheckpointAhead)
+		} else {
+			require.ErrorIs(t, err, eventstore.ErrForeignCheckpoint)
+		}
+	case message := <-s.messages:
+		t.Fatalf("it goes on with %+v", message)
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits in silence")
 	}
 }

@@ -235,3 +235,12 @@ func rawAppend(t *testing.T, srv *esdbtest.Server, properties map[string]string,
 	_, err = call.CloseAndRecv()
 	return trailers, err
 }
+
+func TestM9_AMessageOverItsLimitIsRefusedWhateverAnAppendMayCarry(t *testing.T) {
+	srv := start(t, &esdbtest.Options{MaxAppendSize: 64 << 20})
+	properties := map[string]string{"type": "large", "content-type": "application/octet-stream"}
+	_, err := rawAppend(t, srv, properties, esdbtest.DefaultMaxMessageSize)
+	require.Equal(t, codes.ResourceExhausted, status.Code(err), "%v", err)
+	_, err = rawAppend(t, srv, properties, esdbtest.DefaultMaxMessageSize-1024)
+	require.NoError(t, err)
+}

@@ -101,7 +101,7 @@ func askRows(t *testing.T, script, pattern, dir, program string, args ...string)
 func scripts(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	copyFiles(t, dir, "oracle.mjs", "kurrent.mjs", "report.mjs", "oracle.py")
+	copyFiles(t, dir, "oracle.mjs", "kurrent.mjs", "shared.mjs", "oracle.py")
 	return dir
 }
 

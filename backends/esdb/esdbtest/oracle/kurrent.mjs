@@ -5,44 +5,17 @@
 //
 //   node kurrent.mjs URL SECURE_URL
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import {
   ANY, BACKWARDS, END, NO_STREAM, START,
   AccessDeniedError, KurrentDBClient, StreamDeletedError, StreamNotFoundError, WrongExpectedVersionError,
   binaryEvent, eventTypeFilter, jsonEvent, streamNameFilter,
 } from "@kurrent/kurrentdb-client";
-import { report } from "./report.mjs";
+import { collect, fail, follow, fresh, makers, report, revisions, row } from "./shared.mjs";
 
 const [url, secureURL] = process.argv.slice(2);
 const client = KurrentDBClient.connectionString(url);
-const rows = [];
-const row = (name, run) => rows.push({ name, run });
-
-const event = (type = "Happened") => jsonEvent({ type, data: { a: 1 } });
-const events = (n) => Array.from({ length: n }, (_, i) => event(`type-${i}`));
-const fresh = (name) => `${name}-${randomUUID()}`;
+const { event, events } = makers(jsonEvent);
 const append = (stream, list, streamState) => client.appendToStream(stream, list, { streamState });
-const fail = (promise, kind) =>
-  promise.then(
-    () => assert.fail(`expected ${kind.name}`),
-    (err) => { assert.ok(err instanceof kind, `expected ${kind.name}, got ${err.constructor.name}: ${err.message}`); return err; });
-async function collect(reading) {
-  const out = [];
-  for await (const resolved of reading) out.push(resolved);
-  return out;
-}
-const revisions = (list) => list.map((r) => Number((r.link ?? r.event).revision));
-async function follow(subscription, until = () => true) {
-  const seen = { events: [], caughtUp: 0 };
-  await new Promise((resolve, reject) => {
-    const check = () => { if (seen.caughtUp > 0 && until(seen)) resolve(); };
-    subscription.on("error", reject);
-    subscription.on("caughtUp", () => { seen.caughtUp++; check(); });
-    subscription.on("data", (resolved) => { seen.events.push(resolved); check(); });
-  });
-  await subscription.unsubscribe();
-  return seen;
-}
 
 row("M1 appends are repeated, and conflicts are typed", async () => {
   const stream = fresh("m1");
@@ -112,5 +85,5 @@ row("M10 TLS is verified by the authority, by Rust's rules too", async () => {
   await admin.dispose();
 });
 
-await report(rows);
+await report();
 process.exit(0); // what a failed row left open shall not hold the rest up

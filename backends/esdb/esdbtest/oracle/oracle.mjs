@@ -7,52 +7,18 @@
 // URL is an insecure double, SECURE_URL a secure one with admin's credentials,
 // FOLLOWER_URL an insecure double that follows the one on LEADER_PORT.
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import {
   ANY, BACKWARDS, END, NO_STREAM, START, STREAM_EXISTS,
   AccessDeniedError, EventStoreDBClient, MaxAppendSizeExceededError, NotLeaderError,
   StreamDeletedError, StreamNotFoundError, UnknownError, WrongExpectedVersionError,
   binaryEvent, eventTypeFilter, jsonEvent, streamNameFilter,
 } from "@eventstore/db-client";
-import { report } from "./report.mjs";
+import { collect, fail, follow, fresh, makers, report, revisions, row } from "./shared.mjs";
 
 const [url, secureURL, followerURL, leaderPort] = process.argv.slice(2);
 const client = EventStoreDBClient.connectionString(url);
-const rows = [];
-const row = (name, run) => rows.push({ name, run });
-
-const event = (type = "Happened") => jsonEvent({ type, data: { a: 1 } });
-const events = (n) => Array.from({ length: n }, (_, i) => event(`type-${i}`));
-const fresh = (name) => `${name}-${randomUUID()}`;
+const { event, events } = makers(jsonEvent);
 const append = (stream, list, expectedRevision) => client.appendToStream(stream, list, { expectedRevision });
-const fail = (promise, kind) =>
-  promise.then(
-    () => assert.fail(`expected ${kind.name}`),
-    (err) => {
-      assert.ok(err instanceof kind, `expected ${kind.name}, got ${err.constructor.name}: ${err.message}`);
-      return err;
-    });
-
-async function collect(reading) {
-  const out = [];
-  for await (const resolved of reading) out.push(resolved);
-  return out;
-}
-const revisions = (list) => list.map((r) => Number((r.link ?? r.event).revision));
-
-// follow collects a subscription's messages until "caught up" was seen and
-// until is satisfied, then unsubscribes.
-async function follow(subscription, until = () => true) {
-  const seen = { events: [], caughtUp: 0 };
-  await new Promise((resolve, reject) => {
-    const check = () => { if (seen.caughtUp > 0 && until(seen)) resolve(); };
-    subscription.on("error", reject);
-    subscription.on("caughtUp", () => { seen.caughtUp++; check(); });
-    subscription.on("data", (resolved) => { seen.events.push(resolved); check(); });
-  });
-  await subscription.unsubscribe();
-  return seen;
-}
 
 row("M1 appends are repeated by past revision and written again at the current one", async () => {
   const stream = fresh("m1");
@@ -295,6 +261,6 @@ row("M15 a read of many pages is whole and in order", async () => {
   assert.deepEqual(revisions(back), want.reverse());
 });
 
-await report(rows);
+await report();
 await client.dispose();
 process.exit(0); // what a failed row left open shall not hold the rest up

@@ -6,10 +6,11 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/internal/printable"
 )
 
 // All checks of input are here. They run before any I/O, so every backend
@@ -111,7 +112,7 @@ func (s *Store) checkEvent(i int, event *Event) (int, error) {
 	if len(event.ContentType) > maxContentTypeBytes {
 		return 0, invalid(field("contentType"), "%d bytes, limit %d", len(event.ContentType), maxContentTypeBytes)
 	}
-	if c := badCharacter(event.ContentType); c != "" {
+	if c := printable.Fault(event.ContentType); c != "" {
 		return 0, invalid(field("contentType"), "%s", c)
 	}
 	size := event.Size()
@@ -124,8 +125,8 @@ func (s *Store) checkEvent(i int, event *Event) (int, error) {
 			return 0, invalid(field("metadata"), "a key is empty; name it")
 		case len(k) > maxMetadataKeyBytes:
 			return 0, invalid(field("metadata"), "key %q… has %d bytes, limit %d", clip(k), len(k), maxMetadataKeyBytes)
-		case badCharacter(k) != "":
-			return 0, invalid(field("metadata"), "key %q: %s", clip(k), badCharacter(k))
+		case printable.Fault(k) != "":
+			return 0, invalid(field("metadata"), "key %q: %s", clip(k), printable.Fault(k))
 		case !utf8.ValidString(v):
 			return 0, invalid(field("metadata"), "the value of %q is not valid UTF-8; encode bytes as text", clip(k))
 		case strings.IndexByte(v, 0) >= 0:
@@ -198,31 +199,10 @@ func checkText(field, text string, limit int) error {
 	case len(text) > limit:
 		return invalid(field, "%d bytes, limit %d; shorten it", len(text), limit)
 	}
-	if c := badCharacter(text); c != "" {
+	if c := printable.Fault(text); c != "" {
 		return invalid(field, "%s", c)
 	}
 	return nil
-}
-
-// badCharacter says what in a name cannot be stored everywhere: invalid UTF-8
-// and control characters. Everything else is data.
-func badCharacter(s string) string {
-	plain := true
-	for i := range len(s) {
-		plain = plain && ' ' <= s[i] && s[i] < 0x7f
-	}
-	if plain {
-		return ""
-	}
-	if !utf8.ValidString(s) {
-		return "it is not valid UTF-8"
-	}
-	for i, r := range s {
-		if unicode.IsControl(r) {
-			return fmt.Sprintf("control character %U at byte %d; remove it", r, i)
-		}
-	}
-	return ""
 }
 
 func (s *Store) checkRead(stream string, opts ReadOptions) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/cloudevents"
+	"github.com/switchyard-dev/switchyard/internal/printable"
 )
 
 // CloudEvent is an event in the form of CloudEvents 1.0 (cloudevents.io).
@@ -110,7 +111,7 @@ func FromEvent(source string, e eventstore.RecordedEvent) CloudEvent {
 		TraceState:    e.Metadata[TraceState],
 	} {
 		// CloudEvents have no control characters; in the metadata they are escaped.
-		if value != "" && badText(value) == "" {
+		if value != "" && printable.Fault(value) == "" {
 			c.Extensions[name] = value
 		}
 	}

@@ -13,7 +13,7 @@ func TestARelayLinksTheStandardLibraryAndUUIDAlone(t *testing.T) {
 	const module = "github.com/switchyard-dev/switchyard/"
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
 	require.NoError(t, err)
-	own := []string{module + "relay", module + "eventstore", module + "internal/cloudevents", "github.com/google/uuid"}
+	own := []string{module + "relay", module + "eventstore", module + "internal/cloudevents", module + "internal/printable", "github.com/google/uuid"}
 	var others []string
 	for pkg := range strings.FieldsSeq(string(out)) {
 		host, _, _ := strings.Cut(pkg, "/")

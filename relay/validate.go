@@ -6,10 +6,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/printable"
 )
 
 // Validate refuses an event that CloudEvents do not allow, with ErrInvalid and an
@@ -36,7 +35,7 @@ func (e CloudEvent) Validate() error {
 		}
 	}
 	for name, value := range e.Attributes() {
-		if reason := badText(value); reason != "" {
+		if reason := printable.Fault(value); reason != "" {
 			return invalid(name, "%s", reason)
 		}
 	}
@@ -53,19 +52,6 @@ func badName(name string) string {
 		return "a name consists of lower-case letters and digits"
 	case slices.Contains([]string{"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data"}, name):
 		return "CloudEvents have this attribute themselves: set the field"
-	}
-	return ""
-}
-
-// badText says what of a text is not allowed in an attribute.
-func badText(s string) string {
-	if !utf8.ValidString(s) {
-		return "it is not valid UTF-8"
-	}
-	for i, r := range s {
-		if unicode.IsControl(r) {
-			return fmt.Sprintf("control character %U at byte %d; remove it", r, i)
-		}
 	}
 	return ""
 }

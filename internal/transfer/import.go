@@ -14,8 +14,6 @@ type Progress struct {
 	Result
 	// Bytes is how much of a file has been read, a little ahead of the events.
 	Bytes int64
-	// Total is the number of events to come in all; 0 where it is not known.
-	Total int
 }
 
 // ImportOptions configures [Import]. The zero value, like nil, means the defaults.

@@ -26,13 +26,8 @@ func (e *LineError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e
 // Unwrap returns what is wrong with the line.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// Lines yields the events of NDJSON text. Empty lines are passed over. The first
-// wrong line ends it with a *LineError.
-func Lines(r io.Reader) iter.Seq2[Record, error] {
-	return lines(r, new(atomic.Int64))
-}
-
-// lines is Lines, and adds up the bytes that it has read.
+// lines yields the events of NDJSON text, and adds up the bytes that it has read.
+// Empty lines are passed over. The first wrong line ends it with a *LineError.
 func lines(r io.Reader, read *atomic.Int64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		reader := lineReader{r: bufio.NewReaderSize(r, 256<<10)}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // Checks of subscriptions that fall behind, rest, or follow writers that never
@@ -190,7 +191,7 @@ func staysAwake(ctx context.Context, env *Env, reader, writer *eventstore.Store)
 		}
 	}
 	idle := idleFor(env)
-	if err := rest(ctx, idle); err != nil {
+	if err := sleep.For(ctx, idle); err != nil {
 		return err
 	}
 	for i := range 3 {

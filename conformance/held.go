@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // Checks with a writer that is held for seconds, as one is whose process was
@@ -80,7 +81,7 @@ func heldNotPassed(ctx context.Context, env *Env) error {
 				if err != nil && !isLost(err) { // a writer may be told that it waited too long
 					return err
 				}
-				if err := rest(ctx, env.Scale.Rest/50); err != nil {
+				if err := sleep.For(ctx, env.Scale.Rest/50); err != nil {
 					return err
 				}
 			}
@@ -90,7 +91,7 @@ func heldNotPassed(ctx context.Context, env *Env) error {
 	pollers := []*poller{{store: stores[0]}, {store: stores[1]}}
 	var failed error
 	for began := time.Now(); failed == nil && time.Since(began) < env.Scale.Rest; {
-		failed = errors.Join(pollers[0].read(ctx), pollers[1].read(ctx), rest(ctx, env.Scale.Rest/50))
+		failed = errors.Join(pollers[0].read(ctx), pollers[1].read(ctx), sleep.For(ctx, env.Scale.Rest/50))
 	}
 	result, err := release()
 	stop.Store(true)

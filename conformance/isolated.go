@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"net/url"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -47,6 +48,15 @@ func (i *Isolated) Fixture(ctx context.Context) (*Fixture, error) {
 		HoldWriterReason: i.HoldWriterReason,
 		Remove:           i.Remove,
 	}, nil
+}
+
+// Opener returns what opens another handle on a URL's store at each call, with the Open
+// of its backend's scheme.
+func Opener(open func(ctx context.Context, u *url.URL) (eventstore.Backend, error), u url.URL) func(context.Context) (eventstore.Backend, error) {
+	return func(ctx context.Context) (eventstore.Backend, error) {
+		own := u // who opens may change it
+		return open(ctx, &own)
+	}
 }
 
 // IsolatedHarness makes a harness of what prepares isolated stores: each check

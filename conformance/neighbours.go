@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // Neighbours are what lives on a server beside the stores under test. What is rare
@@ -99,7 +100,7 @@ func (s *neighbourStore) open(ctx context.Context) error {
 		}
 	}
 	s.running.Go(func() {
-		for n := s.neighbours.Events; rest(running, s.neighbours.Pause) == nil; n++ {
+		for n := s.neighbours.Events; sleep.For(running, s.neighbours.Pause) == nil; n++ {
 			if err := s.write(running, n, 2); err != nil && running.Err() == nil {
 				s.fail(fmt.Errorf("a neighbour's append: %w", err))
 				return

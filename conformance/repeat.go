@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // Checks of repetition that time and racers make hard.
@@ -62,7 +63,7 @@ func repeatedAfterRest(ctx context.Context, env *Env) error {
 	}
 	// One stream goes on, the other one does not.
 	for began := time.Now(); time.Since(began) < env.Scale.Rest; {
-		if err := rest(ctx, env.Scale.Rest/10); err != nil {
+		if err := sleep.For(ctx, env.Scale.Rest/10); err != nil {
 			return err
 		}
 		if _, err := write(stores[1], busy, 1); err != nil {

@@ -123,15 +123,3 @@ func rests(check Check) Check {
 	check.Long, check.Rests = true, true
 	return check
 }
-
-// rest waits as long as a check must that looks for what happens by time.
-func rest(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}

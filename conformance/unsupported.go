@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // What is still held to where a capability is declared absent: that a call is
@@ -321,7 +322,7 @@ func idempotencyTime(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	if err := rest(ctx, env.Scale.Rest/4); err != nil {
+	if err := sleep.For(ctx, env.Scale.Rest/4); err != nil {
 		return err
 	}
 	return expectDuplicate(ctx, env.Store, stream, eventstore.NoStream(), original, events...)

@@ -17,7 +17,6 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/dynamodb"
 	"github.com/switchyard-dev/switchyard/conformance"
-	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
@@ -37,17 +36,13 @@ func Isolate(_ context.Context, u *url.URL) (*conformance.Isolated, error) {
 	}
 	return &conformance.Isolated{
 		URL:  fresh.String(),
-		Open: opener(fresh),
+		Open: conformance.Opener(dynamodb.Scheme().Open, fresh),
 		// There is no notification between handles that could be turned off: a handle
 		// hears of its own appends alone.
-		OpenPolling:      opener(urlparam.With(&fresh, map[string]string{"poll_interval": pollInterval.String()})),
+		OpenPolling:      conformance.Opener(dynamodb.Scheme().Open, urlparam.With(&fresh, map[string]string{"poll_interval": pollInterval.String()})),
 		HoldWriterReason: "an append has its place in the order only with the item of the log, which is one write",
 		Remove:           func(ctx context.Context) error { return remove(ctx, &fresh, namespace) },
 	}, nil
-}
-
-func opener(u url.URL) func(context.Context) (eventstore.Backend, error) {
-	return func(ctx context.Context) (eventstore.Backend, error) { return dynamodb.Scheme().Open(ctx, &u) }
 }
 
 // mostDeleted is how many items a BatchWriteItem deletes at most.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/esdb"
 	"github.com/switchyard-dev/switchyard/conformance"
-	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
 
@@ -41,13 +40,9 @@ func Isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, error) {
 	fresh := urlparam.With(u, map[string]string{"namespace": namespace, "create": "on"})
 	return &conformance.Isolated{
 		URL:              fresh.String(),
-		Open:             opener(fresh),
-		OpenPolling:      opener(urlparam.With(&fresh, map[string]string{"push": "off", "poll": pollInterval.String()})),
+		Open:             conformance.Opener(esdb.Scheme().Open, fresh),
+		OpenPolling:      conformance.Opener(esdb.Scheme().Open, urlparam.With(&fresh, map[string]string{"push": "off", "poll": pollInterval.String()})),
 		HoldWriterReason: "the server has one writer, which takes positions and makes them visible in their order",
 		Remove:           func(ctx context.Context) error { return remove(ctx, config, namespace, before) },
 	}, nil
-}
-
-func opener(u url.URL) func(context.Context) (eventstore.Backend, error) {
-	return func(ctx context.Context) (eventstore.Backend, error) { return esdb.Scheme().Open(ctx, &u) }
 }

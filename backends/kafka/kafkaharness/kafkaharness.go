@@ -15,7 +15,6 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/kafka"
 	"github.com/switchyard-dev/switchyard/conformance"
-	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/sleep"
 	"github.com/switchyard-dev/switchyard/internal/urlparam"
 )
@@ -35,8 +34,8 @@ func Isolate(_ context.Context, u *url.URL) (*conformance.Isolated, error) {
 	fresh := with(u, store, map[string]string{"create": "on"})
 	return &conformance.Isolated{
 		URL:              fresh.String(),
-		Open:             opener(fresh),
-		OpenPolling:      opener(with(&fresh, store, map[string]string{"push": "off", "poll": pollInterval.String()})),
+		Open:             conformance.Opener(kafka.Scheme().Open, fresh),
+		OpenPolling:      conformance.Opener(kafka.Scheme().Open, with(&fresh, store, map[string]string{"push": "off", "poll": pollInterval.String()})),
 		HoldWriterReason: "a record has its place in the log and is visible at once",
 		Remove:           func(ctx context.Context) error { return Remove(ctx, brokers, store, opts.Transport) },
 	}, nil
@@ -49,10 +48,6 @@ func with(u *url.URL, store string, parameters map[string]string) url.URL {
 	values.Del("index") // of one process alone
 	other.Path, other.RawPath, other.RawQuery = "/"+store, "", values.Encode()
 	return other
-}
-
-func opener(u url.URL) func(context.Context) (eventstore.Backend, error) {
-	return func(ctx context.Context) (eventstore.Backend, error) { return kafka.Scheme().Open(ctx, &u) }
 }
 
 // Remove deletes a store: its topics and everything in them. Every handle on it must

@@ -20,7 +20,6 @@ import (
 	"github.com/switchyard-dev/switchyard/backends/marten"
 	"github.com/switchyard-dev/switchyard/backends/marten/internal/catalog"
 	"github.com/switchyard-dev/switchyard/conformance"
-	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
@@ -68,8 +67,8 @@ func Isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, error) {
 	held := holding{config: config, schema: schema, uuidKeys: parameters.Get("identity") == "uuid", conjoined: conjoined, serverTimes: parameters.Get("timestamps") == "server"}
 	isolated := &conformance.Isolated{
 		URL:         fresh.String(),
-		Open:        opener(fresh),
-		OpenPolling: opener(fresh), // nobody is told of anything
+		Open:        conformance.Opener(marten.Scheme().Open, fresh),
+		OpenPolling: conformance.Opener(marten.Scheme().Open, fresh), // nobody is told of anything
 		HoldWriter:  held.hold,
 		Remove: func(ctx context.Context) error {
 			pool, err := pgxpool.NewWithConfig(ctx, config.Copy())
@@ -133,8 +132,4 @@ func StreamID(category string, number int) string {
 	id := uuid.UUID(sum[:16])
 	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
 	return category + "-" + id.String()
-}
-
-func opener(u url.URL) func(context.Context) (eventstore.Backend, error) {
-	return func(ctx context.Context) (eventstore.Backend, error) { return marten.Scheme().Open(ctx, &u) }
 }

@@ -34,8 +34,8 @@ func Isolate(_ context.Context, u *url.URL) (*conformance.Isolated, error) {
 	fresh := pgdriver.With(u, map[string]string{"schema": schema, "migrate": "on"})
 	return &conformance.Isolated{
 		URL:         fresh.String(),
-		Open:        opener(fresh),
-		OpenPolling: opener(pgdriver.With(&fresh, map[string]string{"listen": "off", "poll": pollInterval.String()})),
+		Open:        conformance.Opener(postgres.Scheme().Open, fresh),
+		OpenPolling: conformance.Opener(postgres.Scheme().Open, pgdriver.With(&fresh, map[string]string{"listen": "off", "poll": pollInterval.String()})),
 		HoldWriter: func(ctx context.Context, part eventstore.StreamAppend) (func() (eventstore.AppendResult, error), error) {
 			return holdWriter(ctx, config.Copy(), schema, part)
 		},
@@ -48,10 +48,6 @@ func Isolate(_ context.Context, u *url.URL) (*conformance.Isolated, error) {
 			return Drop(ctx, pool, schema)
 		},
 	}, nil
-}
-
-func opener(u url.URL) func(context.Context) (eventstore.Backend, error) {
-	return func(ctx context.Context) (eventstore.Backend, error) { return postgres.Scheme().Open(ctx, &u) }
 }
 
 // Drop deletes a store: its schema and everything in it. Every handle on it must

@@ -57,15 +57,11 @@ func Isolate(_ context.Context, u *url.URL) (*conformance.Isolated, error) {
 	polling.RawQuery = values.Encode()
 	return &conformance.Isolated{
 		URL:              fresh.String(),
-		Open:             opener(fresh),
-		OpenPolling:      opener(polling),
+		Open:             conformance.Opener(sqlite.Scheme().Open, fresh),
+		OpenPolling:      conformance.Opener(sqlite.Scheme().Open, polling),
 		HoldWriterReason: "a writer holds the file's only write lock from taking a position until its commit",
 		Remove:           func(context.Context) error { return Remove(path) },
 	}, nil
-}
-
-func opener(u url.URL) func(context.Context) (eventstore.Backend, error) {
-	return func(ctx context.Context) (eventstore.Backend, error) { return sqlite.Scheme().Open(ctx, &u) }
 }
 
 // Remove deletes a store's file and what SQLite keeps beside it. Every handle on

@@ -12,6 +12,19 @@ import (
 	"github.com/google/uuid"
 )
 
+// StreamAppend is the part of an append that goes to one stream.
+type StreamAppend struct {
+	Stream   string
+	Expected ExpectedVersion
+	// Events may be empty where other parts have events: then nothing is written
+	// to the stream, and the append only succeeds if Expected holds. What was read
+	// and decided upon can be held to in that way.
+	Events []Event
+	// RecordedAt is kept as the events' record time; nil means now. It is for
+	// imports and needs PreservedRecordTime.
+	RecordedAt *time.Time
+}
+
 // AppendResult says where the events of an append are.
 type AppendResult struct {
 	// Version is that of the last event: what [Exactly] takes next.

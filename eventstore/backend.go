@@ -91,19 +91,6 @@ type AppendRequest struct {
 	Parts []StreamAppend
 }
 
-// StreamAppend is the part of an append that goes to one stream.
-type StreamAppend struct {
-	Stream   string
-	Expected ExpectedVersion
-	// Events may be empty where other parts have events: then nothing is written
-	// to the stream, and the append only succeeds if Expected holds. What was read
-	// and decided upon can be held to in that way.
-	Events []Event
-	// RecordedAt is kept as the events' record time; nil means now. It is for
-	// imports and needs PreservedRecordTime.
-	RecordedAt *time.Time
-}
-
 // PartResult is a Backend's answer on one StreamAppend.
 type PartResult struct {
 	// Recorded has one element for each event of the part, in their order.

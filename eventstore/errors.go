@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -266,4 +267,17 @@ func opError(op, subject string, err error) error {
 		return nil
 	}
 	return &OpError{Op: op, Subject: subject, Err: err}
+}
+
+// clip shortens untrusted text for an error message, between two characters.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	end := most
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
 }

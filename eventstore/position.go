@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // Position is a place in a store's global order. It is opaque: positions may be
@@ -74,17 +73,4 @@ func (p *Position) UnmarshalText(text []byte) error {
 	}
 	*p = parsed
 	return nil
-}
-
-// clip shortens untrusted text for an error message, between two characters.
-func clip(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return s
-	}
-	end := most
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + "…"
 }

@@ -8,6 +8,9 @@ import "context"
 // returns has everything. Reads, subscriptions, checkpoints and snapshots go on.
 // Sealing a sealed store changes nothing and keeps the first reason.
 //
+// An error that is not ErrInvalid or ErrUnsupported leaves open whether the store is
+// sealed: [Store.Info] tells, and sealing again is safe. So it is with Unseal.
+//
 // It needs the capability Seal. The reason is 1–1,024 bytes and is shown to
 // everybody who appends, so it must hold no credential.
 func (s *Store) Seal(ctx context.Context, reason string) (Info, error) {

@@ -54,7 +54,7 @@ func (s *Store) run(ctx context.Context, sub Subscription) error {
 		}
 		switch {
 		case errors.Is(context.Cause(ctx), ErrClosed):
-			return closedWith(err)
+			return withFailure(ErrClosed, err)
 		case ctx.Err() != nil && (isContextError(err) || errors.Is(err, ErrLeaseLost)):
 			return nil
 		}
@@ -62,14 +62,14 @@ func (s *Store) run(ctx context.Context, sub Subscription) error {
 	}
 }
 
-// closedWith is why Run ended on a store that was closed: ErrClosed, and the
-// handler's failure where there was one.
-func closedWith(err error) error {
+// withFailure is why Run ends, and beside it the handler's failure where that was met
+// at the same time.
+func withFailure(reason, err error) error {
 	var failure *HandlerError
 	if errors.As(err, &failure) {
-		return errors.Join(ErrClosed, failure)
+		return errors.Join(reason, failure)
 	}
-	return ErrClosed
+	return reason
 }
 
 func isContextError(err error) bool {
@@ -110,7 +110,7 @@ func (s *Store) own(ctx context.Context, sub Subscription) error {
 	err = s.handleFromCheckpoint(ctx, sub, held)
 	stopRenewing()
 	if cause := context.Cause(ctx); cause != nil && whole.Err() == nil {
-		return cause // the lease was lost, or can be renewed no more
+		return withFailure(cause, err) // the lease was lost, or can be renewed no more
 	}
 	held.release(ctx) // which changes nothing where another process has it
 	return err
@@ -156,12 +156,12 @@ func named(found bool, name string) string {
 }
 
 // patiently calls what is safe to repeat until it is answered: a backend that is
-// slow or away never ends Run.
+// slow or away never ends Run, also where it says so by a deadline of its own.
 func patiently[T any](ctx context.Context, s *Store, name string, call func() (T, error)) (T, error) {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		result, err := call()
 		switch {
-		case err == nil || !passes(err):
+		case err == nil || (!passes(err) && !isContextError(err)):
 			return result, err
 		case ctx.Err() != nil:
 			return result, ended(ctx)

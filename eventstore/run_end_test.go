@@ -2,6 +2,7 @@ package eventstore_test
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"testing"
 	"testing/synctest"
@@ -159,4 +160,67 @@ func TestARunWhoseContextIsDoneAlreadyEndsCleanly(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.NoError(t, store.Run(ctx, eventstore.Subscription{Name: "billing", Handler: takesAMoment}))
+}
+
+func TestAFailureIsToldBesideALeaseThatCanBeRenewedNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newScripted().open(t, nil)
+		fill(t, store, 2)
+		spy := newSpy()
+		refused := errors.New("permission denied")
+		spy.save = func(eventstore.Checkpoint) error { // the handler has failed, and the rights were taken away
+			<-time.After(3 * time.Second)
+			return refused
+		}
+		spy.swap = func(req eventstore.SwapLeaseRequest) error {
+			if req.New.Renewals > 0 {
+				return refused
+			}
+			return nil
+		}
+		err := store.Run(t.Context(), eventstore.Subscription{
+			Name: "billing", Checkpoints: spy, LeaseTTL: 3 * time.Second, Retry: eventstore.HandlerRetry{Attempts: 1},
+			Handler: func(_ context.Context, e eventstore.RecordedEvent) error {
+				if e.Version == 2 {
+					return errBroken
+				}
+				return nil
+			},
+		})
+		require.ErrorIs(t, err, refused)
+		var failure *eventstore.HandlerError
+		require.ErrorAs(t, err, &failure)
+		require.Equal(t, uint64(2), failure.Version)
+	})
+}
+
+// impatient are checkpoints whose database gives up a call by a deadline of its own.
+type impatient struct {
+	eventstore.Checkpoints
+	loads, swaps int
+}
+
+func (c *impatient) Load(ctx context.Context, req eventstore.LoadCheckpointRequest) (eventstore.LoadCheckpointResult, error) {
+	if c.loads++; c.loads < 3 {
+		return eventstore.LoadCheckpointResult{}, context.DeadlineExceeded
+	}
+	return c.Checkpoints.Load(ctx, req)
+}
+
+func (c *impatient) SwapLease(ctx context.Context, req eventstore.SwapLeaseRequest) (eventstore.SwapLeaseResult, error) {
+	if c.swaps++; c.swaps < 3 {
+		return eventstore.SwapLeaseResult{}, context.DeadlineExceeded
+	}
+	return c.Checkpoints.SwapLease(ctx, req)
+}
+
+func TestADeadlineOfTheCheckpointsOwnEndsNoRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newScripted().open(t, nil)
+		fill(t, store, 2)
+		keeper := &impatient{Checkpoints: newSpy().Checkpoints}
+		require.NoError(t, store.Run(t.Context(), eventstore.Subscription{Name: "billing", Checkpoints: keeper, UntilCaughtUp: true, Handler: takesAMoment}))
+		require.GreaterOrEqual(t, keeper.loads, 3)
+		require.GreaterOrEqual(t, keeper.swaps, 3)
+	})
 }

@@ -29,9 +29,13 @@ const defaultPoll = time.Second
 //
 // Caught up is what has delivered everything that was stored when it began, so
 // writers that outrun it do not keep it from saying so.
+//
+// Where the last page's Next names no event, because it lies beyond the last one, it is
+// not gone to: a checkpoint there would be ahead of the store at the next start. Between
+// pages such a place moves the reading on, and is no progress to tell.
 func Follow(ctx context.Context, req eventstore.SubscribeRequest, source FollowSource) iter.Seq2[eventstore.Message, error] {
 	return func(yield func(eventstore.Message, error) bool) {
-		f := &follower{req: req, source: source, after: req.After}
+		f := &follower{req: req, source: source, after: req.After, next: req.After}
 		if err := f.run(ctx, func(m eventstore.Message) bool { return yield(m, nil) }); err != nil {
 			yield(eventstore.Message{}, err)
 		}
@@ -41,7 +45,8 @@ func Follow(ctx context.Context, req eventstore.SubscribeRequest, source FollowS
 type follower struct {
 	req      eventstore.SubscribeRequest
 	source   FollowSource
-	after    eventstore.Place
+	after    eventstore.Place    // what a message says: an event, or where the subscription began
+	next     eventstore.Place    // where the next page begins: after, or a later place without an event
 	head     eventstore.Position // when the subscription began
 	caughtUp bool
 	sealed   bool // it was said
@@ -58,7 +63,8 @@ func (f *follower) run(ctx context.Context, yield func(eventstore.Message) bool)
 	}
 	f.head = info.Head.Position
 	if !f.after.Named() && f.after.Position == f.head {
-		f.after = info.Head // nothing may follow that names an event, and another log is told by the event alone
+		// Nothing may follow that names an event, and another log is told by the event alone.
+		f.after, f.next = info.Head, info.Head
 	}
 	poll := time.NewTimer(f.source.Poll)
 	defer poll.Stop()
@@ -67,7 +73,7 @@ func (f *follower) run(ctx context.Context, yield func(eventstore.Message) bool)
 		if f.source.Hint != nil {
 			hint = f.source.Hint.C() // before looking, so that none is missed in between
 		}
-		page, err := f.source.Page(ctx, eventstore.ReadAllRequest{After: f.after, Filter: f.req.Filter, PageSize: f.req.PageSize})
+		page, err := f.source.Page(ctx, eventstore.ReadAllRequest{After: f.next, Filter: f.req.Filter, PageSize: f.req.PageSize})
 		if err != nil {
 			return err
 		}
@@ -90,13 +96,16 @@ func (f *follower) run(ctx context.Context, yield func(eventstore.Message) bool)
 // deliver yields a page and the signals that follow from it.
 func (f *follower) deliver(page eventstore.Page, yield func(eventstore.Message) bool) bool {
 	for _, event := range page.Events {
-		f.after = event.Place()
+		f.after, f.next = event.Place(), event.Place()
 		if !yield(eventstore.Message{Kind: eventstore.MessageEvent, Event: event, Place: f.after}) || !f.catchUp(false, yield) {
 			return false
 		}
 	}
-	if f.after.Position.Before(page.Next.Position) {
-		f.after = page.Next
+	if f.next.Position.Before(page.Next.Position) && (page.Next.Named() || !page.End) {
+		f.next = page.Next
+	}
+	if f.next.Named() && f.after.Position.Before(f.next.Position) {
+		f.after = f.next
 		if !yield(eventstore.Message{Kind: eventstore.MessageProgress, Place: f.after}) {
 			return false
 		}
@@ -114,7 +123,7 @@ func (f *follower) deliver(page eventstore.Page, yield func(eventstore.Message) 
 
 // catchUp says once that everything up to the head at the beginning was delivered.
 func (f *follower) catchUp(end bool, yield func(eventstore.Message) bool) bool {
-	if f.caughtUp || (!end && f.after.Position.Before(f.head)) {
+	if f.caughtUp || (!end && f.next.Position.Before(f.head)) {
 		return true
 	}
 	f.caughtUp = true

@@ -2,6 +2,7 @@ package adapter_test
 
 import (
 	"context"
+	"iter"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,4 +94,64 @@ func TestASubscriptionFromTheHeadsPositionGoesOnFromTheEventThere(t *testing.T) 
 			}
 		})
 	}
+}
+
+// trailing is a log in which every read ends behind records that are no events, or in
+// their midst.
+type trailing struct{ *memory.Backend }
+
+func (b trailing) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	page, err := b.Backend.ReadAll(ctx, req)
+	high, _ := page.Next.Position.Words()
+	if page.End {
+		high += 3
+	}
+	page.Next = eventstore.Place{Position: eventstore.NewPosition(high, 1)}
+	return page, err
+}
+
+func (b trailing) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+	return adapter.Follow(ctx, req, adapter.FollowSource{Page: b.ReadAll, Info: b.Info})
+}
+
+func TestAPlaceThatIsNoEventsIsNoProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, err := eventstore.New(trailing{memory.New()}, &eventstore.Options{PageSize: 2})
+		require.NoError(t, err)
+		for session := range 3 { // each goes on where the last one ended
+			for range 5 {
+				_, err = store.Append(t.Context(), "order-1", eventstore.Any(), eventstore.Event{Type: "A", Data: []byte("{}")})
+				require.NoError(t, err)
+			}
+			for name, filter := range map[string]eventstore.Filter{"all": {}, "none": {Types: []string{"B"}}} {
+				handled := 0
+				require.NoError(t, store.Run(t.Context(), eventstore.Subscription{
+					Name: name, Filter: filter, UntilCaughtUp: true,
+					Handler: func(context.Context, eventstore.RecordedEvent) error { handled++; return nil },
+				}), "session %d of %s", session, name)
+				if name == "all" {
+					require.Equal(t, 5, handled)
+				}
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		live := 0 // what comes where the log's end was told to be
+		for message, err := range store.Subscribe(ctx, eventstore.SubscribeOptions{}) {
+			require.NoError(t, err)
+			require.True(t, message.Place.Named(), "%+v", message)
+			if message.Kind == eventstore.MessageEvent && message.Event.Version > 15 {
+				require.Equal(t, uint64(16+live), message.Event.Version)
+				live++
+			}
+			if live == 5 {
+				break
+			}
+			if message.Kind == eventstore.MessageCaughtUp || live > 0 {
+				_, err = store.Append(t.Context(), "order-1", eventstore.Any(), eventstore.Event{Type: "A", Data: []byte("{}")})
+				require.NoError(t, err)
+			}
+		}
+		require.NoError(t, store.Close())
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // Checks of a filter and a place together: what is right for each alone can be
@@ -232,7 +233,7 @@ func expectFirstMatch(ctx context.Context, env *Env, reader, writer *eventstore.
 	if err := l.waitCaughtUp(ctx); err != nil {
 		return err
 	}
-	if err := rest(ctx, after); err != nil {
+	if err := sleep.For(ctx, after); err != nil {
 		return err
 	}
 	result, err := writer.Append(ctx, stream, eventstore.NoStream(), env.Event(kind))

@@ -15,7 +15,7 @@ const (
 	// A winner is held for so long at most: a read and the way of an append to here.
 	winnerHeldFor = 2 * time.Millisecond
 	// A stream on which nothing happened for so long is no hot one any more.
-	coolAfter = 50 * time.Millisecond
+	coolAfter = 200 * time.Millisecond
 )
 
 // conflictPacer spaces the answers to those who lost a race for a version. Of many writers that
@@ -163,7 +163,11 @@ func (p *conflictPacer) leave(stream string, turn chan struct{}) {
 func (p *conflictPacer) cooled(stream string, r *race) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.streams[stream] == r && len(r.waiting) == 0 {
+	switch {
+	case p.streams[stream] != r:
+	case len(r.waiting) > 0: // they are late, as on a busy machine
+		r.cool.Reset(coolAfter)
+	default:
 		delete(p.streams, stream)
 	}
 }

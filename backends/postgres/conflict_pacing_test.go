@@ -154,3 +154,16 @@ func TestOtherVerdictsAreNotHeld(t *testing.T) {
 		require.Empty(t, r.pacer.streams)
 	})
 }
+
+func TestAStreamIsForgottenAlsoWhereALoserLeavesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p conflictPacer
+		require.Nil(t, p.lost("hot-1"))
+		turn := p.lost("hot-1")
+		<-time.After(3 * coolAfter)
+		p.leave("hot-1", turn)
+		<-time.After(2 * coolAfter)
+		synctest.Wait()
+		require.Empty(t, p.streams)
+	})
+}

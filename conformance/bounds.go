@@ -20,7 +20,7 @@ func boundsChecks() []Check {
 		},
 		{
 			Name: "bounds/positions", Promise: 15, Core: true, Requires: globalOrder,
-			Sentence: "Bounds on a position far beyond the head, with words around 2^32, 2^63 and up to 2^64-1, and limits of any size select what they say.",
+			Sentence: "Bounds on a position between two events or far beyond the head, with words around 2^32, 2^63 and up to 2^64-1, and limits of any size select what they say.",
 			Run:      positionBounds,
 		},
 		{
@@ -44,6 +44,17 @@ func boundsChecks() []Check {
 // farVersions lie beyond any stream of the suite, up to the highest version.
 func farVersions() []uint64 {
 	return []uint64{1<<31 - 1, 1 << 31, 1<<32 - 1, 1 << 32, 1<<32 + 1, 1<<32 + 3, 1<<53 - 1, 1<<53 + 1, 1 << 62, math.MaxInt64 - 1, math.MaxInt64}
+}
+
+// farLimits lie beyond any number of events of the suite, as far as an int reaches.
+func farLimits() []int {
+	limits := []int{math.MaxInt32}
+	for _, far := range []int64{math.MaxInt32 + 1, math.MaxUint32, math.MaxUint32 + 2, math.MaxInt64} {
+		if far <= math.MaxInt {
+			limits = append(limits, int(far))
+		}
+	}
+	return limits
 }
 
 func versionBounds(ctx context.Context, env *Env) error {
@@ -78,7 +89,7 @@ func versionBounds(ctx context.Context, env *Env) error {
 			}
 		}
 	}
-	for _, limit := range []int{n, n + 1, math.MaxInt32, math.MaxInt32 + 1, math.MaxUint32, math.MaxUint32 + 2, math.MaxInt64} {
+	for _, limit := range append([]int{n, n + 1}, farLimits()...) {
 		for _, backward := range []bool{false, true} {
 			if err := expectPart(ctx, env.Store, stream, events, eventstore.ReadOptions{Limit: limit, Backward: backward}); err != nil {
 				return err
@@ -115,7 +126,24 @@ func positionBounds(ctx context.Context, env *Env) error {
 			}
 		}
 	}
-	for _, limit := range []int{len(all), math.MaxInt32, math.MaxInt32 + 1, math.MaxUint32, math.MaxUint32 + 2, math.MaxInt64} {
+	for _, event := range all {
+		hi, lo := event.Position.Words()
+		if lo++; lo > hi {
+			continue // no log has such offsets
+		}
+		near := eventstore.NewPosition(hi, lo) // another kind of store's, which lies between two events
+		for _, opts := range []eventstore.ReadAllOptions{{Before: near}, {After: near}} {
+			for _, filter := range []eventstore.Filter{{}, ofTypes(event.Type), ofCategory(eventstore.Category(event.Stream))} {
+				for _, backward := range []bool{false, true} {
+					opts.Filter, opts.Backward = filter, backward
+					if err := expectFiltered(ctx, env.Store, all, opts); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	for _, limit := range append([]int{len(all)}, farLimits()...) {
 		for _, backward := range []bool{false, true} {
 			if err := expectFiltered(ctx, env.Store, all, eventstore.ReadAllOptions{Limit: limit, Backward: backward}); err != nil {
 				return err

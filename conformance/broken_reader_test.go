@@ -277,8 +277,16 @@ func (o overwritten) Save(ctx context.Context, req eventstore.SaveCheckpointRequ
 // savedSnapshots replaces how snapshots are saved and found.
 type savedSnapshots struct {
 	eventstore.Snapshots
-	save func(context.Context, eventstore.SaveSnapshotRequest) error
-	load func(context.Context, eventstore.LoadSnapshotRequest) (eventstore.LoadSnapshotResult, error)
+	save  func(context.Context, eventstore.SaveSnapshotRequest) error
+	load  func(context.Context, eventstore.LoadSnapshotRequest) (eventstore.LoadSnapshotResult, error)
+	erase func(context.Context, eventstore.DeleteSnapshotRequest) error
+}
+
+func (s savedSnapshots) Delete(ctx context.Context, req eventstore.DeleteSnapshotRequest) error {
+	if s.erase == nil {
+		return s.Snapshots.Delete(ctx, req)
+	}
+	return s.erase(ctx, req)
 }
 
 func (s savedSnapshots) Save(ctx context.Context, req eventstore.SaveSnapshotRequest) error {

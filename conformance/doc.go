@@ -4,5 +4,5 @@
 //
 // A [Check] is data: a stable name, the sentence of the contract that it
 // enforces, what it needs, and a function that returns an error. The same table
-// runs as subtests ([Run]) and from a command line ([Suite.Run] with a [Report]).
+// runs as subtests ([Run]) and from a command line ([RunAll] with a [Report]).
 package conformance

@@ -32,7 +32,7 @@ func leaseChecks() []Check {
 		},
 		{
 			Name: "lease/reset-stands", Needs: NeedsOpenAgain, Core: true,
-			Sentence: "Deleting or resetting a checkpoint raises the epoch and frees the lease, so that its owner cannot save; a reset also moves back.",
+			Sentence: "Deleting or resetting a checkpoint raises the epoch and frees the lease, so that its owner cannot save; a reset also moves back. Where nobody ever took the lease nobody is fenced.",
 			Run:      leaseReset,
 		},
 		{
@@ -126,13 +126,13 @@ func leaseSwaps(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	const ttl = 1234567 * time.Microsecond
 	none := eventstore.Lease{}
-	first := eventstore.Lease{Name: "billing", Epoch: 1, Owner: "o'neil, process 7 «a»", TTL: ttl}
+	first := eventstore.Lease{Name: "billing", Epoch: 1, Owner: "o'neil, process 7 «a»", TTL: 1234567 * time.Microsecond}
 	renewed, free, second := first, first, first
-	renewed.Renewals = 1
-	free.Renewals, free.Owner = 2, ""
-	second.Epoch, second.Owner = 2, "another"
+	// Each has a length of its own, which is not the one that was stored before.
+	renewed.Renewals, renewed.TTL = 1, 7*time.Hour+time.Nanosecond
+	free.Renewals, free.Owner, free.TTL = 2, "", 100*time.Millisecond
+	second.Epoch, second.Owner, second.TTL = 2, "another", 15*time.Second
 	otherOwner := first
 	otherOwner.Owner = "somebody else"
 	for i, step := range []struct {
@@ -156,7 +156,7 @@ func leaseSwaps(ctx context.Context, env *Env) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
-		if result.Swapped != step.succeeds || !result.Lease.Same(step.stored) || (step.stored.TTL != 0 && result.Lease.TTL != step.stored.TTL) {
+		if result.Swapped != step.succeeds || !result.Lease.Same(step.stored) || result.Lease.TTL != step.stored.TTL {
 			return unexpected(step.what, fmt.Sprintf("swapped %t, stored %+v", step.succeeds, step.stored), fmt.Sprintf("swapped %t, %+v", result.Swapped, result.Lease))
 		}
 	}
@@ -312,6 +312,28 @@ func leaseReset(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
+	return resetByHand(ctx, log)
+}
+
+// resetByHand moves a checkpoint to and fro that nobody ever owned, so that there is
+// nobody to fence.
+func resetByHand(ctx context.Context, log savedLog) error {
+	const name = "by hand"
+	for i, step := range []struct {
+		at    int
+		reset bool
+	}{{2, false}, {0, true}, {1, false}, {3, true}} {
+		checkpoint, save := log.at(name, step.at), log.stores[i%2].SaveCheckpoint
+		if step.reset {
+			save = log.stores[i%2].ResetCheckpoint
+		}
+		if err := save(ctx, checkpoint); err != nil {
+			return fmt.Errorf("move %d of a checkpoint that nobody owns: %w", i+1, err)
+		}
+		if err := expectCheckpoint(ctx, fmt.Sprintf("move %d of a checkpoint that nobody owns", i+1), log.stores[1-i%2], checkpoint); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -337,14 +359,38 @@ func leaseReopened(ctx context.Context, env *Env) error {
 	if err := env.Reopen(ctx); err != nil {
 		return err
 	}
-	for name, epoch := range map[string]uint64{"kept": 2, "deleted": 3} {
-		got, found, err := env.Store.LoadCheckpoint(ctx, name)
+	again, err := env.Fixture.OpenAgain(ctx)
+	if err != nil {
+		return err
+	}
+	env.OnClose(again.Close)
+	for _, want := range []eventstore.Lease{
+		{Name: "kept", Epoch: 2, Owner: "owner 2", TTL: time.Minute},
+		{Name: "deleted", Epoch: 3},
+	} {
+		got, found, err := env.Store.LoadCheckpoint(ctx, want.Name)
 		if err != nil {
 			return err
 		}
-		if got.Epoch != epoch || found != (name == "kept") {
-			return unexpected(fmt.Sprintf("checkpoint %q after reopening", name), fmt.Sprintf("epoch %d", epoch), fmt.Sprintf("%+v, found %t", got, found))
+		if got.Epoch != want.Epoch || found != (want.Name == "kept") {
+			return unexpected(fmt.Sprintf("checkpoint %q after reopening", want.Name), fmt.Sprintf("epoch %d", want.Epoch), fmt.Sprintf("%+v, found %t", got, found))
 		}
+		if err := expectLease(ctx, "after reopening", again.Records().Checkpoints, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expectLease asks who has a lease, by a swap that cannot succeed.
+func expectLease(ctx context.Context, when string, keeper eventstore.Checkpoints, want eventstore.Lease) error {
+	stranger := eventstore.Lease{Name: want.Name, Epoch: want.Epoch + 1, Owner: "a stranger", TTL: time.Second}
+	result, err := keeper.SwapLease(ctx, eventstore.SwapLeaseRequest{Name: want.Name, New: stranger})
+	if err != nil {
+		return err
+	}
+	if result.Swapped || !result.Lease.Same(want) || result.Lease.TTL != want.TTL {
+		return unexpected(fmt.Sprintf("lease %q %s", want.Name, when), fmt.Sprintf("%+v", want), fmt.Sprintf("swapped %t, %+v", result.Swapped, result.Lease))
 	}
 	return nil
 }
@@ -355,9 +401,26 @@ func leaseNames(ctx context.Context, env *Env) error {
 		return err
 	}
 	names := []string{"billing", "Billing", "billing ", "bill%ng", "bill_ng", "o'neil", "é", "e\u0301", "billing\u200b"}
-	for i, name := range names {
-		lease := eventstore.Lease{Name: name, Epoch: 1, Owner: fmt.Sprintf("owner %d", i), TTL: time.Duration(i+1) * time.Second}
-		if err := swap(ctx, fmt.Sprintf("take lease %q", name), keepers[i%2], eventstore.Lease{}, lease); err != nil {
+	leases := make([]eventstore.Lease, len(names))
+	for i, name := range names { // one owner has them all: nothing but the name tells them apart
+		leases[i] = eventstore.Lease{Name: name, Epoch: 1, Owner: "owner", TTL: time.Duration(i+1) * time.Second}
+		if err := swap(ctx, fmt.Sprintf("take lease %q", name), keepers[i%2], eventstore.Lease{}, leases[i]); err != nil {
+			return err
+		}
+	}
+	for i := range leases {
+		if i%2 == 0 {
+			continue
+		}
+		renewed := leases[i]
+		renewed.Renewals++
+		if err := swap(ctx, fmt.Sprintf("renew lease %q", names[i]), keepers[i/2%2], leases[i], renewed); err != nil {
+			return err
+		}
+		leases[i] = renewed
+	}
+	for i, lease := range leases {
+		if err := expectLease(ctx, "beside others of the same owner", keepers[i%2], lease); err != nil {
 			return err
 		}
 	}

@@ -44,15 +44,21 @@ func nameMutants() []classMutant {
 			}
 		}
 	}
-	versions := func(change func(uint64) uint64) func(*handle) {
+	savedAs := func(change func(*eventstore.Snapshot)) func(*handle) {
 		return func(h *handle) {
 			h.OnSnapshots = func() eventstore.Snapshots {
 				return savedSnapshots{Snapshots: h.Backend.Records().Snapshots, save: func(ctx context.Context, req eventstore.SaveSnapshotRequest) error {
-					req.Snapshot.Version = change(req.Snapshot.Version)
+					change(&req.Snapshot)
 					return h.Backend.Records().Snapshots.Save(ctx, req)
 				}}
 			}
 		}
+	}
+	versions := func(change func(uint64) uint64) func(*handle) {
+		return savedAs(func(s *eventstore.Snapshot) { s.Version = change(s.Version) })
+	}
+	schemas := func(change func(int) int) func(*handle) {
+		return savedAs(func(s *eventstore.Snapshot) { s.SchemaVersion = change(s.SchemaVersion) })
 	}
 	return []classMutant{
 		{"folds the case of checkpoints", "checkpoint/names-nearly-alike", "", checkpoints(strings.ToLower)},
@@ -73,6 +79,7 @@ func nameMutants() []classMutant {
 		{"joins a snapshot's names with a slash", "snapshot/keys-of-two-names", "", joined("/")},
 		{"joins a snapshot's names with a bar", "snapshot/keys-of-two-names", "", joined("|")},
 		{"keeps snapshots' versions as 32 bits", "snapshot/every-version", "", versions(func(v uint64) uint64 { return v & math.MaxUint32 })},
+		{"keeps snapshots' schema versions as 32 bits", "snapshot/every-version", "", schemas(func(v int) int { return int(int32(v)) })},
 		{"keeps snapshots' versions as floats", "snapshot/every-version", "", versions(func(v uint64) uint64 { return uint64(float64(v)) })},
 	}
 }
@@ -191,6 +198,21 @@ func contentMutants() []classMutant {
 			h.OnReadAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
 				if hi, lo := req.Before.Words(); hi > math.MaxInt64 {
 					req.Before = eventstore.NewPosition(1, lo)
+				}
+				return h.Backend.ReadAll(ctx, req)
+			}
+		}},
+		{"reads the high word of an upper bound alone", "bounds/positions", "", func(h *handle) {
+			h.OnReadAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+				hi, _ := req.Before.Words()
+				req.Before = eventstore.NewPosition(hi, 0)
+				return h.Backend.ReadAll(ctx, req)
+			}
+		}},
+		{"takes a lower bound between two events for the later one", "bounds/positions", "", func(h *handle) {
+			h.OnReadAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+				if hi, lo := req.After.Position.Words(); lo > 0 && hi < math.MaxUint64 {
+					req.After = eventstore.Place{Position: eventstore.NewPosition(hi+1, 0)}
 				}
 				return h.Backend.ReadAll(ctx, req)
 			}

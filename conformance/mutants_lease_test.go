@@ -275,6 +275,18 @@ func leaseMutants() []classMutant {
 			}
 			return err
 		})},
+		{"overwrites a checkpoint at its own position", "checkpoint/every-position", "checkpoint after a save at", saves(func(ctx context.Context, _ *handle, inner eventstore.Checkpoints, req eventstore.SaveCheckpointRequest) error {
+			stored, err := inner.Load(ctx, eventstore.LoadCheckpointRequest{Name: req.Checkpoint.Name})
+			req.Reset = req.Reset || err == nil && stored.Found && stored.Checkpoint.Place.Position == req.Checkpoint.Place.Position
+			return inner.Save(ctx, req)
+		})},
+		{"fences a checkpoint that nobody owns", "lease/reset-stands", "of a checkpoint that nobody owns", saves(func(ctx context.Context, _ *handle, inner eventstore.Checkpoints, req eventstore.SaveCheckpointRequest) error {
+			err := inner.Save(ctx, req)
+			if name := req.Checkpoint.Name; req.Reset && err == nil && storedLease(ctx, inner, name).Epoch == 0 {
+				_, err = storeLease(ctx, inner, eventstore.Lease{Name: name, Epoch: 1})
+			}
+			return err
+		})},
 		{"does not move a checkpoint back", "lease/reset-stands", "reset backward", saves(func(ctx context.Context, _ *handle, inner eventstore.Checkpoints, req eventstore.SaveCheckpointRequest) error {
 			stored, err := inner.Load(ctx, eventstore.LoadCheckpointRequest{Name: req.Checkpoint.Name})
 			if err == nil && req.Reset && req.Checkpoint.Place.Position.Before(stored.Checkpoint.Place.Position) {
@@ -290,6 +302,37 @@ func leaseMutants() []classMutant {
 					result.Checkpoint.Epoch = 0
 				}
 				return result, err
+			}
+		})},
+		{"forgets the owners of leases when it is opened again", "lease/survives-reopening", `lease "kept" after reopening`, func(h *handle) {
+			progress(swapped)(h)
+			ctx, inner := context.Background(), h.Backend.Records().Checkpoints
+			for _, name := range names(h) {
+				free := storedLease(ctx, inner, name)
+				free.Owner = ""
+				_, _ = storeLease(ctx, inner, free)
+			}
+		}},
+		{"keeps the length that a lease had first", "lease/compare-and-swap", "renew a lease", swaps(func(stored eventstore.Lease, req *eventstore.SwapLeaseRequest) {
+			if stored.TTL > 0 {
+				req.New.TTL = stored.TTL
+			}
+		})},
+		{"renews all leases of an owner", "lease/names-apart", "renew lease|beside others of the same owner", progress(func(h *handle, p *progressWith) {
+			swapped(h, p)
+			one, inner := p.swap, p.Checkpoints
+			p.swap = func(ctx context.Context, req eventstore.SwapLeaseRequest) (eventstore.SwapLeaseResult, error) {
+				result, err := one(ctx, req)
+				if err != nil || !result.Swapped || req.Old.Epoch == 0 {
+					return result, err
+				}
+				for _, name := range names(h) {
+					if other := storedLease(ctx, inner, name); other.Same(req.Old) {
+						other.Renewals = req.New.Renewals
+						_, _ = storeLease(ctx, inner, other)
+					}
+				}
+				return result, nil
 			}
 		})},
 		{"forgets leases when it is opened again", "lease/survives-reopening", `"(kept|deleted)" after reopening`, forgets(func(eventstore.LoadCheckpointResult) bool { return true })},

@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -42,6 +43,24 @@ func orderMutants() []readMutant {
 				page, err := r.Backend.ReadAll(ctx, req)
 				slices.SortStableFunc(page.Events, func(a, b eventstore.RecordedEvent) int { return strings.Compare(a.Stream, b.Stream) })
 				return page, err
+			}
+		}},
+		{"turns the pages backward and not what is in them", []string{"read/backward-all"}, func(r *reader) {
+			r.OnReadAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+				page, err := r.Backend.ReadAll(ctx, req)
+				if req.Backward {
+					slices.Reverse(page.Events)
+				}
+				return page, err
+			}
+		}},
+		{"has a head before its first event", []string{"read/empty-store"}, func(r *reader) {
+			r.OnInfo = func(ctx context.Context) (eventstore.Info, error) {
+				info, err := r.Backend.Info(ctx)
+				if info.Head.IsZero() {
+					info.Head.Position = eventstore.NewPosition(0, 1)
+				}
+				return info, err
 			}
 		}},
 		{"shows another order through each handle", []string{"order/handles-agree"}, func(r *reader) {
@@ -262,15 +281,15 @@ func pageMutants() []readMutant {
 		}},
 		{"ignores the bound on a page's bytes", []string{"page/stream-within-bounds", "page/all-within-bounds"}, func(r *reader) {
 			r.OnReadStream = func(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
-				req.MaxBytes = 1 << 40
+				req.MaxBytes = math.MaxInt
 				return r.Backend.ReadStream(ctx, req)
 			}
 			r.OnReadAll = func(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
-				req.MaxBytes = 1 << 40
+				req.MaxBytes = math.MaxInt
 				return r.Backend.ReadAll(ctx, req)
 			}
 		}},
-		{"gives each handle an identity of its own", []string{"page/names-the-store", "checkpoint/round-trip"}, func(r *reader) {
+		{"gives each handle an identity of its own", []string{"place/identity", "checkpoint/round-trip"}, func(r *reader) {
 			id := uuid.New()
 			r.OnInfo = func(ctx context.Context) (eventstore.Info, error) {
 				info, err := r.Backend.Info(ctx)

@@ -3,7 +3,9 @@ package conformance_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -106,7 +108,7 @@ func subscriptionMutants() []readMutant {
 		{"reads ahead without bound", []string{"subscription/bounded-memory"}, func(r *reader) {
 			r.OnSubscribe = func(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
 				return func(yield func(eventstore.Message, error) bool) {
-					req.MaxEvents, req.MaxBytes = 1<<30, 1<<40
+					req.MaxEvents, req.MaxBytes = 1<<30, math.MaxInt
 					queue := make([]eventstore.Message, 0)
 					for m, err := range r.Backend.Subscribe(ctx, req) {
 						if err != nil {
@@ -182,12 +184,12 @@ func progressMutants() []readMutant {
 		{"keeps one snapshot a stream, of whatever type", []string{"snapshot/keys-apart", "snapshot/absent"}, func(r *reader) {
 			inner := r.Backend.Records().Snapshots
 			r.keepsSnapshots(savedSnapshots{
-				inner,
-				func(ctx context.Context, req eventstore.SaveSnapshotRequest) error {
+				Snapshots: inner,
+				save: func(ctx context.Context, req eventstore.SaveSnapshotRequest) error {
 					req.Snapshot.Type = "one"
 					return inner.Save(ctx, req)
 				},
-				func(ctx context.Context, req eventstore.LoadSnapshotRequest) (eventstore.LoadSnapshotResult, error) {
+				load: func(ctx context.Context, req eventstore.LoadSnapshotRequest) (eventstore.LoadSnapshotResult, error) {
 					found, err := inner.Load(ctx, eventstore.LoadSnapshotRequest{Stream: req.Stream, Type: "one"})
 					found.Snapshot.Type = req.Type
 					return found, err
@@ -200,6 +202,34 @@ func progressMutants() []readMutant {
 				req.Snapshot.Data, _, _ = bytes.Cut(req.Snapshot.Data, []byte{0})
 				return inner.Save(ctx, req)
 			}})
+		}},
+		{"compares a snapshot before it takes the lock", []string{"snapshot/concurrent-saves"}, func(r *reader) {
+			inner := r.Backend.Records().Snapshots
+			r.keepsSnapshots(savedSnapshots{Snapshots: inner, save: func(ctx context.Context, req eventstore.SaveSnapshotRequest) error {
+				key := eventstore.LoadSnapshotRequest{Stream: req.Snapshot.Stream, Type: req.Snapshot.Type}
+				stored, err := inner.Load(ctx, key)
+				if err != nil || stored.Snapshot.Version > req.Snapshot.Version {
+					return err
+				}
+				if req.Snapshot.Version%2 == 1 { // a writer that is slow
+					<-time.After(5 * time.Millisecond)
+				}
+				if err := inner.Delete(ctx, eventstore.DeleteSnapshotRequest(key)); err != nil {
+					return err
+				}
+				return inner.Save(ctx, req)
+			}})
+		}},
+		{"deletes a stream's other snapshot too", []string{"snapshot/delete"}, func(r *reader) {
+			inner := r.Backend.Records().Snapshots
+			r.keepsSnapshots(savedSnapshots{Snapshots: inner, erase: func(ctx context.Context, req eventstore.DeleteSnapshotRequest) error {
+				return errors.Join(inner.Delete(ctx, req), inner.Delete(ctx, eventstore.DeleteSnapshotRequest{Stream: req.Stream, Type: "Other"}))
+			}})
+		}},
+		{"deletes snapshots through one handle alone", []string{"snapshot/delete"}, func(r *reader) {
+			if r.handle > 0 {
+				r.keepsSnapshots(savedSnapshots{Snapshots: r.Backend.Records().Snapshots, erase: func(context.Context, eventstore.DeleteSnapshotRequest) error { return nil }})
+			}
 		}},
 		{"stores snapshots as events", []string{"checkpoint/not-in-the-log"}, func(r *reader) {
 			inner := r.Backend.Records().Snapshots

@@ -161,6 +161,13 @@ func timeMutants() []classMutant {
 // crashMutants break what a crash shows.
 func crashMutants() []classMutant {
 	return []classMutant{
+		{"forgets event IDs in a crash", "idempotency/after-a-crash", "the same append again", func(h *handle) {
+			if h.data.boots > 0 {
+				h.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+					return h.Backend.Append(ctx, withNewIDs(req))
+				}
+			}
+		}},
 		{"loses checkpoints in a crash", "crash/checkpoints-survive", "checkpoint after a crash", func(h *handle) {
 			boot := h.data.boots
 			h.OnCheckpoints = func() eventstore.Checkpoints {

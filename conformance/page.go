@@ -20,11 +20,6 @@ func pageChecks() []Check {
 			Sentence: "A page of everything holds at most MaxEvents events and ends with the event that reaches MaxBytes; Next goes on without a gap, with and without a filter, in both directions.",
 			Run:      allPages,
 		},
-		{
-			Name: "page/names-the-store", Promise: 18, Requires: globalOrder, Refused: refuseGlobalOrder, Needs: NeedsOpenAgain,
-			Sentence: "Every page of everything names the store's identity, which is the same through all handles and after reopening.",
-			Run:      pagesNameStore,
-		},
 	}
 }
 
@@ -197,41 +192,5 @@ func goOn(what string, req *eventstore.ReadAllRequest, last *eventstore.Page) er
 		return unexpected(what+": Next of a page", "not before its last event, at "+last.Events[n-1].Position.String(), last.Next)
 	}
 	req.After = last.Next
-	return nil
-}
-
-func pagesNameStore(ctx context.Context, env *Env) error {
-	first, err := env.Store.Info(ctx)
-	if err != nil {
-		return err
-	}
-	var zero eventstore.Info
-	if first.ID == zero.ID {
-		return unexpected("identity of the store", "a UUID", first.ID)
-	}
-	again, err := env.Again(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err := env.Fill(ctx, env.Stream("Order"), 5, 2); err != nil {
-		return err
-	}
-	second, err := again.Info(ctx)
-	if err != nil {
-		return err
-	}
-	if second.ID != first.ID {
-		return unexpected("identity of the store through a second handle", first.ID, second.ID)
-	}
-	if err := env.Reopen(ctx); err != nil {
-		return err
-	}
-	third, err := env.Store.Info(ctx)
-	if err != nil {
-		return err
-	}
-	if third != second {
-		return unexpected("identity and head of the store after reopening", second, third)
-	}
 	return nil
 }

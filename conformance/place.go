@@ -51,7 +51,11 @@ func placeChecks() []Check {
 	for i := range checks {
 		checks[i].Requires, checks[i].Refused = globalOrder, refuseGlobalOrder
 	}
-	return checks
+	return append(checks, Check{
+		Name: "place/identity", Promise: 18, Needs: NeedsOpenAgain,
+		Sentence: "A store has one identity, which is the same through all handles and after reopening.",
+		Run:      identityStands,
+	})
 }
 
 // expectPlace returns an error unless an event of the store is at a place.
@@ -212,6 +216,41 @@ func aheadAfterReconnecting(ctx context.Context, env *Env) error {
 	return expectError("a durable subscription that reconnects at a place ahead of the store", err, eventstore.ErrCheckpointAhead)
 }
 
+func identityStands(ctx context.Context, env *Env) error {
+	first, err := env.Store.Info(ctx)
+	if err != nil {
+		return err
+	}
+	var zero eventstore.Info
+	if first.ID == zero.ID {
+		return unexpected("identity of the store", "a UUID", first.ID)
+	}
+	again, err := env.Again(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := env.Fill(ctx, env.Stream("Order"), 5, 2); err != nil {
+		return err
+	}
+	second, err := again.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if second.ID != first.ID {
+		return unexpected("identity of the store through a second handle", first.ID, second.ID)
+	}
+	if err := env.Reopen(ctx); err != nil {
+		return err
+	}
+	third, err := env.Store.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if third != second {
+		return unexpected("identity and head of the store after reopening", second, third)
+	}
+	return nil
+}
 func headAndResult(ctx context.Context, env *Env) error {
 	stores, err := twoHandles(ctx, env)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"maps"
+	"math"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
@@ -48,7 +49,7 @@ func (b *Backend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (e
 			return eventstore.Page{}, err
 		}
 	}
-	low, high := bounds(number(req.After.Position), number(req.Before), uint64(l.events.length)) // positions low+1 … high
+	low, high := bounds(number(req.After.Position), firstBeyond(req.Before), uint64(l.events.length)) // positions low+1 … high
 	next, all := req.After, req.Filter.IsZero()
 	page := newPage(high-low, req.PageSize)
 	scanned := uint64(0)
@@ -70,6 +71,16 @@ func (b *Backend) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (e
 // number is an event's number in the order, which its position holds.
 func number(p eventstore.Position) uint64 {
 	hi, _ := p.Words()
+	return hi
+}
+
+// firstBeyond is the number of the first event at or after a bound. One of another kind
+// of store may lie between two events.
+func firstBeyond(bound eventstore.Position) uint64 {
+	hi, lo := bound.Words()
+	if lo > 0 && hi < math.MaxUint64 {
+		hi++
+	}
 	return hi
 }
 

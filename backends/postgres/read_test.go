@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -108,4 +110,79 @@ func indexUse(t *testing.T, url, index string) (scans, entries int64) {
 	require.NoError(t, admin.QueryRow(t.Context(),
 		`select idx_scan, idx_tup_read from pg_stat_user_indexes where schemaname = 'switchyard' and indexrelname = $1`, index).Scan(&scans, &entries))
 	return scans, entries
+}
+
+// The windows of filtered reads hold 100,000 positions. Rows can be moved by hand, so that
+// windows end at events, between them and in large holes.
+func TestAFilteredReadGoesOnPastItsWindowsAndTheirHoles(t *testing.T) {
+	t.Parallel()
+	store, backend, pool := openStore(t)
+	positions := []int64{1, 2, 99_999, 100_000, 100_001, 100_002, 199_999, 200_000, 200_001, 300_001, 550_000, 550_001}
+	for i := range positions {
+		_, err := store.Append(t.Context(), fmt.Sprintf("order-%d", i%3), eventstore.Any(), event([]string{"Placed", "Paid"}[i/2%2], "{}"))
+		require.NoError(t, err)
+	}
+	_, err := pool.Exec(t.Context(), "alter table switchyard.events disable trigger immutable")
+	require.NoError(t, err)
+	for i, position := range slices.Backward(positions) {
+		_, err := pool.Exec(t.Context(), "update switchyard.events set global_position = $1 where global_position = $2", position, i+1)
+		require.NoError(t, err)
+	}
+	_, err = pool.Exec(t.Context(), "alter table switchyard.events enable trigger immutable")
+	require.NoError(t, err)
+	var all []eventstore.RecordedEvent
+	places := map[eventstore.Place]bool{{}: true}
+	for e, err := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
+		require.NoError(t, err)
+		all = append(all, e)
+		places[e.Place()] = true
+	}
+	require.Len(t, all, len(positions))
+	last := all[len(all)-1].Place()
+
+	for _, filter := range []eventstore.Filter{
+		{Types: []string{"Paid"}}, {Types: []string{"Absent"}}, {Categories: []string{"order"}}, {StreamPrefixes: []string{"order-1"}, Types: []string{"Placed"}},
+	} {
+		matches := func(events []eventstore.RecordedEvent) (found []eventstore.RecordedEvent) {
+			for _, e := range events {
+				if filter.Match(e.Stream, e.Type) {
+					found = append(found, e)
+				}
+			}
+			return found
+		}
+		for _, size := range []int{1, 2, 1000} {
+			for i := range len(all) + 1 { // after, and before, the i-th event
+				req := eventstore.ReadAllRequest{Filter: filter, PageSize: eventstore.PageSize{MaxEvents: size, MaxBytes: math.MaxInt}}
+				if i > 0 {
+					req.After = all[i-1].Place()
+				}
+				what := fmt.Sprintf("%+v in pages of %d, bound %d of %d", filter, size, i, len(all))
+				var got []eventstore.RecordedEvent
+				for end := false; !end; {
+					page, err := backend.ReadAll(t.Context(), req)
+					require.NoError(t, err)
+					require.True(t, places[page.Next], "%s: Next %s is no event's", what, page.Next)
+					require.True(t, page.End || req.After.Position.Before(page.Next.Position), "%s: Next %s", what, page.Next)
+					got, req.After, end = append(got, page.Events...), page.Next, page.End
+				}
+				require.Equal(t, matches(all[i:]), got, what)
+				require.Equal(t, last, req.After, what)
+
+				req = eventstore.ReadAllRequest{Filter: filter, PageSize: req.PageSize, Backward: true}
+				if i < len(all) {
+					req.Before = all[i].Position
+				}
+				got = nil
+				for end := false; !end; {
+					page, err := backend.ReadAll(t.Context(), req)
+					require.NoError(t, err)
+					require.True(t, page.End || req.Before.IsZero() || page.Next.Position.Before(req.Before), "%s, backward: Next %s", what, page.Next)
+					got, req.Before, end = append(got, page.Events...), page.Next.Position, page.End
+				}
+				slices.Reverse(got)
+				require.Equal(t, matches(all[:i]), got, "%s, backward", what)
+			}
+		}
+	}
 }

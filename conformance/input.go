@@ -261,8 +261,8 @@ func badAppends(ctx context.Context, env *Env) error {
 		{"one event too many", "events", fmt.Sprintf("limit %d", limits.MaxAppendEvents), part(env.StreamID("Order", 1), eventstore.Any(), env.Events(limits.MaxAppendEvents+1)...)},
 		{"one byte too many in all", "events", fmt.Sprintf("limit %d", limits.MaxAppendBytes), part(env.StreamID("Order", 1), eventstore.Any(), spread...)},
 		{"no expectation", "expected version", "Any()", part(env.StreamID("Order", 1), eventstore.ExpectedVersion{}, env.Events(1)...)},
-		{"a version beyond the highest one", "expected version", fmt.Sprint(math.MaxInt64), part(env.StreamID("Order", 1), eventstore.Exactly(math.MaxInt64+1), env.Events(1)...)},
-		{"the highest number as a version", "expected version", fmt.Sprint(math.MaxInt64), part(env.StreamID("Order", 1), eventstore.Exactly(math.MaxUint64), env.Events(1)...)},
+		{"a version beyond the highest one", "expected version", fmt.Sprint(int64(math.MaxInt64)), part(env.StreamID("Order", 1), eventstore.Exactly(math.MaxInt64+1), env.Events(1)...)},
+		{"the highest number as a version", "expected version", fmt.Sprint(int64(math.MaxInt64)), part(env.StreamID("Order", 1), eventstore.Exactly(math.MaxUint64), env.Events(1)...)},
 	} {
 		rows = append(
 			rows,

@@ -32,8 +32,8 @@ type pageState struct {
 
 // A stamp is the OID of the table that a page comes from, which has 32 bits, and these.
 const (
-	stampSealed  = 1 << 32
-	stampMissing = 1 << 33
+	stampSealed  int64 = 1 << 32
+	stampMissing int64 = 1 << 33
 )
 
 // eachEvent calls do with each event until do returns false. The first row is no event:

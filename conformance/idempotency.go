@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -364,9 +365,50 @@ func sameIDElsewhere(ctx context.Context, env *Env) error {
 		if err := expectDuplicate(ctx, env.Store, stream, eventstore.NoStream(), originals[i], events[i]); err != nil {
 			return fmt.Errorf("an ID that three streams have: %w", err)
 		}
-		if err := expectEvents(ctx, env.Store, stream, events[i]); err != nil {
+		// A store may look for the ID only where the expectation fails.
+		elsewhere := env.Event("Happened")
+		_, err := env.Store.Append(ctx, stream, eventstore.Exactly(1), elsewhere)
+		if err != nil {
+			return err
+		}
+		for _, without := range streams {
+			if without == stream {
+				continue
+			}
+			current, err := env.Store.StreamVersion(ctx, without)
+			if err != nil {
+				return err
+			}
+			_, err = env.Store.Append(ctx, without, eventstore.Exactly(9), elsewhere)
+			if err := expectConflict("an ID that another stream has, where the expectation fails", err, without, eventstore.Exactly(9), current); err != nil {
+				return err
+			}
+		}
+		if err := expectEvents(ctx, env.Store, stream, events[i], elsewhere); err != nil {
 			return err
 		}
 	}
-	return nil
+	return sameIDsTogether(ctx, env)
+}
+
+// sameIDsTogether appends several events at once, to a stream of one event.
+func sameIDsTogether(ctx context.Context, env *Env) error {
+	there, here, first, events := env.Stream("order"), env.Stream("order"), env.Event("Happened"), env.Events(2)
+	if _, err := env.Store.Append(ctx, there, eventstore.NoStream(), events...); err != nil {
+		return err
+	}
+	if _, err := env.Store.Append(ctx, here, eventstore.NoStream(), first); err != nil {
+		return err
+	}
+	_, err := env.Store.Append(ctx, here, eventstore.Any(), first, env.Event("Happened"))
+	if err := expectError("the one event of a stream, and a new one", err, eventstore.ErrEventIDReused); err != nil {
+		return err
+	}
+	result, err := env.Store.Append(ctx, here, eventstore.Exactly(1), events...)
+	if err != nil {
+		return fmt.Errorf("two IDs that another stream has: %w", err)
+	}
+	return errors.Join(
+		expectResult("two IDs that another stream has", result, 2, 3),
+		expectEvents(ctx, env.Store, here, append([]eventstore.Event{first}, events...)...))
 }

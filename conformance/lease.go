@@ -312,12 +312,12 @@ func leaseReset(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	return resetByHand(ctx, log)
+	return resetByHand(ctx, log, keepers)
 }
 
 // resetByHand moves a checkpoint to and fro that nobody ever owned, so that there is
 // nobody to fence.
-func resetByHand(ctx context.Context, log savedLog) error {
+func resetByHand(ctx context.Context, log savedLog, keepers [2]eventstore.Checkpoints) error {
 	const name = "by hand"
 	for i, step := range []struct {
 		at    int
@@ -334,7 +334,11 @@ func resetByHand(ctx context.Context, log savedLog) error {
 			return err
 		}
 	}
-	return nil
+	first := eventstore.Lease{Name: name, Epoch: 1, Owner: "the first", TTL: 90 * time.Second}
+	if err := swap(ctx, "take the lease of a checkpoint that nobody owns", keepers[0], eventstore.Lease{}, first); err != nil {
+		return err
+	}
+	return expectLease(ctx, "of a checkpoint that nobody owned before", keepers[1], first)
 }
 
 func leaseReopened(ctx context.Context, env *Env) error {

@@ -280,6 +280,20 @@ func leaseMutants() []classMutant {
 			req.Reset = req.Reset || err == nil && stored.Found && stored.Checkpoint.Place.Position == req.Checkpoint.Place.Position
 			return inner.Save(ctx, req)
 		})},
+		{"loses the length of a lease beside a checkpoint", "lease/reset-stands", "nobody owned before", progress(func(_ *handle, p *progressWith) {
+			inner := p.Checkpoints
+			p.swap = func(ctx context.Context, req eventstore.SwapLeaseRequest) (eventstore.SwapLeaseResult, error) {
+				asked := req.New
+				if kept, err := inner.Load(ctx, eventstore.LoadCheckpointRequest{Name: req.Name}); err == nil && kept.Found && req.New.Epoch == 1 {
+					req.New.TTL = 0
+				}
+				result, err := inner.SwapLease(ctx, req)
+				if result.Swapped {
+					result.Lease = asked
+				}
+				return result, err
+			}
+		})},
 		{"fences a checkpoint that nobody owns", "lease/reset-stands", "of a checkpoint that nobody owns", saves(func(ctx context.Context, _ *handle, inner eventstore.Checkpoints, req eventstore.SaveCheckpointRequest) error {
 			err := inner.Save(ctx, req)
 			if name := req.Checkpoint.Name; req.Reset && err == nil && storedLease(ctx, inner, name).Epoch == 0 {

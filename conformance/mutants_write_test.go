@@ -241,6 +241,37 @@ func writeMutants() []mutant {
 				return results, err
 			}
 		}},
+		{"looks through all streams for an ID where the expectation fails", "idempotency/another-stream-is-another-event", "where the expectation fails", func(b *broken) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+				b.shared.mu.Lock()
+				defer b.shared.mu.Unlock()
+				results, err := b.Backend.Append(ctx, req)
+				id := req.Parts[0].Events[0].ID
+				if original, ok := b.shared.seen[id]; ok && errors.Is(err, eventstore.ErrConflict) {
+					original.Duplicate = true
+					return []eventstore.PartResult{original}, nil
+				}
+				if err == nil {
+					b.shared.seen[id] = results[0]
+				}
+				return results, err
+			}
+		}},
+		{"looks through all streams for the IDs of several events", "idempotency/another-stream-is-another-event", "two IDs that another stream has", func(b *broken) {
+			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+				b.shared.mu.Lock()
+				defer b.shared.mu.Unlock()
+				part := req.Parts[0]
+				results, err := b.Backend.Append(ctx, req)
+				for _, event := range part.Events {
+					if _, met := b.shared.seen[event.ID]; met && err == nil && len(part.Events) > 1 {
+						return nil, &eventstore.EventIDReusedError{Stream: part.Stream, ID: event.ID, Reason: "it is stored"}
+					}
+					b.shared.seen[event.ID] = eventstore.PartResult{}
+				}
+				return results, err
+			}
+		}},
 		{"accepts an ID with other content", "idempotency/reuse-is-refused", `expected the error "event ID reused", got no error`, func(b *broken) {
 			b.OnAppend = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
 				results, err := b.Backend.Append(ctx, req)

@@ -300,14 +300,15 @@ func placeOfAnotherEvent(ctx context.Context, env *Env) error {
 		return err
 	}
 	middle, next := all[len(all)/2].Place(), all[len(all)/2+1].Place()
-	otherID, otherStream, otherVersion, otherPosition := middle, middle, middle, middle
+	otherID, otherStream, otherVersion, otherPosition, earlier := middle, middle, middle, middle, middle
 	otherID.ID = uuid.UUID{9, 8, 7}
 	otherStream.Stream = env.Stream("Another")
 	otherVersion.Version += 1000
 	otherPosition.Position = next.Position
+	earlier.Position = all[len(all)/2-1].Position
 	page := eventstore.PageSize{MaxEvents: 10, MaxBytes: 1 << 20}
 	for name, place := range map[string]eventstore.Place{
-		"another ID": otherID, "another stream": otherStream, "another version": otherVersion, "another position": otherPosition,
+		"another ID": otherID, "another stream": otherStream, "another version": otherVersion, "another position": otherPosition, "an earlier position": earlier,
 	} {
 		_, err := env.Fixture.Backend.ReadAll(ctx, eventstore.ReadAllRequest{After: place, PageSize: page})
 		if err := expectError("a page after a place with "+name, err, eventstore.ErrForeignCheckpoint); err != nil {

@@ -96,8 +96,12 @@ func TestAGroupInWhichAnIDIsMetAgainGivesEachItsVerdict(t *testing.T) {
 	go appendOne(100, "s-1", numbered("s-1", 1)) // a repetition
 	go appendOne(101, "s-1", altered)            // an ID with other content
 	go appendOne(102, "s-1", numbered("s-1", 2)) // a new event
+	twins := make(chan eventstore.AppendResult, 2)
+	for range cap(twins) { // a new event that two have
+		go appendOne(103, "twin-1", numbered("twin-1", 1))
+	}
 	release()
-	for range others + 3 {
+	for range others + 3 + cap(twins) {
 		got := <-answers
 		switch got.n {
 		case 100:
@@ -109,13 +113,19 @@ func TestAGroupInWhichAnIDIsMetAgainGivesEachItsVerdict(t *testing.T) {
 		case 102:
 			require.NoError(t, got.err)
 			require.Equal(t, uint64(2), got.result.Version)
+		case 103:
+			require.NoError(t, got.err)
+			twins <- got.result
 		default:
 			require.NoError(t, got.err)
 			require.Equal(t, uint64(2), got.result.Version)
 		}
 	}
+	one, other := <-twins, <-twins
+	require.NotEqual(t, one.Duplicate, other.Duplicate)
+	require.Equal(t, one.Position, other.Position)
 	all := collect(t, store)
-	require.Len(t, all, 2+2*others)
+	require.Len(t, all, 3+2*others)
 	// The positions that appends were told are those that readers see.
 	for _, event := range all {
 		if event.Stream == "s-1" && event.Version == 1 {

@@ -115,74 +115,92 @@ func indexUse(t *testing.T, url, index string) (scans, entries int64) {
 // The windows of filtered reads hold 100,000 positions. Rows can be moved by hand, so that
 // windows end at events, between them and in large holes.
 func TestAFilteredReadGoesOnPastItsWindowsAndTheirHoles(t *testing.T) {
-	t.Parallel()
-	store, backend, pool := openStore(t)
-	positions := []int64{1, 2, 99_999, 100_000, 100_001, 100_002, 199_999, 200_000, 200_001, 300_001, 550_000, 550_001}
-	for i := range positions {
-		_, err := store.Append(t.Context(), fmt.Sprintf("order-%d", i%3), eventstore.Any(), event([]string{"Placed", "Paid"}[i/2%2], "{}"))
-		require.NoError(t, err)
+	for name, positions := range map[string][]int64{
+		"events at borders and between holes":    {1, 2, 99_999, 100_000, 100_001, 100_002, 199_999, 200_000, 200_001, 300_001, 550_000, 550_001},
+		"the last event below a backward window": {1, 100_001},
+		"the last event of a forward window":     {50_000, 100_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store, backend, pool := openStore(t)
+			for i := range positions {
+				_, err := store.Append(t.Context(), fmt.Sprintf("order-%d", i%3), eventstore.Any(), event([]string{"Placed", "Paid"}[i/2%2], "{}"))
+				require.NoError(t, err)
+			}
+			_, err := pool.Exec(t.Context(), "alter table switchyard.events disable trigger immutable")
+			require.NoError(t, err)
+			for i, position := range slices.Backward(positions) {
+				_, err := pool.Exec(t.Context(), "update switchyard.events set global_position = $1 where global_position = $2", position, i+1)
+				require.NoError(t, err)
+			}
+			var all []eventstore.RecordedEvent
+			for e, err := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
+				require.NoError(t, err)
+				all = append(all, e)
+			}
+			require.Len(t, all, len(positions))
+			for _, filter := range []eventstore.Filter{
+				{Types: []string{"Paid"}}, {Types: []string{"Absent"}}, {Categories: []string{"order"}}, {StreamPrefixes: []string{"order-1"}, Types: []string{"Placed"}},
+			} {
+				for _, size := range []int{1, 2, 1000} {
+					readsBetweenBounds(t, backend, all, filter, size)
+				}
+			}
+		})
 	}
-	_, err := pool.Exec(t.Context(), "alter table switchyard.events disable trigger immutable")
-	require.NoError(t, err)
-	for i, position := range slices.Backward(positions) {
-		_, err := pool.Exec(t.Context(), "update switchyard.events set global_position = $1 where global_position = $2", position, i+1)
-		require.NoError(t, err)
-	}
-	_, err = pool.Exec(t.Context(), "alter table switchyard.events enable trigger immutable")
-	require.NoError(t, err)
-	var all []eventstore.RecordedEvent
+}
+
+// readsBetweenBounds reads pages after and before each event, and holds them against all.
+func readsBetweenBounds(t *testing.T, backend eventstore.Backend, all []eventstore.RecordedEvent, filter eventstore.Filter, size int) {
+	t.Helper()
 	places := map[eventstore.Place]bool{{}: true}
-	for e, err := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
-		require.NoError(t, err)
-		all = append(all, e)
+	for _, e := range all {
 		places[e.Place()] = true
 	}
-	require.Len(t, all, len(positions))
-	last := all[len(all)-1].Place()
-
-	for _, filter := range []eventstore.Filter{
-		{Types: []string{"Paid"}}, {Types: []string{"Absent"}}, {Categories: []string{"order"}}, {StreamPrefixes: []string{"order-1"}, Types: []string{"Placed"}},
-	} {
-		matches := func(events []eventstore.RecordedEvent) (found []eventstore.RecordedEvent) {
-			for _, e := range events {
-				if filter.Match(e.Stream, e.Type) {
-					found = append(found, e)
-				}
+	matches := func(events []eventstore.RecordedEvent) (found []eventstore.RecordedEvent) {
+		for _, e := range events {
+			if filter.Match(e.Stream, e.Type) {
+				found = append(found, e)
 			}
-			return found
 		}
-		for _, size := range []int{1, 2, 1000} {
-			for i := range len(all) + 1 { // after, and before, the i-th event
-				req := eventstore.ReadAllRequest{Filter: filter, PageSize: eventstore.PageSize{MaxEvents: size, MaxBytes: math.MaxInt}}
-				if i > 0 {
-					req.After = all[i-1].Place()
-				}
-				what := fmt.Sprintf("%+v in pages of %d, bound %d of %d", filter, size, i, len(all))
-				var got []eventstore.RecordedEvent
-				for end := false; !end; {
-					page, err := backend.ReadAll(t.Context(), req)
-					require.NoError(t, err)
-					require.True(t, places[page.Next], "%s: Next %s is no event's", what, page.Next)
-					require.True(t, page.End || req.After.Position.Before(page.Next.Position), "%s: Next %s", what, page.Next)
-					got, req.After, end = append(got, page.Events...), page.Next, page.End
-				}
-				require.Equal(t, matches(all[i:]), got, what)
-				require.Equal(t, last, req.After, what)
+		return found
+	}
+	for i := range len(all) + 1 { // after, and before, the i-th event
+		what := fmt.Sprintf("%+v in pages of %d, bound %d of %d", filter, size, i, len(all))
+		req := eventstore.ReadAllRequest{Filter: filter, PageSize: eventstore.PageSize{MaxEvents: size, MaxBytes: math.MaxInt}}
+		if i > 0 {
+			req.After = all[i-1].Place()
+		}
+		var got []eventstore.RecordedEvent
+		for end := false; !end; {
+			page, err := backend.ReadAll(t.Context(), req)
+			require.NoError(t, err)
+			require.True(t, places[page.Next], "%s: Next %s is no event's", what, page.Next)
+			require.True(t, page.End || req.After.Position.Before(page.Next.Position), "%s: Next %s", what, page.Next)
+			got, req.After, end = append(got, page.Events...), page.Next, page.End
+		}
+		require.Equal(t, matches(all[i:]), got, what)
+		require.Equal(t, all[len(all)-1].Place(), req.After, what)
 
-				req = eventstore.ReadAllRequest{Filter: filter, PageSize: req.PageSize, Backward: true}
-				if i < len(all) {
-					req.Before = all[i].Position
-				}
-				got = nil
-				for end := false; !end; {
-					page, err := backend.ReadAll(t.Context(), req)
-					require.NoError(t, err)
-					require.True(t, page.End || req.Before.IsZero() || page.Next.Position.Before(req.Before), "%s, backward: Next %s", what, page.Next)
-					got, req.Before, end = append(got, page.Events...), page.Next.Position, page.End
-				}
-				slices.Reverse(got)
-				require.Equal(t, matches(all[:i]), got, "%s, backward", what)
+		for _, low := range []int{0, i / 2} {
+			req = eventstore.ReadAllRequest{Filter: filter, PageSize: req.PageSize, Backward: true}
+			if low > 0 {
+				req.After = all[low-1].Place()
 			}
+			if i < len(all) {
+				req.Before = all[i].Position
+			}
+			got = nil
+			for pages, end := 0, false; !end; pages++ {
+				require.LessOrEqual(t, pages, len(all)+1, "%s, backward: it does not end", what)
+				page, err := backend.ReadAll(t.Context(), req)
+				require.NoError(t, err)
+				got, end = append(got, page.Events...), page.End || !req.After.Position.Before(page.Next.Position)
+				require.True(t, end || req.Before.IsZero() || page.Next.Position.Before(req.Before), "%s, backward: Next %s", what, page.Next)
+				req.Before = page.Next.Position
+			}
+			slices.Reverse(got)
+			require.Equal(t, matches(all[low:i]), got, "%s, backward", what)
 		}
 	}
 }

@@ -96,8 +96,8 @@ func TestAGroupInWhichAnIDIsMetAgainGivesEachItsVerdict(t *testing.T) {
 	go appendOne(100, "s-1", numbered("s-1", 1)) // a repetition
 	go appendOne(101, "s-1", altered)            // an ID with other content
 	go appendOne(102, "s-1", numbered("s-1", 2)) // a new event
-	twins := make(chan eventstore.AppendResult, 2)
-	for range cap(twins) { // a new event that two have
+	twins := make(chan eventstore.AppendResult, 12)
+	for range cap(twins) { // a new event that many have
 		go appendOne(103, "twin-1", numbered("twin-1", 1))
 	}
 	release()
@@ -121,9 +121,16 @@ func TestAGroupInWhichAnIDIsMetAgainGivesEachItsVerdict(t *testing.T) {
 			require.Equal(t, uint64(2), got.result.Version)
 		}
 	}
-	one, other := <-twins, <-twins
-	require.NotEqual(t, one.Duplicate, other.Duplicate)
-	require.Equal(t, one.Position, other.Position)
+	one, written := <-twins, 0
+	twins <- one
+	for range cap(twins) {
+		other := <-twins
+		require.Equal(t, one.Position, other.Position)
+		if !other.Duplicate {
+			written++
+		}
+	}
+	require.Equal(t, 1, written)
 	all := collect(t, store)
 	require.Len(t, all, 3+2*others)
 	// The positions that appends were told are those that readers see.

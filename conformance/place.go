@@ -251,6 +251,7 @@ func identityStands(ctx context.Context, env *Env) error {
 	}
 	return nil
 }
+
 func headAndResult(ctx context.Context, env *Env) error {
 	stores, err := twoHandles(ctx, env)
 	if err != nil {

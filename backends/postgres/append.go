@@ -174,16 +174,16 @@ func (b *Backend) callAppendOne(ctx context.Context, db rowsQuerier, known int64
 	if err != nil {
 		return err
 	}
-	var version, position pgtype.Int8
+	versions, positions := make([]pgtype.Int8, len(a.parts)), make([]pgtype.Int8, len(a.parts))
 	var met pgtype.Bool
 	var recorded pgtype.Timestamptz
 	var seal pgtype.Text
 	var epoch int64
-	if _, err := pgx.ForEachRow(rows, []any{&version, &position, &met, &recorded, &seal, &epoch}, func() error { return nil }); err != nil {
+	if _, err := pgx.ForEachRow(rows, []any{&versions[0], &positions[0], &met, &recorded, &seal, &epoch}, func() error { return nil }); err != nil {
 		return err
 	}
 	b.epochs.learn(epoch)
-	a.judged([]pgtype.Int8{version}, []pgtype.Int8{position}, met.Bool, recorded, seal)
+	a.judged(versions, positions, met.Bool, recorded, seal)
 	a.sent, a.epoch = known, epoch
 	return nil
 }

@@ -1,6 +1,7 @@
 package pgdriver
 
 import (
+	"math"
 	"sync/atomic"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -20,7 +21,7 @@ func (p *PageBudget) Limit(size eventstore.PageSize) int {
 	if mean == 0 {
 		return min(size.MaxEvents, firstPage)
 	}
-	return max(1, min(size.MaxEvents, 2*size.MaxBytes/int(mean)))
+	return max(1, min(size.MaxEvents, 2*min(size.MaxBytes, math.MaxInt/2)/int(mean)))
 }
 
 // Learn notes what a page held.

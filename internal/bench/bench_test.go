@@ -102,7 +102,7 @@ func TestAStoreIsFilledAndReadFromAllOver(t *testing.T) {
 	require.Equal(t, 2010, count(eventstore.ReadAllOptions{Filter: eventstore.Filter{Categories: []string{"rare"}}}), "one stream in ten")
 
 	filling.Cases = filled.Cases()
-	results, err := bench.Run(t.Context(), []bench.Target{filling}, bench.Options{Duration: 5 * time.Millisecond, Rounds: 1, Match: "random|order of time|^append 1×1"})
+	results, err := bench.Run(t.Context(), []bench.Target{filling}, bench.Options{Duration: 5 * time.Millisecond, Rounds: 1, Match: "random|order of time|^append 1×1 new"})
 	require.NoError(t, err)
 	require.Len(t, results, 4)
 	for _, r := range results {

@@ -9,9 +9,12 @@ import (
 	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
+// category is an event's, as the index of categories has it.
+const category = "split_part(stream_id, '-', 1)"
+
 // query is a select of events for a page. Its rows are those that eachEvent takes.
 type query struct {
-	order      string
+	order      []string
 	backward   bool
 	conditions strings.Builder
 	args       []any
@@ -47,14 +50,23 @@ func (q *query) whereAny(condition string, values []string) {
 	q.conditions.WriteString(")")
 }
 
-func (q *query) filter(f eventstore.Filter) {
+// filter narrows a page to what matches in a window of positions. planned says that the
+// query wants a plan for its values.
+func (q *query) filter(f eventstore.Filter, w window) (planned bool) {
 	categories := f.Categories
 	// Prefixes that reach beyond the category name it, and the category is indexed.
 	if len(categories) == 0 {
 		categories = categoriesOf(f.StreamPrefixes)
 	}
-	if len(categories) > 0 {
-		q.whereAny("split_part(stream_id, '-', 1) = ", categories)
+	if len(categories) == 1 {
+		q.ofCategory(categories[0], w)
+	} else {
+		planned = true
+		q.where("global_position > ", w.low)
+		q.where("global_position <= ", w.high)
+		if len(categories) > 0 {
+			q.whereAny(category+" = ", categories)
+		}
 	}
 	if len(f.StreamPrefixes) > 0 {
 		q.whereAny("stream_id ^@ ", f.StreamPrefixes)
@@ -62,6 +74,20 @@ func (q *query) filter(f eventstore.Filter) {
 	if len(f.Types) > 0 {
 		q.whereAny("event_type = ", f.Types)
 	}
+	return planned
+}
+
+// ofCategory narrows a page to one category. Conditions and order are those of the
+// index of categories, so that the server reads there whatever it takes a category's
+// share to be, and a plan for any values is as good as one for these
+// (TestARareCategoryIsFoundByItsIndexHoweverOftenItIsRead).
+func (q *query) ofCategory(name string, w window) {
+	q.order = []string{category, "global_position"}
+	of := q.param(name)
+	q.where("("+category+", global_position) > ("+of+", ", w.low)
+	q.conditions.WriteString(")")
+	q.where("("+category+", global_position) <= ("+of+", ", w.high)
+	q.conditions.WriteString(")")
 }
 
 // categoriesOf returns the categories of prefixes, where each of them names one.
@@ -150,5 +176,5 @@ func (q *query) events(sql *statements, limit int) string {
 		direction = " desc"
 	}
 	return "select " + eventColumns + " from " + sql.events + q.conditions.String() +
-		" order by " + q.order + direction + " limit " + q.param(limit)
+		" order by " + strings.Join(q.order, direction+", ") + direction + " limit " + q.param(limit)
 }

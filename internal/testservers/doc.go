@@ -43,7 +43,8 @@
 //
 // Where none can be had a test is skipped and says what would help; with CI=true
 // it fails. [SharedKafka] is one broker for a package, and [PrivateKafka] one or
-// three for a test that kills (SIGKILL), pauses (SIGSTOP) or restarts them. A
+// three for a test that kills (SIGKILL), pauses (SIGSTOP) or restarts them, cuts
+// them off from each other, or shows itself to listeners that ask who it is. A
 // broker takes about 350 MB and two seconds to start.
 //
 // Servers end with the tests that started them, and their folders with them, also

@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"strings"
+
+	"github.com/switchyard-dev/switchyard/internal/testservers/tcpproxy"
 )
 
 // brokersVariable names brokers that somebody else runs.
@@ -28,9 +30,23 @@ type KafkaOptions struct {
 	// Settings are broker settings beyond or instead of the usual ones, such as
 	// broker.session.timeout.ms. They make the cluster private.
 	Settings map[string]string
+	// Listeners are ways in beside the plain one, by their names in capitals, which
+	// Settings configure further (listener.name.NAME.…). They make the cluster private.
+	Listeners map[string]KafkaListener
+	// Separable lets brokers be cut off from each other: see CutOff. It takes several
+	// loopback addresses, which Linux has, and makes the cluster private.
+	Separable bool
 	// Dir is the folder in which each broker gets a folder for its data and its
 	// log. Default: the temporary folder. It makes the cluster private.
 	Dir string
+}
+
+// KafkaListener is a way in to brokers.
+type KafkaListener struct {
+	// Protocol is Kafka's name of it: SSL, SASL_PLAINTEXT, SASL_SSL or PLAINTEXT.
+	Protocol string
+	// Host is what clients are told to connect to. Default: 127.0.0.1.
+	Host string
 }
 
 // Kafka is a running cluster of one or three brokers.
@@ -42,7 +58,7 @@ type Kafka struct {
 // StartKafka finds or starts brokers. The context bounds the start only. Where
 // there are no programs to start them with, the error is an [AbsentError].
 func StartKafka(ctx context.Context, opts KafkaOptions) (*Kafka, error) {
-	private := opts.Private || opts.Settings != nil || opts.Dir != "" || opts.Brokers > 1
+	private := opts.Private || opts.Settings != nil || opts.Dir != "" || opts.Brokers > 1 || opts.Listeners != nil || opts.Separable
 	if list := os.Getenv(brokersVariable); list != "" && !private {
 		return externalKafka(ctx, list)
 	}
@@ -70,6 +86,15 @@ func externalKafka(ctx context.Context, list string) (*Kafka, error) {
 // of a cluster that the tests started is at index n-1.
 func (k *Kafka) Addresses() []string { return append([]string(nil), k.addresses...) }
 
+// Listener are the addresses of a listener of [KafkaOptions], each as host:port, in the
+// order of the brokers; nil where there is none of the name.
+func (k *Kafka) Listener(name string) []string {
+	if k.cluster == nil {
+		return nil
+	}
+	return k.cluster.listener(name)
+}
+
 // Name returns a new name for a topic, or for the prefix of several.
 func (k *Kafka) Name() string { return "test-" + strings.ToLower(rand.Text()) }
 
@@ -85,6 +110,22 @@ func (k *Kafka) Pause(n int) error { return k.broker(n, (*kafkaBroker).pause) }
 
 // Resume lets a paused broker go on (SIGCONT).
 func (k *Kafka) Resume(n int) error { return k.broker(n, (*kafkaBroker).resume) }
+
+// CutOff cuts broker n off from the others until Rejoin, as a switch that fails does:
+// clients still reach all of them. The others elect another leader for what it leads
+// after broker.session.timeout.ms, and it does not hear of that. The brokers must have
+// been started as Separable.
+func (k *Kafka) CutOff(n int) error { return k.separate(n, (*tcpproxy.Proxy).Down) }
+
+// Rejoin ends CutOff.
+func (k *Kafka) Rejoin(n int) error { return k.separate(n, (*tcpproxy.Proxy).Up) }
+
+func (k *Kafka) separate(n int, do func(*tcpproxy.Proxy)) error {
+	if k.cluster == nil {
+		return errNotOurBrokers
+	}
+	return k.cluster.separate(n, do)
+}
 
 // Start starts the brokers of these numbers again after Kill or Stop, together,
 // each on its port and data. It returns when each of them takes new topics and is

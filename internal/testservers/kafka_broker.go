@@ -3,13 +3,16 @@
 package testservers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +26,9 @@ type kafkaBroker struct {
 	dir                  string
 	programs             kafkaPrograms
 	port, controllerPort int
+	betweenPort          int               // for the other brokers, where they are separable
+	listeners            map[string]string // addresses of KafkaOptions.Listeners
+	separable            bool
 	guard                *guard
 
 	mu      sync.Mutex
@@ -30,8 +36,8 @@ type kafkaBroker struct {
 	closed  bool
 }
 
-func newKafkaBroker(ctx context.Context, programs kafkaPrograms, parent string, node int) (*kafkaBroker, error) {
-	b := &kafkaBroker{node: node, programs: programs}
+func newKafkaBroker(ctx context.Context, programs kafkaPrograms, opts KafkaOptions, node int) (*kafkaBroker, error) {
+	b := &kafkaBroker{node: node, programs: programs, listeners: map[string]string{}, separable: opts.Separable}
 	var err error
 	if b.port, err = freePort(ctx); err != nil {
 		return nil, err
@@ -39,7 +45,17 @@ func newKafkaBroker(ctx context.Context, programs kafkaPrograms, parent string, 
 	if b.controllerPort, err = freePort(ctx); err != nil {
 		return nil, err
 	}
-	if b.dir, err = os.MkdirTemp(parent, "switchyard-kafka-"); err != nil {
+	if b.betweenPort, err = freePort(ctx); err != nil {
+		return nil, err
+	}
+	for name, listener := range opts.Listeners {
+		port, err := freePort(ctx)
+		if err != nil {
+			return nil, err
+		}
+		b.listeners[name] = net.JoinHostPort(cmp.Or(listener.Host, "127.0.0.1"), strconv.Itoa(port))
+	}
+	if b.dir, err = os.MkdirTemp(opts.Dir, "switchyard-kafka-"); err != nil {
 		return nil, err
 	}
 	// By SIGKILL: the data goes with the broker, and a paused one hears nothing else.
@@ -49,9 +65,19 @@ func newKafkaBroker(ctx context.Context, programs kafkaPrograms, parent string, 
 	return b, nil
 }
 
-func (b *kafkaBroker) address() string      { return fmt.Sprintf("127.0.0.1:%d", b.port) }
+func (b *kafkaBroker) address() string { return fmt.Sprintf("127.0.0.1:%d", b.port) }
+
+// name is where the other brokers find it.
+func (b *kafkaBroker) name() string {
+	if b.separable {
+		return fmt.Sprintf("broker-%d", b.node)
+	}
+	return "127.0.0.1"
+}
+
 func (b *kafkaBroker) dataDir() string      { return filepath.Join(b.dir, "data") }
 func (b *kafkaBroker) logFile() string      { return filepath.Join(b.dir, "server.log") }
+func (b *kafkaBroker) hostsFile() string    { return filepath.Join(b.dir, "hosts") }
 func (b *kafkaBroker) settingsFile() string { return filepath.Join(b.dir, "server.properties") }
 
 // format writes the settings and makes the data folder of a cluster.
@@ -74,7 +100,11 @@ func (b *kafkaBroker) format(ctx context.Context, clusterID string, properties m
 // a Ctrl-C reaches the tests and not the broker.
 func (b *kafkaBroker) command(ctx context.Context, class string, args ...string) *exec.Cmd {
 	const logging = "-Dorg.slf4j.simpleLogger."
-	cmd := exec.CommandContext(ctx, b.programs.java, slices.Concat([]string{
+	var hosts []string
+	if b.separable {
+		hosts = []string{"-Djdk.net.hosts.file=" + b.hostsFile()}
+	}
+	cmd := exec.CommandContext(ctx, b.programs.java, slices.Concat(hosts, []string{
 		"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", // small, and quick to start
 		logging + "showDateTime=true", logging + "dateTimeFormat=HH:mm:ss.SSS",
 		logging + "defaultLogLevel=warn", logging + "log.kafka.server.KafkaRaftServer=info",

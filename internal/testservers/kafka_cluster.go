@@ -8,6 +8,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"os"
 	"strings"
 
@@ -23,6 +25,7 @@ var errPortTaken = errors.New("testservers: another program took a port of the b
 // kafkaCluster is one or three private brokers. Each is a controller too.
 type kafkaCluster struct {
 	brokers []*kafkaBroker
+	links   []kafkaLink // where the brokers are separable
 }
 
 func newKafkaCluster(ctx context.Context, opts KafkaOptions) (*kafkaCluster, error) {
@@ -56,15 +59,20 @@ func tryKafkaCluster(ctx context.Context, programs kafkaPrograms, opts KafkaOpti
 		}
 	}()
 	for n := range opts.Brokers {
-		b, err := newKafkaBroker(ctx, programs, opts.Dir, n+1)
+		b, err := newKafkaBroker(ctx, programs, opts, n+1)
 		if err != nil {
 			return nil, err
 		}
 		c.brokers = append(c.brokers, b)
 	}
+	if opts.Separable {
+		if err := c.link(); err != nil {
+			return nil, err
+		}
+	}
 	id := kafkaUUID()
 	err = c.each(ctx, c.brokers, func(ctx context.Context, b *kafkaBroker) error {
-		return b.format(ctx, id, c.properties(b, opts.Settings))
+		return b.format(ctx, id, c.properties(b, opts))
 	})
 	if err != nil {
 		return nil, err
@@ -83,22 +91,39 @@ func kafkaUUID() string {
 }
 
 // properties are a broker's settings.
-func (c *kafkaCluster) properties(b *kafkaBroker, more map[string]string) map[string]string {
+func (c *kafkaCluster) properties(b *kafkaBroker, opts KafkaOptions) map[string]string {
 	var voters []string
 	for _, voter := range c.brokers {
-		voters = append(voters, fmt.Sprintf("%d@127.0.0.1:%d", voter.node, voter.controllerPort))
+		voters = append(voters, fmt.Sprintf("%d@%s:%d", voter.node, voter.name(), voter.controllerPort))
 	}
 	replicas := len(c.brokers)
+	listeners := []string{"PLAINTEXT://" + b.address(), fmt.Sprintf("CONTROLLER://127.0.0.1:%d", b.controllerPort)}
+	advertised := []string{"PLAINTEXT://" + b.address()}
+	protocols := []string{"PLAINTEXT:PLAINTEXT", "CONTROLLER:PLAINTEXT"}
+	for name, address := range b.listeners {
+		_, port, _ := net.SplitHostPort(address) // it was joined
+		listeners = append(listeners, name+"://127.0.0.1:"+port)
+		advertised = append(advertised, name+"://"+address)
+		protocols = append(protocols, name+":"+opts.Listeners[name].Protocol)
+	}
+	between := "PLAINTEXT"
+	if b.separable {
+		between = betweenBrokers
+		listeners = append(listeners, fmt.Sprintf("%s://127.0.0.1:%d", between, b.betweenPort))
+		advertised = append(advertised, fmt.Sprintf("%s://%s:%d", between, b.name(), b.betweenPort),
+			fmt.Sprintf("CONTROLLER://%s:%d", b.name(), b.controllerPort))
+		protocols = append(protocols, between+":PLAINTEXT")
+	}
 	set := map[string]string{
 		"process.roles":                  "broker,controller",
 		"node.id":                        fmt.Sprint(b.node),
 		"log.dirs":                       b.dataDir(),
 		"controller.quorum.voters":       strings.Join(voters, ","),
-		"listeners":                      fmt.Sprintf("PLAINTEXT://%s,CONTROLLER://127.0.0.1:%d", b.address(), b.controllerPort),
-		"advertised.listeners":           "PLAINTEXT://" + b.address(),
+		"listeners":                      strings.Join(listeners, ","),
+		"advertised.listeners":           strings.Join(advertised, ","),
 		"controller.listener.names":      "CONTROLLER",
-		"inter.broker.listener.name":     "PLAINTEXT",
-		"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"inter.broker.listener.name":     between,
+		"listener.security.protocol.map": strings.Join(protocols, ","),
 		"auto.create.topics.enable":      "false",
 		"default.replication.factor":     fmt.Sprint(replicas),
 		"min.insync.replicas":            fmt.Sprint(replicas/2 + 1),
@@ -118,9 +143,7 @@ func (c *kafkaCluster) properties(b *kafkaBroker, more map[string]string) map[st
 		"num.io.threads":                   "4",
 		"group.initial.rebalance.delay.ms": "0",
 	}
-	for name, value := range more {
-		set[name] = value
-	}
+	maps.Copy(set, opts.Settings)
 	return set
 }
 
@@ -128,6 +151,16 @@ func (c *kafkaCluster) addresses() []string {
 	var list []string
 	for _, b := range c.brokers {
 		list = append(list, b.address())
+	}
+	return list
+}
+
+func (c *kafkaCluster) listener(name string) []string {
+	var list []string
+	for _, b := range c.brokers {
+		if address, ok := b.listeners[name]; ok {
+			list = append(list, address)
+		}
 	}
 	return list
 }
@@ -176,6 +209,7 @@ func (c *kafkaCluster) close() error {
 	for _, b := range c.brokers {
 		err = errors.Join(err, b.close())
 	}
+	c.unlink()
 	return err
 }
 

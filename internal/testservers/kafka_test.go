@@ -116,7 +116,7 @@ func TestTheLifeOfABroker(t *testing.T) {
 		yours, err := StartKafka(t.Context(), KafkaOptions{})
 		require.NoError(t, err)
 		require.Equal(t, address, yours.Addresses())
-		for _, refused := range []error{yours.Kill(1), yours.Stop(1), yours.Start(t.Context(), 1), yours.Pause(1), yours.Resume(1)} {
+		for _, refused := range []error{yours.Kill(1), yours.Stop(1), yours.Start(t.Context(), 1), yours.Pause(1), yours.Resume(1), yours.CutOff(1), yours.Rejoin(1)} {
 			require.ErrorIs(t, refused, errNotOurBrokers)
 		}
 		require.NoError(t, yours.Close())
@@ -204,9 +204,12 @@ func TestBrokersAreNumberedFromOne(t *testing.T) {
 	private := &Kafka{cluster: &kafkaCluster{brokers: []*kafkaBroker{{node: 1}}}}
 	for _, n := range []int{-1, 0, 2} {
 		require.ErrorContains(t, private.Kill(n), "numbered from 1 to 1")
+		require.ErrorContains(t, private.CutOff(n), "numbered from 1 to 1")
 		require.ErrorContains(t, private.Start(t.Context(), n), "numbered from 1 to 1")
 		require.False(t, private.Running(n))
 	}
+	require.ErrorContains(t, private.CutOff(1), "not started as Separable")
+	require.Empty(t, private.Listener("ANY"))
 	_, err := StartKafka(t.Context(), KafkaOptions{Brokers: 2})
 	require.ErrorContains(t, err, "1 or 3 brokers")
 }

@@ -2,6 +2,7 @@ package tcpproxy
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/url"
 	"sync"
@@ -30,21 +31,30 @@ type Proxy struct {
 // with the test, and every connection with it.
 func New(t testing.TB, target string) *Proxy {
 	t.Helper()
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	p, err := Listen("127.0.0.1:0", target)
 	if err != nil {
-		t.Fatalf("tcpproxy: %v", err)
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// Listen starts a proxy to target at an address, both "host:port". Close ends it.
+func Listen(address, target string) (*Proxy, error) {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("tcpproxy: %w", err)
 	}
 	p := &Proxy{
 		target:   target,
-		listener: listener,
+		listener: listener.(*net.TCPListener),
 		conns:    map[*conn]struct{}{},
 		newRule:  passAll,
 		flowing:  make(chan struct{}),
 	}
 	close(p.flowing)
 	p.pumps.Go(p.accept)
-	t.Cleanup(p.close)
-	return p
+	return p, nil
 }
 
 // ForURL starts a proxy to the host of rawURL and returns it with the same URL
@@ -144,7 +154,8 @@ func (p *Proxy) open() []*conn {
 	return all
 }
 
-func (p *Proxy) close() {
+// Close ends the proxy and every connection.
+func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()

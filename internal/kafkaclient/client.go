@@ -71,7 +71,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	if _, err := c.Metadata(ctx, &kafka.MetadataRequest{}); err != nil {
-		return fmt.Errorf("ask the brokers for the cluster: %w", err)
+		return fmt.Errorf("ask the brokers for the cluster: %w", c.hinted(err))
 	}
 	return nil
 }

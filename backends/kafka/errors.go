@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	kafkago "github.com/segmentio/kafka-go"
+
 	"github.com/switchyard-dev/switchyard/backends/kafka/internal/connection"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
@@ -84,9 +86,10 @@ func mapped(failure connection.Failure, err error) error {
 }
 
 // cause returns the true reason where the client says that it does not find the
-// topic or its leader: a wrong password and an unknown certificate look like that.
+// topic, its leader or any broker: a wrong password and an unknown certificate look
+// like that.
 func (b *Backend) cause(ctx context.Context, err error) error {
-	if !connection.OfRead(err).Again {
+	if !connection.OfRead(err).Again && !errors.Is(err, kafkago.BrokerNotAvailable) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)

@@ -34,6 +34,9 @@ func (b *Backend) KeptBytes() int {
 // Recheck has the handle look at its topic now, as after a lost connection.
 func (b *Backend) Recheck() { b.log.doubt() }
 
+// Disconnect has the handle dial its brokers anew.
+func (b *Backend) Disconnect() { b.conn.Renew() }
+
 // Halted is why the handle cannot be used any more.
 func (b *Backend) Halted() error { return b.log.haltedBy() }
 

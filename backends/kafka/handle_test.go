@@ -18,6 +18,8 @@ import (
 	"github.com/google/uuid"
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/switchyard-dev/switchyard/backends/kafka"
 	"github.com/switchyard-dev/switchyard/backends/kafka/fold"
@@ -173,9 +175,8 @@ func TestCopiesThatLandLateChangeNothing(t *testing.T) {
 
 func TestForeignRecordsAreIgnoredAndANewerFormatEndsTheUseOfALog(t *testing.T) {
 	p := newPlace(t, broker.Server(t))
-	var logged bytes.Buffer
-	var mu sync.Mutex
-	backend, store := p.open(t, kafka.Options{Logger: slog.New(slog.NewTextHandler(&lockedWriter{mu: &mu, w: &logged}, nil))})
+	logger, told := logged()
+	backend, store := p.open(t, kafka.Options{Logger: logger})
 	appendTo(t, store, "s", 2)
 	c := p.client(t)
 	frame := fold.Seal(uuid.New(), time.Now(), 0, "x")
@@ -185,11 +186,7 @@ func TestForeignRecordsAreIgnoredAndANewerFormatEndsTheUseOfALog(t *testing.T) {
 	version, err := store.StreamVersion(t.Context(), "s")
 	require.NoError(t, err)
 	require.EqualValues(t, 4, version)
-	require.Eventually(t, func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return strings.Contains(logged.String(), "not this store's") || strings.Contains(logged.String(), "not this store")
-	}, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(told.String(), "not this store's") }, 10*time.Second, 10*time.Millisecond)
 
 	newer := bytes.Clone(frame)
 	newer[1] = 2
@@ -206,15 +203,23 @@ func TestForeignRecordsAreIgnoredAndANewerFormatEndsTheUseOfALog(t *testing.T) {
 	require.ErrorContains(t, err, "upgrade this program")
 }
 
+// lockedWriter is a buffer for several goroutines.
 type lockedWriter struct {
-	mu *sync.Mutex
-	w  *bytes.Buffer
+	mu sync.Mutex
+	w  bytes.Buffer
 }
 
 func (l *lockedWriter) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(b)
+}
+
+// String is what was written.
+func (l *lockedWriter) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.String()
 }
 
 // requireNoSentinel asks for an error that does not pass by waiting, and blames nobody.
@@ -291,6 +296,46 @@ func TestSettingsThatWouldLoseEventsEndTheUseOfALog(t *testing.T) {
 			require.ErrorContains(t, err, setting)
 		})
 	}
+}
+
+// Retention that somebody turned on and off again leaves such a log.
+func TestALogWhoseBeginningWasDeletedIsNotUsed(t *testing.T) {
+	p := newPlace(t, broker.Server(t))
+	backend, store := p.open(t, kafka.Options{})
+	appendTo(t, store, "s", 5)
+	client, err := kgo.NewClient(kgo.SeedBrokers(p.brokers...))
+	require.NoError(t, err)
+	defer client.Close()
+	partition := kmsg.NewDeleteRecordsRequestTopicPartition()
+	partition.Offset = 3
+	topic := kmsg.NewDeleteRecordsRequestTopic()
+	topic.Topic, topic.Partitions = p.topic(), append(topic.Partitions, partition)
+	request := kmsg.NewDeleteRecordsRequest()
+	request.TimeoutMillis, request.Topics = 5000, append(request.Topics, topic)
+	deleted, err := request.RequestWith(t.Context(), client)
+	require.NoError(t, err)
+	require.Zero(t, deleted.Topics[0].Partitions[0].ErrorCode)
+	backend.Recheck()
+	_, err = store.StreamVersion(t.Context(), "s")
+	requireNoSentinel(t, err)
+	require.ErrorContains(t, err, "the first 3 records were deleted")
+	_, err = kafka.Open(t.Context(), p.brokers, p.store, &kafka.Options{Logger: quiet()})
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.ErrorContains(t, err, "the first 3 records were deleted")
+}
+
+func TestATopicOfCheckpointsThatWouldLoseThemIsNotUsed(t *testing.T) {
+	p := newPlace(t, broker.Server(t))
+	topic := p.store + ".checkpoints"
+	c := connection.New(p.brokers, []string{topic}, nil)
+	t.Cleanup(c.Close)
+	require.NoError(t, c.Create(t.Context(), topic, connection.CreateOptions{})) // a log
+	_, store := p.open(t, kafka.Options{})
+	_, _, err := store.LoadCheckpoint(t.Context(), "n")
+	requireNoSentinel(t, err)
+	require.ErrorContains(t, err, "cleanup.policy of topic "+topic)
+	require.ErrorContains(t, err, "set it to compact")
+	appendTo(t, store, "s", 1) // the log is not concerned
 }
 
 func TestBrokersThatDoNotAnswerAreUnavailable(t *testing.T) {

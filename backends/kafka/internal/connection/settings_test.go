@@ -55,6 +55,33 @@ func TestALogThatWouldLoseEventsIsRefusedWithTheSettingAndTheRemedy(t *testing.T
 	}
 }
 
+func TestATopicThatWouldNotKeepTheLastRecordOfEachKeyIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		setting, value string
+		want           string // nothing: it is fit
+	}{
+		"as it is created":        {"cleanup.policy", "compact", ""},
+		"Kafka's own policy":      {"cleanup.policy", "delete", "set it to compact"},
+		"compaction and deletion": {"cleanup.policy", "compact,delete", "set it to compact"},
+		"unclean elections":       {"unclean.leader.election.enable", "true", "set it to false"},
+		"one of three in sync":    {"min.insync.replicas", "1", "set it to 2"},
+	} {
+		topic := Topic{Name: "shop.checkpoints", Partitions: 1, Replicas: 3, LogStart: 7, Settings: map[string]string{}}
+		for _, entry := range topicSettings(3, CreateOptions{Compacted: true}) {
+			topic.Settings[entry.ConfigName] = entry.ConfigValue
+		}
+		topic.Settings[c.setting] = c.value
+		err := CheckCompacted(topic)
+		if c.want == "" {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.ErrorIs(t, err, eventstore.ErrInvalid, name)
+		require.ErrorContains(t, err, c.setting+" of topic shop.checkpoints", name)
+		require.ErrorContains(t, err, c.want, name)
+	}
+}
+
 func TestWhatATopicSaysOfItsDurability(t *testing.T) {
 	require.True(t, Fsync(Topic{Settings: map[string]string{"flush.messages": "1"}}))
 	require.False(t, Fsync(Topic{Settings: map[string]string{"flush.messages": "9223372036854775807"}}))

@@ -19,10 +19,16 @@ import (
 	"github.com/switchyard-dev/switchyard/internal/testservers"
 )
 
+// One cluster for both, because a start takes seconds.
+func TestThreeBrokersWithoutOneAnother(t *testing.T) {
+	server := testservers.PrivateKafka(t, testservers.KafkaOptions{Brokers: 3, Separable: true})
+	t.Run("appends in doubt are settled when the replicas are back", func(t *testing.T) { holdAppendsInDoubt(t, server) })
+	t.Run("a leader that is cut off gives no old answer and holds nobody up", func(t *testing.T) { cutOffTheLeader(t, server) })
+}
+
 // Of three replicas that must all be in sync, one is away: what is sent then is in
 // doubt, and after that refused. All of it is settled when the replica is back.
-func TestAppendsInDoubtAreSettledWhenTheReplicasAreBack(t *testing.T) {
-	server := testservers.PrivateKafka(t, testservers.KafkaOptions{Brokers: 3})
+func holdAppendsInDoubt(t *testing.T, server *testservers.Kafka) { //nolint:thelper // a test, of its cluster
 	c := newCluster(t, server)
 	p := place{brokers: server.Addresses(), store: c.store}
 	all := connection.New(p.brokers, []string{p.topic()}, nil)

@@ -3,6 +3,8 @@ package kafka_test
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,11 +86,30 @@ func (f *coldFold) take(t *testing.T, verdict fold.Verdict, value []byte) {
 	}
 }
 
+// What must not be found when journals are held against a log.
+const (
+	lost          = "lost"
+	storedRefused = "stored although refused"
+	twoWinners    = "two winners"
+	storedTwice   = "stored twice"
+	elsewhere     = "acknowledged elsewhere than it is"
+	unexpected    = "stored where it was not expected"
+	staleRead     = "stale reads"
+	otherFold     = "another fold"
+	badDelivery   = "wrong deliveries to a subscription"
+	leftover      = "goroutines left after Close"
+	otherFailure  = "other errors"
+)
+
 // tally is what was found when journals were held against a log.
 type tally struct {
 	stored, repeated, refused, unknown, attempts int
-	faults                                       []string
+	folds                                        int // of processes, which were compared
+	faults                                       map[string][]string
 }
+
+// fault notes one that was found.
+type fault func(kind, what string)
 
 // hold holds the writers' journals against the log: nothing that was acknowledged is
 // lost, nothing that was refused is stored, no version has two winners, nothing is
@@ -104,23 +125,24 @@ func (f *fleet) hold(t *testing.T, brokers []string, topic string) tally {
 		}
 	}
 	cold := foldCold(t, brokers, topic, at)
-	var found tally
-	fault := func(text string) { found.faults = append(found.faults, text) }
+	found := tally{faults: map[string][]string{}}
+	fault := func(kind, what string) { found.faults[kind] = append(found.faults[kind], what) }
 	for _, id := range cold.twice {
-		fault("stored twice: " + id.String())
+		fault(storedTwice, id.String())
 	}
 	winners := map[string]map[uint64]uuid.UUID{}
 	for _, p := range f.all {
 		for _, line := range p.lines {
 			switch {
 			case line.Failed != "":
-				fault("failed: " + line.Failed)
+				fault(otherFailure, line.Failed)
 			case line.Stale != "":
-				fault("stale: " + line.Stale)
+				fault(staleRead, line.Stale)
 			case line.Part != nil:
 				found.count(line.Part)
 				holdPart(cold, line.Part, winners, fault)
 			case line.Final != nil:
+				found.folds++
 				holdFinal(cold, line.Final, fault)
 			}
 		}
@@ -128,7 +150,17 @@ func (f *fleet) hold(t *testing.T, brokers []string, topic string) tally {
 	counts := cold.state.Counts()
 	t.Logf("%d parts acknowledged (%d of them found stored already), %d refused, %d unknown; %d calls repeated; the log: %d records accepted, %d repeated, %d refused, %d events",
 		found.stored, found.repeated, found.refused, found.unknown, found.attempts, counts.Accepted, counts.Repeated, counts.Refused, counts.Events)
+	t.Log(found.verdict())
 	return found
+}
+
+// verdict says how many faults of each kind there were.
+func (f *tally) verdict() string {
+	var counts []string
+	for _, kind := range []string{lost, storedRefused, twoWinners, storedTwice, elsewhere, unexpected, staleRead, badDelivery, leftover, otherFailure} {
+		counts = append(counts, fmt.Sprintf("%s %d", kind, len(f.faults[kind])))
+	}
+	return fmt.Sprintf("%s; folds of processes equal to that of the log: %d of %d", strings.Join(counts, ", "), f.folds-len(f.faults[otherFold]), f.folds)
 }
 
 func (f *tally) count(part *writtenPart) {
@@ -146,17 +178,17 @@ func (f *tally) count(part *writtenPart) {
 	f.attempts += max(0, part.Attempts-2)
 }
 
-func holdPart(cold *coldFold, part *writtenPart, winners map[string]map[uint64]uuid.UUID, fault func(string)) {
+func holdPart(cold *coldFold, part *writtenPart, winners map[string]map[uint64]uuid.UUID, fault fault) {
 	switch part.Outcome {
 	case "refused":
 		for _, id := range part.IDs {
 			if _, ok := cold.events[id]; ok {
-				fault("stored although refused: " + id.String())
+				fault(storedRefused, id.String())
 			}
 		}
 	case "stored":
 		if part.Expected != nil && !part.Duplicate && part.First != *part.Expected+1 {
-			fault("stored where it was not expected: " + part.IDs[0].String())
+			fault(unexpected, part.IDs[0].String())
 		}
 		if winners[part.Stream] == nil {
 			winners[part.Stream] = map[uint64]uuid.UUID{}
@@ -164,38 +196,38 @@ func holdPart(cold *coldFold, part *writtenPart, winners map[string]map[uint64]u
 		for i, id := range part.IDs {
 			version := part.First + uint64(i)
 			if other, ok := winners[part.Stream][version]; ok && other != id {
-				fault("two winners: " + id.String() + " and " + other.String())
+				fault(twoWinners, id.String()+" and "+other.String())
 			}
 			winners[part.Stream][version] = id
 			stored, ok := cold.events[id]
 			switch {
 			case !ok:
-				fault("lost: " + id.String())
+				fault(lost, id.String())
 			case stored != storedEvent{part.Stream, version, part.Positions[i]}:
-				fault("acknowledged elsewhere than it is: " + id.String())
+				fault(elsewhere, id.String())
 			}
 		}
 	}
 }
 
-func holdFinal(cold *coldFold, final *finalState, fault func(string)) {
+func holdFinal(cold *coldFold, final *finalState, fault fault) {
 	if cold.hashes[final.Next] != final.Hash {
-		fault("another fold")
+		fault(otherFold, fmt.Sprintf("at offset %d", final.Next))
 	}
 	if final.Goroutines > 1 { // the signals' own
-		fault("goroutines are left after Close")
+		fault(leftover, fmt.Sprint(final.Goroutines))
 	}
 	if n := len(final.Delivered); n > len(cold.order) {
-		fault("a subscription delivered more than there is")
+		fault(badDelivery, fmt.Sprintf("%d events, and there are %d", n, len(cold.order)))
 		return
 	}
 	for i, position := range final.Delivered {
 		if position != cold.order[i] {
-			fault("a subscription delivered another order at " + position.String())
+			fault(badDelivery, "another order at "+position.String())
 			return
 		}
 	}
 	if n := len(final.Delivered); n == 0 || n < len(cold.order) && cold.order[n].Compare(eventstore.NewPosition(uint64(final.Next), 0)) < 0 {
-		fault("a subscription did not deliver everything")
+		fault(badDelivery, fmt.Sprintf("only the first %d events", n))
 	}
 }

@@ -28,8 +28,8 @@ func events(n int) []eventstore.Event {
 	return all
 }
 
-// shapes are how many writers append how many events at a time.
-func shapes() [][2]int {
+// Shapes are how many writers append how many events at a time.
+func Shapes() [][2]int {
 	return [][2]int{{1, 1}, {8, 1}, {64, 1}, {256, 1}, {8, 10}, {64, 10}}
 }
 
@@ -53,7 +53,7 @@ func newStreamsNamed(ctx context.Context, store *eventstore.Store, writers, size
 
 func appendCases() []Case {
 	var cases []Case
-	for _, shape := range shapes() {
+	for _, shape := range Shapes() {
 		writers, size := shape[0], shape[1]
 		cases = append(cases, Case{
 			Name: newStreamsName(writers, size),

@@ -108,7 +108,7 @@ func (p *Processes) Close() error {
 func (p *Processes) Cases() []Case {
 	all := len(p.workers) + 1
 	var cases []Case
-	for _, shape := range shapes() {
+	for _, shape := range Shapes() {
 		writers, size := shape[0]/all, shape[1]
 		if writers*all != shape[0] {
 			continue

@@ -60,10 +60,19 @@ func (p *Peers) Close(ctx context.Context) error {
 	return p.remove(ctx)
 }
 
+// Topic is the topic that the peers write to.
+func (p *Peers) Topic() string { return p.topic }
+
+// Frame is the record of an append of so many events, as the others write it.
+func (p *Peers) Frame(events int) ([]byte, error) {
+	record, err := p.record(request(events))
+	return record.Value, err
+}
+
 // Cases returns the baselines as cases of a benchmark.
 func (p *Peers) Cases() []bench.Case {
 	var cases []bench.Case
-	for _, shape := range [][2]int{{1, 1}, {8, 1}, {64, 1}, {256, 1}, {8, 10}, {64, 10}} {
+	for _, shape := range bench.Shapes() {
 		cases = append(cases,
 			p.writers("bare grouped produce", shape[0], shape[1], p.append),
 			p.writers("bare produce", shape[0], shape[1], p.produce))

@@ -12,7 +12,8 @@ import (
 )
 
 // table is a compacted topic of the store, folded when it is asked for. It is used
-// by one caller at a time: what comes of a write depends on what came before it.
+// by one caller at a time, whatever the names of what they keep: a write is answered by
+// the fold of its own record, and nobody else may fold that meanwhile.
 type table struct {
 	b     *Backend
 	topic string

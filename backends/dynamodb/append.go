@@ -217,8 +217,20 @@ type looker struct {
 	ctx     context.Context //nolint:containedctx // lives as long as one judgement
 	w       *writer
 	batch   *batch
-	pending bool // an event was found in the batch
+	chunk   *chunk // read last: the events of a repetition lie side by side
+	pending bool   // an event was found in the batch
 	failed  error
+}
+
+// stored reads an event of a stream.
+func (l *looker) stored(stream string, version uint64) (eventstore.RecordedEvent, error) {
+	if c := l.chunk; c == nil || c.stream != stream || version < c.first || version > c.last() {
+		var err error
+		if l.chunk, err = l.w.b.chunkAt(l.ctx, stream, version); err != nil {
+			return eventstore.RecordedEvent{}, err
+		}
+	}
+	return l.chunk.recorded(int(version - l.chunk.first)), nil
 }
 
 func (l *looker) version(stream string) (uint64, error) {
@@ -260,7 +272,7 @@ func (l *looker) find(parts []eventstore.StreamAppend) func(string, eventstore.E
 		if !ok {
 			return adapter.Met{}, nil
 		}
-		stored, err := l.w.b.eventAt(l.ctx, stream, version)
+		stored, err := l.stored(stream, version)
 		if err != nil {
 			l.failed = err
 			return adapter.Met{}, err

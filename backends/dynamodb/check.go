@@ -79,9 +79,9 @@ func Check(ctx context.Context, api *sdk.Client, table string, opts *Options, re
 	if err != nil {
 		return c.report, err
 	}
-	checked := began
-	if restored := restoredAt(description); restored.After(checked) {
-		checked = restored // by the service's clock
+	checked := restoredAt(description)
+	if description == nil {
+		checked = began // the best that is known without the right to ask
 	}
 	_, _, err = b.client.update(ctx, &sdk.UpdateItemInput{
 		Key: keyOf(b.keys.identity(), 0), UpdateExpression: aws.String("SET #checked = :at"), ConditionExpression: aws.String("attribute_exists(pk)"),

@@ -158,7 +158,6 @@ type span struct {
 	low, high uint64
 	backward  bool
 	limit     int // items; 0 is none
-	keysOnly  bool
 }
 
 // mostSort is the largest sort key that is looked for.
@@ -177,9 +176,6 @@ func (c *client) query(ctx context.Context, s span) (items []item, more bool, er
 	}
 	if s.limit > 0 {
 		in.Limit = aws.Int32(int32(min(s.limit, 1<<30)))
-	}
-	if s.keysOnly {
-		in.ProjectionExpression = aws.String("pk, sk")
 	}
 	out, err := c.api.Query(ctx, in, kept)
 	if err != nil {

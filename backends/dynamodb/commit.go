@@ -31,10 +31,11 @@ const (
 type patience struct {
 	send   time.Duration // of one send
 	resend time.Duration // for all of them
+	seal   time.Duration // for a seal with all its repetitions; an append has flushTimeout
 }
 
 func usualPatience() patience {
-	return patience{send: 2500 * time.Millisecond, resend: 5 * time.Second}
+	return patience{send: 2500 * time.Millisecond, resend: 5 * time.Second, seal: flushTimeout}
 }
 
 const mostResends = 3
@@ -156,6 +157,7 @@ func (s *sending) taken(ctx context.Context, it item) (outcome, bool, error) {
 	if err := s.w.learn(l); err != nil {
 		return outcomeFailed, true, err
 	}
+	s.w.chunksRefused = 0 // the log's end was the older view
 	if s.w.losses++; s.w.losses > 1 {
 		if _, _, err := s.w.catchUp(ctx, nil); err != nil {
 			return outcomeFailed, true, err

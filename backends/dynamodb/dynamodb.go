@@ -97,10 +97,10 @@ type Backend struct {
 	deflater  deflater
 	seen      *seen
 	offers    offers
-	lastSeen  atomic.Uint64 // the highest sequence number that was read or written
 	hint      adapter.Hint
 	watch     watch
 	tail      logTail
+	surplus   surplus
 	owned     *ownClient // closed with the backend; nil where the client is the caller's
 
 	logDensity, chunkDensity density
@@ -198,14 +198,4 @@ func (b *Backend) moment() asOf {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.as
-}
-
-// seenEnd notes that the log reaches a sequence number.
-func (b *Backend) seenEnd(seq uint64) {
-	for {
-		old := b.lastSeen.Load()
-		if old >= seq || b.lastSeen.CompareAndSwap(old, seq) {
-			return
-		}
-	}
 }

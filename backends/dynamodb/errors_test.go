@@ -68,6 +68,15 @@ func TestItemsAreCountedAsLargeAsTheyAre(t *testing.T) {
 	require.Equal(t, 10+1+3+1+3+2+3+4, itemSize(it))
 }
 
+func TestWhatInflatesToTooMuchIsDamage(t *testing.T) {
+	d := &deflater{}
+	it := (&logItem{seq: 1}).encode(keys{}, d)
+	it[attrBody] = binary(d.seal(make([]byte, mostDecoded+100)))
+	require.Less(t, itemSize(it), 100<<10)
+	_, err := decodeLogItem(d, it)
+	require.ErrorContains(t, err, "inflates to more than")
+}
+
 func FuzzLogItemsAndChunksDecodeOrAreDamage(f *testing.F) {
 	d := &deflater{}
 	event := &eventstore.Event{Type: "T", Data: []byte(`{}`), ContentType: "text/plain", Metadata: map[string]string{"a": "b"}}

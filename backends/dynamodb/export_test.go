@@ -13,8 +13,11 @@ import (
 // SetPatience shortens how long a transaction's answer is waited for, and how long it
 // is sent again.
 func (b *Backend) SetPatience(send, resend time.Duration) {
-	b.patience = patience{send: send, resend: resend}
+	b.patience.send, b.patience.resend = send, resend
 }
+
+// SetSealPatience shortens how long a seal is tried for.
+func (b *Backend) SetSealPatience(most time.Duration) { b.patience.seal = most }
 
 // Flush writes appends as one group.
 func (b *Backend) Flush(ctx context.Context, requests []eventstore.AppendRequest) []*adapter.GroupedAppend {

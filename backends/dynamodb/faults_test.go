@@ -265,6 +265,48 @@ func TestThrottlingIsWaitedForAndNeverAnUnknownOutcome(t *testing.T) {
 	require.NoError(t, l.audit(t.Context(), w.store()))
 }
 
+// Five refusals of a chunk in a row are damage; those that are apart because others
+// took the turn in between are not.
+func TestRefusedChunksBetweenLostTurnsAreNoDamage(t *testing.T) {
+	w := newWorld(t, nil)
+	b, other := w.backend(nil, nil), w.store()
+	var calls int
+	w.srv.SetHooks(dynamodbtest.Hooks{Before: dynamodbtest.Only(transact, func(ctx context.Context, call dynamodbtest.Call) error {
+		if !strings.Contains(string(call.Body), "order-1") {
+			return nil
+		}
+		switch calls++; {
+		case calls > 12:
+			return nil
+		case calls%2 == 1:
+			return dynamodbtest.Canceled(dynamodbtest.CodeNone, dynamodbtest.CodeConditionalCheckFailed)
+		}
+		_, err := other.Append(ctx, "other-1", eventstore.Any(), event())
+		return err
+	})})
+	_, err := b.Append(t.Context(), part("order-1", eventstore.NoStream(), event()))
+	require.NoError(t, err)
+	require.Equal(t, 13, calls)
+}
+
+func TestASealThatIsThrottledEndsWithinItsTime(t *testing.T) {
+	w := newWorld(t, nil)
+	b := w.backend(nil, nil)
+	b.SetSealPatience(200 * time.Millisecond)
+	w.srv.SetHooks(dynamodbtest.Hooks{Before: dynamodbtest.Only(transact, func(context.Context, dynamodbtest.Call) error { return dynamodbtest.Throttled() })})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := b.Seal(ctx, eventstore.SealRequest{Reason: "moved"})
+	if !errors.Is(err, eventstore.ErrUnknownOutcome) { // its time ended while a request was on its way
+		require.ErrorIs(t, err, eventstore.ErrUnavailable)
+	}
+	require.NoError(t, ctx.Err(), "it ends by itself")
+	w.srv.SetHooks(dynamodbtest.Hooks{})
+	info, err := b.Seal(ctx, eventstore.SealRequest{Reason: "moved"})
+	require.NoError(t, err)
+	require.True(t, info.Sealed)
+}
+
 func TestAHandlerIsNeverToldOfAnEventThatItsStreamDoesNotHave(t *testing.T) {
 	for name, order := range map[string]func(dynamodbtest.Call) []int{
 		"the log first": nil,

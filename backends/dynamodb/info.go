@@ -102,10 +102,16 @@ func (b *Backend) Seal(ctx context.Context, req eventstore.SealRequest) (eventst
 	if err != nil {
 		return eventstore.Info{}, err
 	}
-	err = w.changeSeal(ctx, req)
+	bounded, cancel := context.WithTimeout(ctx, b.patience.seal)
+	defer cancel()
+	err = w.changeSeal(bounded, req)
 	b.writer <- w
-	if err != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil || errors.Is(err, eventstore.ErrUnknownOutcome):
 		return eventstore.Info{}, err
+	default:
+		return eventstore.Info{}, definite(bounded, err)
 	}
 	b.hint.Notify()
 	return b.Info(ctx)

@@ -132,6 +132,7 @@ func (a *attributes) id(name string) (id [16]byte) {
 // DynamoDB's sizes, in bytes.
 const (
 	writeUnit = 1 << 10
+	readUnit  = 4 << 10
 	mostItem  = 400 << 10
 )
 

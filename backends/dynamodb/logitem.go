@@ -44,6 +44,7 @@ type logItem struct {
 	seal    string // kindSeal or kindUnseal, or empty
 	reason  string
 	runs    []run
+	size    int // of the item in the table, in bytes; 0 before it is encoded
 }
 
 // run is consecutive events of one stream in a log item.
@@ -119,6 +120,12 @@ func (l *logItem) sealed() *eventstore.SealedError {
 }
 
 func (l *logItem) encode(k keys, d *deflater) item {
+	it := l.attributes(k, d)
+	l.size = itemSize(it)
+	return it
+}
+
+func (l *logItem) attributes(k keys, d *deflater) item {
 	it := keyOf(k.log(), l.seq)
 	it[attrAttempt] = binary(l.attempt[:])
 	it[attrTime] = signed(l.at)
@@ -166,7 +173,7 @@ func (l *logItem) body() []byte {
 // decodeLogItem reads a log item. What it returns shares no memory with it.
 func decodeLogItem(d *deflater, it item) (*logItem, error) {
 	a := attributes{of: it}
-	l := &logItem{seq: a.number(sortKey)}
+	l := &logItem{seq: a.number(sortKey), size: itemSize(it)}
 	l.attempt, l.at, l.events, l.streams = a.id(attrAttempt), a.signed(attrTime), a.number(attrEvents), a.number(attrStreams)
 	switch {
 	case a.has(attrKind):

@@ -26,9 +26,10 @@ type logTail struct {
 
 // lookup is one look at the table, for all who ask before it begins.
 type lookup struct {
-	done chan struct{}
-	news bool
-	err  error
+	verify bool // somebody wants the copy's last item to be held against the table's
+	done   chan struct{}
+	news   bool
+	err    error
 }
 
 // mostTailBytes bounds the copy.
@@ -121,7 +122,7 @@ func (t *logTail) page(ctx context.Context, req eventstore.ReadAllRequest) (even
 	if !ok && t.before(req.After.Position) {
 		return t.b.ReadAll(ctx, req) // catching up
 	}
-	if _, err := t.look(ctx); err != nil {
+	if _, err := t.look(ctx, true); err != nil {
 		return eventstore.Page{}, err
 	}
 	if items, ok = t.since(req.After.Position); ok {
@@ -155,14 +156,16 @@ func (b *Backend) pageOf(ctx context.Context, req eventstore.ReadAllRequest, ite
 	return eventstore.Page{Events: r.page.events, End: r.end, Next: r.next, Sealed: r.end && r.sealed}, nil
 }
 
-// look brings the copy up to date, by a read that begins after this call.
-func (t *logTail) look(ctx context.Context) (news bool, err error) {
+// look brings the copy up to date, by a read that begins after this call. Where it is
+// not to be verified, and nothing follows it, that costs a read unit at most.
+func (t *logTail) look(ctx context.Context, verify bool) (news bool, err error) {
 	t.mu.Lock()
 	mine := t.next
 	if mine == nil {
 		mine = &lookup{done: make(chan struct{})}
 		t.next = mine
 	}
+	mine.verify = mine.verify || verify
 	if t.running == nil {
 		t.start()
 	}
@@ -181,7 +184,7 @@ func (t *logTail) start() {
 	go func(l *lookup) {
 		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 		defer cancel()
-		l.news, l.err = t.refresh(ctx)
+		l.news, l.err = t.refresh(ctx, l.verify)
 		if ctx.Err() != nil && l.err != nil {
 			l.err = tooLate(l.err)
 		}
@@ -197,13 +200,19 @@ func (t *logTail) start() {
 
 // refresh reads from the copy's last item on, or the last items where there is no
 // copy. Where another item stands there the copy is dropped.
-func (t *logTail) refresh(ctx context.Context) (news bool, err error) {
+func (t *logTail) refresh(ctx context.Context, verify bool) (news bool, err error) {
 	t.mu.Lock()
 	var last *logItem
 	if n := len(t.items); n > 0 {
 		last = t.items[n-1]
 	}
 	t.mu.Unlock()
+	if last != nil && last.size > readUnit && !verify {
+		next, _, err := t.b.client.query(ctx, span{partition: t.b.keys.log(), low: last.seq + 1, high: mostSort, limit: 1})
+		if err != nil || len(next) == 0 {
+			return false, err
+		}
+	}
 	var items []*logItem
 	if last == nil {
 		items, err = t.b.readLogEnd(ctx)
@@ -226,7 +235,6 @@ func (t *logTail) refresh(ctx context.Context) (news bool, err error) {
 	}
 	for _, l := range items {
 		t.append(l)
-		t.b.seenEnd(l.seq)
 	}
 	if len(items) > 0 {
 		t.b.hint.Notify() // whoever looked, the others hear of it

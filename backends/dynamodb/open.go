@@ -23,7 +23,7 @@ const schemaVersion = 1
 const (
 	attrStore   = "id"      // S
 	attrStripes = "stripes" // N: partitions of the log
-	attrChecked = "checked" // N: microseconds; when the table was last checked after a restore
+	attrChecked = "checked" // N: microseconds; the restore of the table after which it was last checked, or 0
 )
 
 // identity is the store's, in the table.
@@ -35,7 +35,7 @@ type identity struct {
 func decodeIdentity(it item) (identity, error) {
 	a := attributes{of: it}
 	version, stripes, text := a.number(attrVersion), a.number(attrStripes), a.text(attrStore)
-	var found identity
+	found := identity{checked: fromMicros(0)}
 	switch {
 	case a.err != nil:
 		return found, damaged("the identity: %w", a.err)
@@ -123,7 +123,7 @@ func (b *Backend) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if restored := restoredAt(f.table); restored.After(who.checked) {
+	if restored := restoredAt(f.table); restored.UnixMicro() > who.checked.UnixMicro() {
 		return &RestoredError{Table: b.client.table, At: restored}
 	}
 	b.id = who.id
@@ -144,10 +144,11 @@ func (b *Backend) identify(ctx context.Context, f found) (identity, error) {
 	if b.opts.NoCreate {
 		return identity{}, &eventstore.InvalidError{Field: "table", Reason: fmt.Sprintf("%q holds no store in namespace %q; check the names, or make one first (switchyard init)", b.client.table, b.opts.Namespace)}
 	}
-	fresh := identity{id: uuid.New(), checked: time.Now().UTC()}
+	// Restores are compared by the service's clock alone.
+	fresh := identity{id: uuid.New(), checked: restoredAt(f.table)}
 	it := keyOf(b.keys.identity(), 0)
 	it[attrStore], it[attrVersion], it[attrStripes] = text(fresh.id.String()), number(schemaVersion), number(1)
-	it[attrTime], it[attrChecked] = signed(fresh.checked.UnixMicro()), signed(fresh.checked.UnixMicro())
+	it[attrTime], it[attrChecked] = signed(time.Now().UnixMicro()), signed(fresh.checked.UnixMicro())
 	ok, err := b.client.put(ctx, &sdk.PutItemInput{Item: it, ConditionExpression: aws.String("attribute_not_exists(pk)")})
 	switch {
 	case isDenied(err):
@@ -193,9 +194,11 @@ func (b *Backend) checkTable(table *types.TableDescription) error {
 	return nil
 }
 
+// restoredAt is when a table was restored, by the service's clock; 1970 where it
+// never was.
 func restoredAt(table *types.TableDescription) time.Time {
 	if table == nil || table.RestoreSummary == nil {
-		return time.Time{}
+		return fromMicros(0)
 	}
 	return aws.ToTime(table.RestoreSummary.RestoreDateTime).UTC()
 }

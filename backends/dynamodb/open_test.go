@@ -107,6 +107,18 @@ func TestRightsThatAreMissing(t *testing.T) {
 	})})
 	b, err := dynamodb.Open(t.Context(), api, "events", nil)
 	require.NoError(t, err, "a description is not needed")
+	w.srv.SetHooks(dynamodbtest.Hooks{Before: dynamodbtest.Only("DescribeTable", func(context.Context, dynamodbtest.Call) error {
+		return dynamodbtest.Throttled()
+	})})
+	throttled, err := dynamodb.Open(t.Context(), api, "events", nil)
+	require.NoError(t, err, "nor when many ask for it at once")
+	require.NoError(t, throttled.Close())
+	w.srv.SetHooks(dynamodbtest.Hooks{Before: dynamodbtest.Only("PutItem", func(context.Context, dynamodbtest.Call) error {
+		return dynamodbtest.AccessDenied("dynamodb:PutItem")
+	})})
+	_, err = dynamodb.Open(t.Context(), api, "events", &dynamodb.Options{Namespace: "new"})
+	require.ErrorContains(t, err, "open it once with the right to write")
+	require.NotErrorIs(t, err, eventstore.ErrUnavailable)
 	w.srv.SetHooks(dynamodbtest.Hooks{Before: dynamodbtest.Only(transact, func(context.Context, dynamodbtest.Call) error {
 		return dynamodbtest.AccessDenied("dynamodb:PutItem")
 	})})

@@ -53,8 +53,9 @@ func (b *Backend) streamForward(ctx context.Context, stream string, low, high ui
 		}
 		for _, c := range chunks {
 			switch {
-			case c.last() < next:
-				continue // it lies before the range
+			case c.last() < next: // it lies before the range, and may be the stream's end
+				page.chunks = append(page.chunks[:0], c)
+				continue
 			case c.first > next:
 				return page, missing(stream, next, c.first-1), nil
 			}

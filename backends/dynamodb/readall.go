@@ -3,7 +3,9 @@ package dynamodb
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
@@ -63,7 +65,7 @@ func (r *logReader) limit() int {
 func (r *logReader) forward(ctx context.Context) error {
 	after, _ := r.req.After.Position.Words()
 	for low := max(after, 1); ; {
-		items, more, err := r.query(ctx, low)
+		items, more, err := r.following(ctx, low)
 		if err != nil {
 			return err
 		}
@@ -80,13 +82,37 @@ func (r *logReader) forward(ctx context.Context) error {
 		}
 		switch {
 		case done:
+			r.leave(items)
 			return nil
 		case !more:
 			r.end = true
 			return r.seenSeal(ctx, items)
 		case r.considered:
+			r.leave(items)
 			return nil
 		}
+	}
+}
+
+// following returns items from a sequence number on: at first those that the page
+// before has left over.
+func (r *logReader) following(ctx context.Context, low uint64) (items []*logItem, more bool, err error) {
+	if after, _ := r.req.After.Position.Words(); low == after {
+		if items = r.b.surplus.take(r.req.After.Position, time.Now()); items != nil {
+			return items, true, nil
+		}
+	}
+	return r.query(ctx, low)
+}
+
+// leave leaves for the next page what this one had no room for.
+func (r *logReader) leave(items []*logItem) {
+	seq, _ := r.next.Position.Words()
+	for len(items) > 0 && items[0].seq < seq {
+		items = items[1:]
+	}
+	if !r.end && len(items) > 0 && items[0].seq == seq {
+		r.b.surplus.put(r.next.Position, items, time.Now())
 	}
 }
 
@@ -142,10 +168,6 @@ func (r *logReader) decode(raw []item, follows func(seq uint64, i int) bool) (it
 		r.b.logDensity.saw(int(l.count()))
 	}
 	r.b.seen.learn(items...)
-	if len(items) > 0 {
-		last := items[len(items)-1]
-		r.b.seenEnd(max(last.seq, items[0].seq))
-	}
 	return items, true, nil
 }
 
@@ -233,40 +255,47 @@ func (r *logReader) backward(ctx context.Context) error {
 		high = min(high, seq)
 	}
 	for first := true; high > 0; first = false {
-		raw, more, err := r.b.client.query(ctx, span{partition: r.b.keys.log(), low: 1, high: high, backward: true, limit: r.limit()})
+		items, err := r.queryBackward(ctx, high, !first)
 		if err != nil {
 			return err
 		}
-		previous := uint64(0)
-		items, whole, err := r.decode(raw, func(seq uint64, _ int) bool {
-			follows := previous == 0 || seq == previous-1
-			previous = seq
-			return follows
-		})
-		switch {
-		case err != nil:
-			return err
-		case !whole:
-			more = true
+		if len(items) == 0 {
+			break
 		}
-		if first && len(items) > 0 && high == mostSort {
+		if high == mostSort {
 			r.sealed = items[0].sealed() != nil
 		}
 		if r.takeBackward(items) {
 			return nil
 		}
-		if len(items) > 0 {
-			high = items[len(items)-1].seq - 1
-		}
-		if more && r.considered {
+		high = items[len(items)-1].seq - 1
+		if high > 0 && r.considered {
 			return nil
-		}
-		if !more {
-			break
 		}
 	}
 	r.end = true
 	return nil
+}
+
+// queryBackward reads items from a sequence number down, up to one that is not visible
+// yet. known says that there is an item with that number.
+func (r *logReader) queryBackward(ctx context.Context, high uint64, known bool) ([]*logItem, error) {
+	return untorn(ctx, func() ([]*logItem, string, error) {
+		raw, _, err := r.b.client.query(ctx, span{partition: r.b.keys.log(), low: 1, high: high, backward: true, limit: r.limit()})
+		if err != nil {
+			return nil, "", err
+		}
+		next := high
+		items, _, err := r.decode(raw, func(seq uint64, i int) bool {
+			follows := seq == next || (i == 0 && !known)
+			next = seq - 1
+			return follows
+		})
+		if err == nil && known && len(items) == 0 {
+			return nil, fmt.Sprintf("the log lacks item %d", high), nil
+		}
+		return items, "", err
+	})
 }
 
 func (r *logReader) takeBackward(items []*logItem) (done bool) {
@@ -310,40 +339,51 @@ func (b *Backend) dereference(ctx context.Context, events []eventstore.RecordedE
 		k := chunkKey{events[ref.event].Stream, ref.chunk}
 		wanted[k] = append(wanted[k], ref.event)
 	}
-	_, err := untorn(ctx, func() (struct{}, string, error) {
-		var batch []item
-		for k := range wanted {
-			if batch = append(batch, keyOf(b.keys.stream(k.stream), k.first)); len(batch) == mostBatch {
-				break
+	for batch := range slices.Chunk(slices.Collect(maps.Keys(wanted)), mostBatch) {
+		_, err := untorn(ctx, func() (struct{}, string, error) {
+			keys := make([]item, len(batch))
+			for i, k := range batch {
+				keys[i] = keyOf(b.keys.stream(k.stream), k.first)
 			}
-		}
-		items, err := b.client.batchGet(ctx, batch)
-		if err != nil {
-			return struct{}{}, "", err
-		}
-		for _, it := range items {
-			c, err := decodeChunk(b.keys, &b.deflater, it)
+			items, err := b.client.batchGet(ctx, keys)
 			if err != nil {
 				return struct{}{}, "", err
 			}
-			k := chunkKey{c.stream, c.first}
-			for _, i := range wanted[k] {
-				at := events[i].Version - c.first
-				if at >= uint64(len(c.events)) || c.events[at].ID != events[i].ID {
-					return struct{}{}, "", damaged("item %d of stream %q holds other events than the log says", c.first, c.stream)
+			for _, it := range items {
+				c, err := decodeChunk(b.keys, &b.deflater, it)
+				if err != nil {
+					return struct{}{}, "", err
 				}
-				position := events[i].Position
-				events[i] = c.recorded(int(at))
-				if events[i].Position != position {
-					return struct{}{}, "", damaged("item %d of stream %q says another position than the log", c.first, c.stream)
+				k := chunkKey{c.stream, c.first}
+				if err := c.fill(events, wanted[k]); err != nil {
+					return struct{}{}, "", err
 				}
+				batch = slices.DeleteFunc(batch, func(other chunkKey) bool { return other == k })
 			}
-			delete(wanted, k)
+			if len(batch) > 0 {
+				return struct{}{}, fmt.Sprintf("stream %q lacks its item %d, which the log refers to", batch[0].stream, batch[0].first), nil
+			}
+			return struct{}{}, "", nil
+		})
+		if err != nil {
+			return err
 		}
-		for k := range wanted {
-			return struct{}{}, fmt.Sprintf("stream %q lacks its item %d, which the log refers to", k.stream, k.first), nil
+	}
+	return nil
+}
+
+// fill puts the content of the chunk's events into those of a page.
+func (c *chunk) fill(events []eventstore.RecordedEvent, which []int) error {
+	for _, i := range which {
+		at := events[i].Version - c.first
+		if at >= uint64(len(c.events)) || c.events[at].ID != events[i].ID {
+			return damaged("item %d of stream %q holds other events than the log says", c.first, c.stream)
 		}
-		return struct{}{}, "", nil
-	})
-	return err
+		position := events[i].Position
+		events[i] = c.recorded(int(at))
+		if events[i].Position != position {
+			return damaged("item %d of stream %q says another position than the log", c.first, c.stream)
+		}
+	}
+	return nil
 }

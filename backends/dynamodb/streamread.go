@@ -121,14 +121,14 @@ func tailOf(chunks []*chunk) *tail {
 	return t
 }
 
-// eventAt reads one event of a stream.
-func (b *Backend) eventAt(ctx context.Context, stream string, version uint64) (eventstore.RecordedEvent, error) {
+// chunkAt reads the chunk with one event of a stream.
+func (b *Backend) chunkAt(ctx context.Context, stream string, version uint64) (*chunk, error) {
 	chunks, err := b.backwardChunks(ctx, stream, version, 1)
 	if err != nil {
-		return eventstore.RecordedEvent{}, err
+		return nil, err
 	}
 	if len(chunks) == 0 || chunks[0].last() < version {
-		return eventstore.RecordedEvent{}, damaged("stream %q has no version %d, and the log says so", stream, version)
+		return nil, damaged("stream %q has no version %d, and the log says so", stream, version)
 	}
-	return chunks[0].recorded(int(version - chunks[0].first)), nil
+	return chunks[0], nil
 }

@@ -78,7 +78,7 @@ func (w *watch) look(ctx context.Context) {
 		if sleep.For(ctx, pause) != nil || w.b.closed.Load() {
 			return
 		}
-		found, err := w.b.tail.look(ctx)
+		found, err := w.b.tail.look(ctx, false)
 		switch {
 		case err != nil: // whoever subscribes looks for himself, and reports it
 			w.b.hint.Notify()

@@ -75,7 +75,6 @@ func (w *writer) step(items []*logItem) {
 
 // publish lets readers know the writer's moment.
 func (w *writer) publish() {
-	w.b.seenEnd(w.end)
 	w.b.mu.Lock()
 	defer w.b.mu.Unlock()
 	w.b.as = asOf{w.begun, w.end}

@@ -133,6 +133,17 @@ func TestWhatTheDeclaredLimitsLetThroughFits(t *testing.T) {
 		}
 		comesBack(t, w, parts...)
 	})
+	t.Run("as many streams as can be, and one of events that two chunks of the usual size cannot share", func(t *testing.T) {
+		var parts []eventstore.StreamAppend
+		for i := range limits.MaxAppendParts - 1 {
+			parts = append(parts, eventstore.StreamAppend{Stream: stream(200 + i), Expected: eventstore.Any(), Events: events(1)})
+		}
+		large := eventstore.StreamAppend{Stream: stream(300), Expected: eventstore.Any()}
+		for range 90 {
+			large.Events = append(large.Events, binaryEvent(33<<10))
+		}
+		comesBack(t, w, append(parts, large)...)
+	})
 	t.Run("as many small events as can be, with the longest types", func(t *testing.T) {
 		part := eventstore.StreamAppend{Stream: stream(2), Expected: eventstore.Any()}
 		for i := range limits.MaxAppendEvents {

@@ -19,6 +19,10 @@ type Options struct {
 	BackendLimits bool
 	// AllowReserved accepts stream IDs and event types that start with '$'.
 	AllowReserved bool
+	// ReadAnyName lets a stream be read whose ID no append is allowed, because it is
+	// too long or has control characters: other programs may have written it. An ID
+	// that is empty, no UTF-8, or has a NUL is still refused.
+	ReadAnyName bool
 	// RetryFor is how long an operation is tried again after ErrUnavailable or
 	// ErrUnknownOutcome, within the context's deadline. Zero means 15 s; a
 	// negative value means never.

@@ -206,8 +206,10 @@ func checkText(field, text string, limit int) error {
 }
 
 func (s *Store) checkRead(stream string, opts ReadOptions) error {
-	if err := s.checkStream(stream); err != nil {
-		return err
+	if !s.options.ReadAnyName || stream == "" || !utf8.ValidString(stream) || strings.IndexByte(stream, 0) >= 0 {
+		if err := s.checkStream(stream); err != nil {
+			return err
+		}
 	}
 	if opts.Before != 0 && opts.After >= opts.Before {
 		return invalid("range", "After %d is not below Before %d", opts.After, opts.Before)

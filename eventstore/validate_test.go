@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -252,4 +253,24 @@ func FuzzAppendInput(f *testing.F) {
 		require.Len(t, stored, 1)
 		require.True(t, e.SameContent(stored[0].Event))
 	})
+}
+
+func TestAReadOfWhatOtherProgramsNamedIsAllowedWhereItIsAskedFor(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	for _, name := range []string{"a\tb", "\u0085", long} {
+		for anyName, want := range map[bool]error{false: eventstore.ErrInvalid, true: nil} {
+			store, err := eventstore.New(memory.New(), &eventstore.Options{ReadAnyName: anyName})
+			require.NoError(t, err)
+			version, err := store.StreamVersion(t.Context(), name)
+			require.ErrorIs(t, err, want)
+			require.Zero(t, version)
+			_, err = store.Append(t.Context(), name, eventstore.Any(), eventstore.Event{Type: "T", Data: []byte("1")})
+			require.ErrorIs(t, err, eventstore.ErrInvalid, "writers keep the rules")
+			for _, never := range []string{"", "a\x00", "a\xff"} {
+				_, err = store.StreamVersion(t.Context(), never)
+				require.ErrorIs(t, err, eventstore.ErrInvalid)
+			}
+			require.NoError(t, store.Close())
+		}
+	}
 }

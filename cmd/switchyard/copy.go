@@ -7,12 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
 func (a *app) copyCommand() *cobra.Command {
 	var follow bool
+	var refused refusedFlag
 	cmd := &cobra.Command{
 		Use:   "copy FROM TO",
 		Short: "Copy every event from one store to another",
@@ -21,37 +21,36 @@ IDs, data and metadata, and with record times where the target keeps them.
 Positions are the target's own.
 
 End it anyhow and start it again: it goes on where it was. A target that holds
-anything but the source's events is refused. 'switchyard verify' proves the copy.`,
+anything but the source's events is refused. 'switchyard verify' proves the copy.
+
+` + refusedHelp,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reading(cmd.Context(), args[0], func(from *handle) error {
 				return a.with(cmd.Context(), args[1], func(to *handle) error {
-					return a.copyStore(cmd.Context(), from, to, follow)
+					return a.copyStore(cmd.Context(), from, to, follow, refused.remedies)
 				})
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&follow, "follow", false, "go on with the events that come, until Ctrl-C")
+	refused.add(cmd)
 	return cmd
 }
 
-func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool) error {
+func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool, onRefused []transfer.Remedy) error {
 	a.tellLosses(to)
-	stopCounting, totals := a.count(ctx, from)
-	defer stopCounting()
+	var bar estimate
 	progress := a.report("copied")
 	result, err := transfer.Copy(ctx, from.Store, to.Store, &transfer.CopyOptions{
 		Follow:      follow,
+		OnRefused:   onRefused,
 		Checkpoints: to.backend.Records().Checkpoints,
 		Checking: func(p transfer.Progress) {
 			fmt.Fprintf(a.err, "checked %s events that %s holds already\r", grouped(p.Read), to.name)
 		},
 		Progress: func(p transfer.Progress) {
-			select {
-			case total := <-totals:
-				progress.total(total)
-			default:
-			}
+			progress.total(bar.total(p))
 			progress.at(p.Read)
 		},
 		CaughtUp: func(r transfer.Result) {
@@ -69,30 +68,4 @@ func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool) erro
 		}
 	}
 	return errors.Join(err, a.printResult("copied", result, progress))
-}
-
-// count counts a store's events beside the copy, for the time left that a bar
-// shows. Without a bar it does nothing.
-func (a *app) count(ctx context.Context, store *handle) (stop func(), total <-chan int) {
-	totals := make(chan int, 1)
-	if !a.interactive || a.quiet {
-		return func() {}, totals
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		n := 0
-		for _, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
-			if err != nil {
-				return
-			}
-			n++
-		}
-		totals <- n
-	}()
-	return func() {
-		cancel()
-		<-done
-	}, totals
 }

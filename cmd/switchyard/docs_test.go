@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,5 +32,32 @@ func TestTheCodeOfThePagesIsCutFromSources(t *testing.T) {
 				require.Contains(t, known.String(), block[1], "not in %v", sources)
 			}
 		})
+	}
+}
+
+// The commands of a page are run one after the other in an empty folder, with the file
+// that it shows.
+func TestTheCommandsOfThePageOnRefusedEventsAreRun(t *testing.T) {
+	page, err := os.ReadFile("../../docs/refused-events.md")
+	require.NoError(t, err)
+	t.Chdir(t.TempDir())
+	block := func(language string) string {
+		found := regexp.MustCompile("(?s)```" + language + "\n(.*?)```").FindSubmatch(page)
+		require.NotNil(t, found, language)
+		return string(found[1])
+	}
+	require.NoError(t, os.WriteFile("old.ndjson", []byte(block("json")), 0o600))
+	said := regexp.MustCompile(`exit ([0-9]): (.*) … (.*)`)
+	for line := range strings.Lines(block("sh")) {
+		command, comment, _ := strings.Cut(strings.TrimSpace(line), "#")
+		got := call(t, "", strings.Fields(strings.TrimPrefix(command, "switchyard "))...)
+		if fails := said.FindStringSubmatch(comment); fails != nil {
+			require.Equal(t, fails[1], strconv.Itoa(got.code), line)
+			require.Contains(t, got.err, fails[2], line)
+			require.Contains(t, got.err, fails[3], line)
+			continue
+		}
+		require.Zero(t, got.code, "%s: %s", line, got.err)
+		require.NotEmpty(t, got.out)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
@@ -20,8 +21,9 @@ func (a *app) exportCommand() *cobra.Command {
 		Long: `Write a store's events to a file, or to standard output, in the global order: NDJSON,
 one CloudEvents 1.0 JSON object a line. Data keeps its bytes.
 
-A file that holds an earlier export of this store is continued after its last whole
-line, so an export can be ended anyhow and run again.`,
+A file that holds an earlier export of this store, of the same events by the same flags,
+is continued after its last whole line, so an export can be ended anyhow and run again.
+A pipe or a device is written from the beginning.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts := transfer.ExportOptions{Filter: f.filter()}
@@ -41,17 +43,17 @@ line, so an export can be ended anyhow and run again.`,
 func (a *app) exportTo(ctx context.Context, store *handle, name []string, opts transfer.ExportOptions) error {
 	progress := a.report("exported")
 	defer progress.end()
-	opts.Progress = func(p transfer.Progress) { progress.at(p.Read) }
-	if len(name) == 0 || name[0] == "-" {
+	var bar estimate
+	opts.Progress = func(p transfer.Progress) {
+		progress.total(bar.total(p))
+		progress.at(p.Read)
+	}
+	if len(name) == 0 || name[0] == "-" || a.isOutput(name[0]) {
 		_, err := transfer.Export(ctx, store.Store, a.out, &opts)
 		return err
 	}
-	file, err := os.OpenFile(name[0], os.O_RDWR|os.O_CREATE, 0o600)
+	n, err := exportFile(ctx, store, name[0], &opts)
 	if err != nil {
-		return err
-	}
-	n, err := transfer.ExportFile(ctx, store.Store, file, &opts)
-	if err = errors.Join(err, file.Close()); err != nil {
 		if errors.Is(err, context.Canceled) {
 			err = fmt.Errorf("interrupted after %s events; run it again to go on", grouped(n))
 		}
@@ -62,4 +64,36 @@ func (a *app) exportTo(ctx context.Context, store *handle, name []string, opts t
 		return a.printJSON(map[string]int{"exported": n})
 	}
 	return a.printf("exported %s events %s\n", grouped(n), progress.took(n))
+}
+
+// isOutput tells whether a name, such as /dev/stdout, is what the command prints to.
+func (a *app) isOutput(name string) bool {
+	output, ok := a.out.(*os.File)
+	if !ok {
+		return false
+	}
+	is, err := output.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(name)
+	return err == nil && os.SameFile(is, named)
+}
+
+// exportFile exports into a file, or into what is no file and has no end to go on
+// from: a pipe or a device.
+func exportFile(ctx context.Context, store *handle, name string, opts *transfer.ExportOptions) (n int, err error) {
+	mode, export := os.O_RDWR|os.O_CREATE, transfer.ExportFile
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		mode = os.O_WRONLY
+		export = func(ctx context.Context, from *eventstore.Store, file *os.File, opts *transfer.ExportOptions) (int, error) {
+			return transfer.Export(ctx, from, file, opts)
+		}
+	}
+	file, err := os.OpenFile(name, mode, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	n, err = export(ctx, store.Store, file, opts)
+	return n, errors.Join(err, file.Close())
 }

@@ -13,7 +13,8 @@ import (
 )
 
 func (a *app) importCommand() *cobra.Command {
-	return &cobra.Command{
+	var refused refusedFlag
+	cmd := &cobra.Command{
 		Use:   "import URL [FILE]",
 		Short: "Store the events of NDJSON: one CloudEvents JSON object a line",
 		Long: `Store the events of a file, or of standard input: NDJSON, one CloudEvents 1.0 JSON
@@ -22,7 +23,11 @@ where the lines have them. 'subject' is the stream. An attribute that is not our
 becomes metadata of its name.
 
 Run it again after a failure, or by mistake: what is stored already is passed
-over. A wrong line ends the import with its number; every line before it is stored.`,
+over. A wrong line ends the import with its number; every line before it is stored.
+Where the store forgets the IDs of old events (caps: idempotencyWindow), the streams of
+lines without a version are read first, and their IDs held in memory.
+
+` + refusedHelp,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			input, total, err := a.input(args[1:])
@@ -31,16 +36,18 @@ over. A wrong line ends the import with its number; every line before it is stor
 			}
 			defer func() { _ = input.Close() }()
 			return a.with(cmd.Context(), args[0], func(store *handle) error {
-				return a.importFrom(cmd.Context(), store, input, total)
+				return a.importFrom(cmd.Context(), store, input, total, refused.remedies)
 			})
 		},
 	}
+	refused.add(cmd)
+	return cmd
 }
 
-func (a *app) importFrom(ctx context.Context, store *handle, input io.Reader, size int64) error {
+func (a *app) importFrom(ctx context.Context, store *handle, input io.Reader, size int64, onRefused []transfer.Remedy) error {
 	a.tellLosses(store)
 	progress := a.report("imported")
-	result, err := transfer.Import(ctx, store.Store, input, &transfer.ImportOptions{Progress: func(p transfer.Progress) {
+	result, err := transfer.Import(ctx, store.Store, input, &transfer.ImportOptions{OnRefused: onRefused, Progress: func(p transfer.Progress) {
 		if size > 0 && p.Bytes > 0 && p.Read > 0 {
 			progress.total(int(float64(p.Read) / float64(p.Bytes) * float64(size))) // an estimate until the end
 		}
@@ -51,14 +58,6 @@ func (a *app) importFrom(ctx context.Context, store *handle, input io.Reader, si
 		err = fmt.Errorf("interrupted after %s events; run it again to go on", grouped(result.Read))
 	}
 	return errors.Join(err, a.printResult("imported", result, progress))
-}
-
-// printResult prints what a transfer did, also when it failed.
-func (a *app) printResult(verb string, result transfer.Result, progress *reporter) error {
-	if a.json() {
-		return a.printJSON(map[string]int{"read": result.Read, "stored": result.Stored, "duplicates": result.Duplicates})
-	}
-	return a.printf("%s %s events, %s were there already, %s\n", verb, grouped(result.Stored), grouped(result.Duplicates), progress.took(result.Read))
 }
 
 // tellLosses says what a target does not keep.

@@ -106,6 +106,7 @@ func withoutURLs(text string, args []string) string {
 
 func exitCode(err error) int {
 	var line *transfer.LineError
+	var refused *transfer.RefusedError
 	switch {
 	case err == nil:
 		return exitOK
@@ -115,8 +116,8 @@ func exitCode(err error) int {
 		return exitSealed
 	case errors.Is(err, eventstore.ErrConflict):
 		return exitConflict
-	case errors.As(err, &line):
-		return exitFailed // an invalid line is no wrong usage
+	case errors.As(err, &line), errors.As(err, &refused):
+		return exitFailed // an invalid line, or an event that is stored elsewhere, is no wrong usage
 	case errors.Is(err, errUsage), errors.Is(err, eventstore.ErrInvalid), errors.Is(err, transfer.ErrSameStore):
 		return exitUsage
 	}
@@ -195,7 +196,7 @@ func (a *app) openExisting(ctx context.Context, arg string) (*handle, error) {
 }
 
 func forMoving() eventstore.Options {
-	return eventstore.Options{BackendLimits: true, AllowReserved: true}
+	return eventstore.Options{BackendLimits: true, AllowReserved: true, ReadAnyName: true}
 }
 
 type openFunc = func(ctx context.Context, rawURL string) (eventstore.Backend, error)

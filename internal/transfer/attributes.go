@@ -27,6 +27,17 @@ type attributes struct {
 	source      string
 	specVersion string
 	extensions  map[string]string
+	wrongID     *idError
+}
+
+// idError says that a line's ID is not a UUID.
+type idError struct {
+	id  string
+	err error
+}
+
+func (e *idError) Error() string {
+	return fmt.Sprintf("id %s; events keep their IDs, which are UUIDs", e.err)
 }
 
 // The attributes with a meaning of their own, as bits of attributes.seen.
@@ -40,6 +51,7 @@ const (
 	seenContentType
 	seenVersion
 	seenPosition
+	seenSelection
 	seenMetadata
 	seenData
 	seenBase64
@@ -98,7 +110,7 @@ func unquote(value jsontext.Value) []byte {
 func nameOf(bit uint16) string {
 	return [...]string{
 		"specversion", "id", "source", "type", "subject", "time", "datacontenttype",
-		"version", "position", "metadata", "data", "data_base64",
+		"version", "position", selectionAttribute, "metadata", "data", "data_base64",
 	}[bits.TrailingZeros16(bit)]
 }
 
@@ -122,6 +134,8 @@ func bitOf(name []byte) uint16 {
 		return seenVersion
 	case "position":
 		return seenPosition
+	case selectionAttribute:
+		return seenSelection
 	case "metadata":
 		return seenMetadata
 	case "data":
@@ -138,8 +152,9 @@ func (a *attributes) set(bit uint16, text []byte) (err error) {
 		a.specVersion = string(text)
 	case seenID:
 		if a.record.ID, err = ParseID(string(text)); err != nil {
-			return fmt.Errorf("id %w; events keep their IDs, which are UUIDs", err)
+			a.wrongID = &idError{id: string(text), err: err}
 		}
+		return nil
 	case seenSource:
 		a.source = string(text)
 	case seenType:
@@ -162,6 +177,8 @@ func (a *attributes) set(bit uint16, text []byte) (err error) {
 	case seenPosition:
 		// It is of use to a later export into the same file alone.
 		a.record.position, _ = eventstore.ParsePosition(string(text))
+	case seenSelection:
+		a.record.selection = string(text)
 	case seenMetadata:
 		a.metadata = bytes.Clone(text)
 	case seenBase64:
@@ -213,12 +230,17 @@ func (a *attributes) extend(name string, value jsontext.Value) error {
 		return fmt.Errorf("attribute %q is an object or a list, which CloudEvents does not allow", clip(name))
 	default:
 	}
+	return a.extension(name, string(unquote(value)))
+}
+
+// extension keeps an attribute as metadata.
+func (a *attributes) extension(name, value string) error {
 	if _, twice := a.extensions[name]; twice {
 		return fmt.Errorf("attribute %q occurs twice", clip(name))
 	}
 	if a.extensions == nil {
 		a.extensions = make(map[string]string)
 	}
-	a.extensions[name] = string(unquote(value))
+	a.extensions[name] = value
 	return nil
 }

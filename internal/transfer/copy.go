@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 )
 
 // ErrForeign says that the target of a copy holds an event that is not the source's.
@@ -26,6 +27,9 @@ type ForeignError struct {
 	ID      uuid.UUID
 	// Field is where it differs; "event" where the source has no event there.
 	Field string
+	// Lost, where not zero, is an event that was copied before, and that the source
+	// holds no more: it was restored from a backup, or replaced.
+	Lost eventstore.Place
 }
 
 func (e *ForeignError) Error() string {
@@ -33,8 +37,12 @@ func (e *ForeignError) Error() string {
 	if e.Field != "event" {
 		what = "has another event there (it differs in " + e.Field + ")"
 	}
-	return fmt.Sprintf("the target holds event %s at version %d of stream %q, and the source %s; copy into an empty store, or into an earlier copy of this source",
-		e.ID, e.Version, clip(e.Stream), what)
+	why := ""
+	if !e.Lost.IsZero() {
+		why = fmt.Sprintf(" event %s at %s was copied from the source, which holds it no more: it was restored from a backup or replaced;", e.Lost.ID, e.Lost)
+	}
+	return fmt.Sprintf("the target holds event %s at version %d of stream %q, and the source %s;%s copy into an empty store, or into an earlier copy of this source",
+		e.ID, e.Version, clip(e.Stream), what, why)
 }
 
 // Unwrap makes errors.Is(err, ErrForeign) true.
@@ -47,6 +55,9 @@ type CopyOptions struct {
 	// Checkpoints is where the copy notes how far it is: the target backend's.
 	// With nil it notes nothing, and compares all of the target when it starts.
 	Checkpoints eventstore.Checkpoints
+	// OnRefused is what is done with an event that the target refuses: the first of
+	// these that helps. With none the copy ends with a [RefusedError] there.
+	OnRefused []Remedy
 	// Checking, where not nil, is called while the target's events are compared
 	// with the source's; Progress after each batch that was copied.
 	Checking, Progress func(Progress)
@@ -66,10 +77,12 @@ type CopyOptions struct {
 // recognises. An event in the target that is not the source's, also one that
 // somebody appends meanwhile, ends it with a [ForeignError].
 func Copy(ctx context.Context, source, target *eventstore.Store, opts *CopyOptions) (Result, error) {
-	c := &copier{source: source, target: target, asJSON: !keepsBytes(source, target), writer: newWriter(target)}
+	c := &copier{source: source, target: target, asJSON: !keepsBytes(source, target)}
 	if opts != nil {
 		c.opts = *opts
 	}
+	c.writer = newWriter(target, c.opts.OnRefused)
+	c.writer.asJSON = c.asJSON
 	err := c.run(ctx)
 	return c.writer.result, err
 }
@@ -79,6 +92,9 @@ type copier struct {
 	source, target     *eventstore.Store
 	asJSON             bool // one of them keeps JSON and not its bytes
 	sourceID, targetID uuid.UUID
+	origin             string           // what the source is called in its events
+	head               eventstore.Place // the source's, when the copy began
+	lost               eventstore.Place // of a checkpoint, what the source no longer holds
 	opts               CopyOptions
 	writer             *writer
 
@@ -101,6 +117,7 @@ func (c *copier) run(ctx context.Context) error {
 		return ErrSameStore
 	}
 	c.sourceID, c.targetID = from.ID, to.ID
+	c.origin, c.head = cloudevents.Source(from.ID), from.Head
 	c.writer.wrote = c.wrote
 	if err := c.load(ctx, from, to); err != nil {
 		return err
@@ -118,7 +135,7 @@ func (c *copier) move(ctx context.Context) error {
 		return err
 	}
 	stored := c.source.ReadAll(ctx, eventstore.ReadAllOptions{After: c.copied.Position})
-	if err := pipe(ctx, records(stored), c.writer, func() error { return c.written(ctx) }); err != nil {
+	if err := pipe(ctx, records(stored, c.origin), c.writer, func() error { return c.written(ctx) }); err != nil {
 		return err
 	}
 	if c.opts.CaughtUp != nil {
@@ -128,7 +145,7 @@ func (c *copier) move(ctx context.Context) error {
 		return nil
 	}
 	live := c.source.Subscribe(ctx, eventstore.SubscribeOptions{After: c.copied.Position})
-	return pipeLive(ctx, messages(live), c.writer, func() error { return c.written(ctx) })
+	return pipeLive(ctx, messages(live, c.origin), c.writer, func() error { return c.written(ctx) })
 }
 
 // written runs after each batch.
@@ -137,12 +154,16 @@ func (c *copier) written(ctx context.Context) error {
 		c.copied = c.writer.reached
 	}
 	if c.opts.Progress != nil {
-		c.opts.Progress(Progress{Result: c.writer.result})
+		c.opts.Progress(c.progress(c.writer.result))
 	}
 	if time.Since(c.saved) < checkpointEvery {
 		return nil
 	}
 	return c.save(ctx)
+}
+
+func (c *copier) progress(result Result) Progress {
+	return Progress{Result: result, Copied: c.copied, Checked: c.checked, Head: c.head}
 }
 
 // wrote runs after each append, with the events that are new to the target.
@@ -182,7 +203,7 @@ func (c *copier) checkTarget(ctx context.Context) error {
 	source := pullAll(ctx, c.source, c.copied.Position)
 	defer func() { source.stop() }()
 	unbroken := true
-	var progress Progress
+	var result Result
 	for event, err := range c.target.ReadAll(ctx, eventstore.ReadAllOptions{After: c.checked.Position}) {
 		if err != nil {
 			return fmt.Errorf("target: %w", err)
@@ -191,7 +212,7 @@ func (c *copier) checkTarget(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("source: %w", err)
 		}
-		if original.Stream != event.Stream || Difference(original, event, c.asJSON) != "" {
+		if Restore(event, c.origin).Difference(original, c.asJSON) != "" {
 			unbroken = false
 			if original, err = c.lookUp(ctx, event); err != nil {
 				return err
@@ -203,8 +224,8 @@ func (c *copier) checkTarget(ctx context.Context) error {
 			c.copied = original.Place()
 		}
 		c.checked = event.Place()
-		if progress.Read++; progress.Read%batchEvents == 0 && c.opts.Checking != nil {
-			c.opts.Checking(progress)
+		if result.Read++; result.Read%batchEvents == 0 && c.opts.Checking != nil {
+			c.opts.Checking(c.progress(result))
 		}
 	}
 	return nil
@@ -213,38 +234,39 @@ func (c *copier) checkTarget(ctx context.Context) error {
 // lookUp returns the source's event that an event of the target is a copy of, or
 // a ForeignError.
 func (c *copier) lookUp(ctx context.Context, event eventstore.RecordedEvent) (eventstore.RecordedEvent, error) {
-	original, ok, err := eventAt(ctx, c.source, event.Stream, event.Version)
+	copied := Restore(event, c.origin)
+	original, ok, err := eventAt(ctx, c.source, copied.Stream, copied.Version)
 	if err != nil {
 		return original, fmt.Errorf("source: %w", err)
 	}
 	field := "event"
 	if ok {
-		field = Difference(original, event, c.asJSON)
+		field = copied.Difference(original, c.asJSON)
 	}
 	if field != "" {
-		return original, &ForeignError{Stream: event.Stream, Version: event.Version, ID: event.ID, Field: field}
+		return original, &ForeignError{Stream: event.Stream, Version: event.Version, ID: event.ID, Field: field, Lost: c.lost}
 	}
 	return original, nil
 }
 
-func records(events iter.Seq2[eventstore.RecordedEvent, error]) iter.Seq2[Record, error] {
+func records(events iter.Seq2[eventstore.RecordedEvent, error], source string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for event, err := range events {
-			if !yield(from(event), err) || err != nil {
+			if !yield(from(event, source), err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-func messages(live iter.Seq2[eventstore.Message, error]) iter.Seq2[Record, error] {
+func messages(live iter.Seq2[eventstore.Message, error], source string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for message, err := range live {
 			if err != nil {
 				yield(Record{}, err)
 				return
 			}
-			if message.Kind == eventstore.MessageEvent && !yield(from(message.Event), nil) {
+			if message.Kind == eventstore.MessageEvent && !yield(from(message.Event, source), nil) {
 				return
 			}
 		}

@@ -19,17 +19,19 @@ func copiedName(source uuid.UUID) string  { return "switchyard-copied-from-" + s
 func checkedName(source uuid.UUID) string { return "switchyard-checked-against-" + source.String() }
 
 // load takes up the checkpoints of an earlier copy. One that does not fit, as
-// after a store was restored from a backup, is passed over: the copy then starts
-// from the beginning, which is slower and as right.
+// after a store was restored from a backup, is passed over: all of the target is then
+// compared with the source, which is slower and as right, and finds what the source
+// does not hold any more.
 func (c *copier) load(ctx context.Context, source, target eventstore.Info) error {
 	if c.opts.Checkpoints == nil {
 		return nil
 	}
-	copied, err := c.loadPlace(ctx, copiedName(source.ID), c.source, source)
+	copied, lost, err := c.loadPlace(ctx, copiedName(source.ID), c.source, source)
 	if err != nil {
 		return err
 	}
-	checked, err := c.loadPlace(ctx, checkedName(source.ID), c.target, target)
+	c.lost = lost
+	checked, _, err := c.loadPlace(ctx, checkedName(source.ID), c.target, target)
 	if err != nil {
 		return err
 	}
@@ -41,25 +43,25 @@ func (c *copier) load(ctx context.Context, source, target eventstore.Info) error
 }
 
 // loadPlace returns the place of a checkpoint, if its store still holds that very
-// event there: one that was restored from a backup may have given the position to
-// another.
-func (c *copier) loadPlace(ctx context.Context, name string, store *eventstore.Store, info eventstore.Info) (eventstore.Place, error) {
+// event there, and otherwise as lost: a store that was restored from a backup may have
+// given the position to another.
+func (c *copier) loadPlace(ctx context.Context, name string, store *eventstore.Store, info eventstore.Info) (place, lost eventstore.Place, err error) {
 	result, err := c.opts.Checkpoints.Load(ctx, eventstore.LoadCheckpointRequest{Name: name})
 	if err != nil {
-		return eventstore.Place{}, fmt.Errorf("load the copy's checkpoint: %w", err)
+		return place, lost, fmt.Errorf("load the copy's checkpoint: %w", err)
 	}
-	place := result.Checkpoint.Place
-	if !result.Found || result.Checkpoint.Store != info.ID || !place.Named() {
-		return eventstore.Place{}, nil
+	stored := result.Checkpoint.Place
+	if !result.Found || result.Checkpoint.Store != info.ID || !stored.Named() {
+		return place, lost, nil
 	}
-	event, ok, err := eventAt(ctx, store, place.Stream, place.Version)
+	event, ok, err := eventAt(ctx, store, stored.Stream, stored.Version)
 	if err != nil {
-		return eventstore.Place{}, fmt.Errorf("look at the copy's checkpoint: %w", err)
+		return place, lost, fmt.Errorf("look at the copy's checkpoint: %w", err)
 	}
-	if !ok || event.Place() != place {
-		return eventstore.Place{}, nil
+	if !ok || event.Place() != stored {
+		return place, stored, nil
 	}
-	return place, nil
+	return stored, lost, nil
 }
 
 // save notes how far the copy is. Each checkpoint is true by itself, so a crash

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/cloudevents"
@@ -28,14 +29,34 @@ type Record struct {
 	line     int
 	position eventstore.Position
 	source   string
+	// selection is the part of its store that the file is an export of.
+	selection string
+
+	// Of a record that the target takes in another form only: the record as it came,
+	// the remedies, and why; that is nil where the whole stream takes the form. Data
+	// may be base64 as JSON text, and apart says that the record stands in the stream
+	// of refused events for the one that it was.
+	was           *Record
+	remedies      []Remedy
+	reason        error
+	base64, apart bool
+	// assigned says that the version is not the record's, but the one that its stream
+	// in the target comes to; stored that the target holds the event there already.
+	assigned, stored bool
+	broken           error // why a line is no event; Data is the line
 }
 
 // from makes a Record of a stored event.
-func from(event eventstore.RecordedEvent) Record {
+func from(event eventstore.RecordedEvent, source string) Record {
 	return Record{
 		Event: event.Event, Stream: event.Stream, Version: event.Version,
-		RecordedAt: &event.RecordedAt, position: event.Position,
+		RecordedAt: &event.RecordedAt, position: event.Position, source: source,
 	}
+}
+
+// recorded is the event that a store with this record holds.
+func (r Record) recorded() eventstore.RecordedEvent {
+	return eventstore.RecordedEvent{Event: r.Event, Stream: r.Stream, Version: r.Version}
 }
 
 // origin is where the event is in the store that it came from.
@@ -54,6 +75,9 @@ func (r Record) place() string {
 // Parser reads lines. It is reusable and not safe for concurrent use.
 type Parser struct {
 	line, metadata scanner
+	// anyID gives an event whose ID is not a UUID one that is always the same, and
+	// keeps its own as metadata.
+	anyID bool
 }
 
 // scanner is a decoder that is used again for each input.
@@ -95,6 +119,8 @@ func (p *Parser) Parse(line []byte) (Record, error) {
 		return Record{}, errors.New(`specversion is not "1.0"; give one CloudEvents 1.0 JSON object a line`)
 	case required&seenID == 0:
 		return Record{}, errors.New("id is missing; give a UUID")
+	case a.wrongID != nil && !p.anyID:
+		return Record{}, a.wrongID
 	case required&seenSubject == 0:
 		return Record{}, errors.New("subject is missing; give the stream ID")
 	case required&seenType == 0:
@@ -108,7 +134,16 @@ func (p *Parser) Parse(line []byte) (Record, error) {
 	if record.Data, err = a.bytes(record.ContentType); err != nil {
 		return Record{}, err
 	}
-	record.Metadata, err = p.allMetadata(&a)
+	if a.wrongID != nil {
+		if err := a.extension("id", a.wrongID.id); err != nil {
+			return Record{}, err
+		}
+		record.ID = uuid.NewSHA1(uuid.NameSpaceURL, []byte(a.source+"\x00"+a.wrongID.id))
+	}
+	if record.Metadata, err = p.allMetadata(&a); err == nil && a.wrongID != nil {
+		was := record
+		record.was, record.remedies, record.reason = &was, []Remedy{Rename}, a.wrongID
+	}
 	return record, err
 }
 
@@ -167,10 +202,9 @@ func (p *Parser) allMetadata(a *attributes) (map[string]string, error) {
 		return nil, err
 	}
 	if a.seen&seenSource != 0 && !strings.HasPrefix(a.source, cloudevents.SourcePrefix) {
-		if a.extensions == nil {
-			a.extensions = make(map[string]string)
+		if err := a.extension("source", a.source); err != nil {
+			return nil, err
 		}
-		a.extensions["source"] = a.source
 	}
 	for name, value := range a.extensions {
 		if other, twice := metadata[name]; twice && other != value {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
+	"slices"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/cloudevents"
@@ -18,10 +20,36 @@ type ExportOptions struct {
 	Filter eventstore.Filter
 	// Progress, where not nil, is called after every 1000 events and at the end.
 	Progress func(Progress)
+
+	resume eventstore.Position // after the last line of an earlier export
+}
+
+// start is where to read from.
+func (o *ExportOptions) start() eventstore.Position {
+	if o.After.Before(o.resume) {
+		return o.resume
+	}
+	return o.After
+}
+
+// selection names the part of the store that the options select, in one form; it is
+// empty where that is all of it.
+func (o *ExportOptions) selection() string {
+	parts := url.Values{}
+	for name, values := range map[string][]string{"category": o.Filter.Categories, "prefix": o.Filter.StreamPrefixes, "type": o.Filter.Types} {
+		if values = slices.Compact(slices.Sorted(slices.Values(values))); len(values) > 0 {
+			parts[name] = values
+		}
+	}
+	if !o.After.IsZero() {
+		parts.Set("after", o.After.String())
+	}
+	return parts.Encode()
 }
 
 // Export writes a store's events as NDJSON in the global order and returns how
-// many it wrote. See [AppendLine] for the form.
+// many it wrote. See [AppendLine] for the form. A position after the store's last event
+// is ErrCheckpointAhead: it is another store's.
 func Export(ctx context.Context, from *eventstore.Store, w io.Writer, opts *ExportOptions) (int, error) {
 	if opts == nil {
 		opts = &ExportOptions{}
@@ -30,19 +58,23 @@ func Export(ctx context.Context, from *eventstore.Store, w io.Writer, opts *Expo
 	if err != nil {
 		return 0, err
 	}
-	source := cloudevents.Source(info.ID)
+	if info.Head.Position.Before(opts.After) {
+		return 0, &eventstore.CheckpointAheadError{Position: opts.After, Head: info.Head.Position}
+	}
+	source, selection := cloudevents.Source(info.ID), opts.selection()
 	out := bufio.NewWriterSize(w, 256<<10)
 	var line []byte
-	var progress Progress
-	for event, err := range from.ReadAll(ctx, eventstore.ReadAllOptions{After: opts.After, Filter: opts.Filter}) {
+	progress := Progress{Head: info.Head}
+	for event, err := range from.ReadAll(ctx, eventstore.ReadAllOptions{After: opts.start(), Filter: opts.Filter}) {
 		if err != nil {
 			_ = out.Flush() // whole lines: an import can go on from them
 			return progress.Read, err
 		}
-		line = AppendLine(line[:0], source, event)
+		line = appendLine(line[:0], source, selection, event)
 		if _, err := out.Write(line); err != nil {
 			return progress.Read, fmt.Errorf("write line %d: %w", progress.Read+1, err)
 		}
+		progress.Copied = event.Place()
 		progress.Read++
 		progress.Bytes += int64(len(line))
 		if progress.Read%batchEvents == 0 && opts.Progress != nil {

@@ -15,13 +15,17 @@ import (
 // ErrForeignFile says that a file is not an earlier export of this store.
 var ErrForeignFile = errors.New("the file is not an export of this store")
 
+// ErrOtherSelection says that a file is an export of another part of this store.
+var ErrOtherSelection = errors.New("the file is an export of another part of this store")
+
 // ExportFile is [Export] into a file that may hold an earlier export of the same
 // store: what follows the last whole line is added. A line that was cut off is
 // written anew where it is the beginning of the line that follows. Any other
-// content is ErrForeignFile, and is left alone.
+// content is ErrForeignFile, and an export with another Filter or After is
+// ErrOtherSelection; both are left alone.
 func ExportFile(ctx context.Context, from *eventstore.Store, file *os.File, opts *ExportOptions) (int, error) {
 	foreign := fmt.Errorf("%w: %s; name another file, or remove it", ErrForeignFile, file.Name())
-	end, line, rest, err := lastLine(file)
+	end, line, rest, err := lastLine(file, longestLine(from.Limits()))
 	if errors.Is(err, errLongLine) {
 		return 0, foreign
 	}
@@ -48,9 +52,10 @@ func ExportFile(ctx context.Context, from *eventstore.Store, file *os.File, opts
 		if !ok || event.Place() != record.origin() {
 			return 0, foreign // the store is not the one it was, such as one restored from a backup
 		}
-		if resumed.After.Before(record.position) {
-			resumed.After = record.position
+		if was, is := record.selection, resumed.selection(); was != is || !resumed.selects(event) {
+			return 0, fmt.Errorf("%w: %s holds %s, and %s were asked for; name another file", ErrOtherSelection, file.Name(), selected(was), selected(is))
 		}
+		resumed.resume = record.position
 	}
 	if len(rest) > 0 {
 		if err := beginsNextLine(ctx, from, resumed, rest); errors.Is(err, ErrForeignFile) {
@@ -72,6 +77,19 @@ func ExportFile(ctx context.Context, from *eventstore.Store, file *os.File, opts
 	return n, file.Sync()
 }
 
+// selects tells whether an event is of the part that the options select.
+func (o *ExportOptions) selects(event eventstore.RecordedEvent) bool {
+	return o.After.Before(event.Position) && o.Filter.Match(event.Stream, event.Type)
+}
+
+// selected names a selection for people.
+func selected(selection string) string {
+	if selection == "" {
+		return "all events"
+	}
+	return fmt.Sprintf("the events of %q", clip(selection))
+}
+
 // beginsNextLine returns ErrForeignFile where text is not the beginning of the
 // first line that an export would write: only such text may be written over.
 func beginsNextLine(ctx context.Context, from *eventstore.Store, opts ExportOptions, text []byte) error {
@@ -79,11 +97,11 @@ func beginsNextLine(ctx context.Context, from *eventstore.Store, opts ExportOpti
 	if err != nil {
 		return err
 	}
-	for event, err := range from.ReadAll(ctx, eventstore.ReadAllOptions{After: opts.After, Filter: opts.Filter, Limit: 1}) {
+	for event, err := range from.ReadAll(ctx, eventstore.ReadAllOptions{After: opts.start(), Filter: opts.Filter, Limit: 1}) {
 		if err != nil {
 			return err
 		}
-		if bytes.HasPrefix(AppendLine(nil, cloudevents.Source(info.ID), event), text) {
+		if bytes.HasPrefix(appendLine(nil, cloudevents.Source(info.ID), opts.selection(), event), text) {
 			return nil
 		}
 	}
@@ -94,8 +112,9 @@ func beginsNextLine(ctx context.Context, from *eventstore.Store, opts ExportOpti
 var errLongLine = errors.New("the last line is too long")
 
 // lastLine returns where the last whole line of a file ends, that line, and what
-// follows it. In a file without a whole line that is all of it.
-func lastLine(file *os.File) (end int64, line, rest []byte, err error) {
+// follows it. In a file without a whole line that is all of it. Lines of more than most
+// bytes are no export's.
+func lastLine(file *os.File, most int) (end int64, line, rest []byte, err error) {
 	size, err := file.Seek(0, io.SeekEnd)
 	if err != nil {
 		return 0, nil, nil, err
@@ -104,7 +123,7 @@ func lastLine(file *os.File) (end int64, line, rest []byte, err error) {
 	// copied again and again.
 	start, tail := size, []byte(nil)
 	for step := int64(64 << 10); start > 0; step *= 2 {
-		if len(tail) > 2*maxLineBytes {
+		if len(tail) > 2*most {
 			return 0, nil, nil, errLongLine
 		}
 		n := min(step, start)

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,4 +99,97 @@ func (o otherwise) ReadStream(ctx context.Context, req eventstore.ReadStreamRequ
 		page.Events[i].ID = uuid.New()
 	}
 	return page, err
+}
+
+func TestAnExportIsContinuedWithTheSameSelectionAlone(t *testing.T) {
+	store := newStore(t, nil)
+	for _, stream := range []string{"order-1", "cart-1", "order-2"} {
+		_, err := store.Append(t.Context(), stream, eventstore.NoStream(), eventstore.Event{Type: "T", Data: []byte("1")})
+		require.NoError(t, err)
+	}
+	first := all(t, store)[0].Position
+	orders := func(categories ...string) ExportOptions {
+		return ExportOptions{Filter: eventstore.Filter{Categories: categories}}
+	}
+	for name, test := range map[string]struct {
+		before, after ExportOptions
+		want          string // in the error; empty where the export goes on
+	}{
+		"all":                         {ExportOptions{}, ExportOptions{}, ""},
+		"a category":                  {orders("order"), orders("order"), ""},
+		"categories in another order": {orders("order", "cart"), orders("cart", "order", "cart"), ""},
+		"after a position":            {ExportOptions{After: first}, ExportOptions{After: first}, ""},
+		"another category":            {orders("cart"), orders("order"), `holds the events of "category=cart", and the events of "category=order" were asked for`},
+		"a part of all":               {ExportOptions{}, orders("order"), "holds all events"},
+		"all of a part":               {orders("order"), ExportOptions{}, "all events were asked for"},
+		"all, of what is after some":  {ExportOptions{After: first}, ExportOptions{}, "all events were asked for"},
+		"another type":                {ExportOptions{Filter: eventstore.Filter{Types: []string{"T"}}}, ExportOptions{Filter: eventstore.Filter{Types: []string{"T", "U"}}}, "type=T"},
+		"another prefix":              {ExportOptions{Filter: eventstore.Filter{StreamPrefixes: []string{"c"}}}, ExportOptions{Filter: eventstore.Filter{Categories: []string{"c"}}}, "prefix=c"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file, err := os.Create(filepath.Join(t.TempDir(), "export.ndjson"))
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, file.Close()) })
+			_, err = ExportFile(t.Context(), store, file, &test.before)
+			require.NoError(t, err)
+			before, err := os.ReadFile(file.Name())
+			require.NoError(t, err)
+			n, err := ExportFile(t.Context(), store, file, &test.after)
+			if test.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, ErrOtherSelection)
+				require.ErrorContains(t, err, test.want)
+			}
+			require.Zero(t, n)
+			after, err := os.ReadFile(file.Name())
+			require.NoError(t, err)
+			require.Equal(t, string(before), string(after), "it is as it was")
+			imported := newStore(t, nil)
+			_, err = Import(t.Context(), imported, strings.NewReader(string(before)), nil)
+			require.NoError(t, err)
+			require.Empty(t, all(t, imported)[0].Metadata, "what part it is, is not the events'")
+		})
+	}
+}
+
+// An export that an older version made of a part does not say so in its lines.
+func TestAnExportThatCannotBeOfTheSelectionIsNotContinued(t *testing.T) {
+	store := newStore(t, nil)
+	fill(t, store, 1, 3)
+	file, err := os.Create(filepath.Join(t.TempDir(), "export.ndjson"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, file.Close()) })
+	opts := &ExportOptions{Filter: eventstore.Filter{Types: []string{"Other"}}}
+	_, err = file.WriteString(strings.ReplaceAll(export(t, store), `"metadata"`, `"switchyardselection":"type=Other","metadata"`))
+	require.NoError(t, err)
+	_, err = ExportFile(t.Context(), store, file, opts)
+	require.ErrorIs(t, err, ErrOtherSelection)
+}
+
+// What takes most in a line is text of control characters that is no JSON.
+func TestTheLargestEventOfAStoreIsExportedAndImported(t *testing.T) {
+	a, b := newStore(t, small{memory.New()}), newStore(t, small{memory.New()})
+	for i, event := range []eventstore.Event{
+		{Type: "T", ContentType: "text/plain", Data: []byte(strings.Repeat("\x01", 2<<20-100))},
+		{Type: "T", ContentType: "application/octet-stream", Data: []byte(strings.Repeat("\xff", 2<<20-100))},
+		{Type: "T", ContentType: "text/plain", Data: []byte("x"), Metadata: map[string]string{"k": strings.Repeat("\x01", (2<<20)/6-100)}},
+	} {
+		_, err := a.Append(t.Context(), "s", eventstore.Exactly(uint64(i)), event)
+		require.NoError(t, err)
+		text := export(t, a)
+		after, err := exportFile(t.Context(), t, a, text)
+		require.NoError(t, err, "the file can be continued")
+		require.Len(t, after, len(text))
+		_, err = Import(t.Context(), b, strings.NewReader(text), nil)
+		require.NoError(t, err)
+	}
+	requireSame(t, a, b)
+}
+
+func TestAnExportAfterAPositionThatTheStoreDoesNotHaveIsRefused(t *testing.T) {
+	store := newStore(t, nil)
+	fill(t, store, 1, 3)
+	_, err := Export(t.Context(), store, io.Discard, &ExportOptions{After: eventstore.NewPosition(4, 0)})
+	require.ErrorIs(t, err, eventstore.ErrCheckpointAhead)
 }

@@ -3,6 +3,7 @@ package transfer
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -187,9 +188,20 @@ func TestALineOfAnyLengthIsRead(t *testing.T) {
 	require.NoError(t, err, "also without a line break at its end")
 	require.Len(t, all(t, store)[0].Data, 1<<20+2)
 
-	endless := io.MultiReader(strings.NewReader(text+"\n"), io.LimitReader(zeros{}, 2*maxLineBytes))
-	_, err = Import(t.Context(), store, endless, nil)
-	require.ErrorContains(t, err, "line 2: it has more than")
+	small := newStore(t, small{memory.New()})
+	most := longestLine(small.Limits())
+	endless := io.MultiReader(strings.NewReader(text+"\n"), io.LimitReader(zeros{}, int64(2*most)))
+	_, err = Import(t.Context(), small, endless, nil)
+	require.ErrorContains(t, err, fmt.Sprintf("line 2: it has more than %d bytes", most))
+}
+
+// small is a memory store that takes events of 2 MiB.
+type small struct{ *memory.Backend }
+
+func (s small) Capabilities() eventstore.Capabilities {
+	caps := s.Backend.Capabilities()
+	caps.Limits.MaxEventBytes = 2 << 20
+	return caps
 }
 
 type zeros struct{}

@@ -8,11 +8,17 @@ import (
 	"io"
 	"iter"
 	"sync/atomic"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// maxLineBytes is far above what any backend's largest event takes in a line;
-// it only keeps a file without line breaks from filling the memory.
-const maxLineBytes = 64 << 20
+// longestLine is what an event takes in a line at most, of a store with these limits:
+// six bytes for each byte of a text that is a control character, and a key or an
+// attribute more than anybody has. It keeps a file without line breaks from filling the
+// memory.
+func longestLine(limits eventstore.Limits) int {
+	return 6*(limits.MaxEventBytes+limits.MaxStreamBytes+limits.MaxTypeBytes) + 64<<10
+}
 
 // LineError says which line could not be imported. Every line before it is stored.
 type LineError struct {
@@ -26,12 +32,18 @@ func (e *LineError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e
 // Unwrap returns what is wrong with the line.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// lines yields the events of NDJSON text, and adds up the bytes that it has read.
+// lineParser reads the events of NDJSON text.
+type lineParser struct {
+	*Parser
+	most    int  // bytes of a line
+	anyLine bool // a line that is no event becomes a record that says so
+}
+
+// lines yields the events of the text, and adds up the bytes that it has read.
 // Empty lines are passed over. The first wrong line ends it with a *LineError.
-func lines(r io.Reader, read *atomic.Int64) iter.Seq2[Record, error] {
+func (p lineParser) lines(r io.Reader, read *atomic.Int64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		reader := lineReader{r: bufio.NewReaderSize(r, 256<<10)}
-		parser := NewParser()
+		reader := lineReader{r: bufio.NewReaderSize(r, 256<<10), most: p.most}
 		for n := 1; ; n++ {
 			line, whole, err := reader.next()
 			read.Add(int64(len(line)))
@@ -44,9 +56,14 @@ func lines(r io.Reader, read *atomic.Int64) iter.Seq2[Record, error] {
 			case len(bytes.TrimSpace(line)) == 0:
 				continue
 			}
-			record, err := parser.Parse(line)
-			if err != nil && !whole {
+			record, err := p.Parse(line)
+			switch {
+			case err != nil && !whole:
 				err = fmt.Errorf("it is cut off, for no line break ends it: %w", err)
+			case err != nil && p.anyLine:
+				record, err = Record{Event: eventstore.Event{Data: bytes.Clone(bytes.TrimRight(line, "\r\n"))}, broken: err}, nil
+			case err != nil:
+				err = wrongLine(err)
 			}
 			if err != nil {
 				yield(Record{}, &LineError{Line: n, Err: err})
@@ -60,9 +77,19 @@ func lines(r io.Reader, read *atomic.Int64) iter.Seq2[Record, error] {
 	}
 }
 
-// lineReader reads lines of any length up to maxLineBytes.
+// wrongLine says how to go on after a line that is no event.
+func wrongLine(err error) error {
+	f := faultLine
+	if wrongID := (*idError)(nil); errors.As(err, &wrongID) {
+		f = faultID
+	}
+	return refusedError(f, nil, err)
+}
+
+// lineReader reads lines of up to so many bytes.
 type lineReader struct {
 	r    *bufio.Reader
+	most int
 	long []byte // the last line, where it did not fit into the buffer
 }
 
@@ -73,8 +100,8 @@ func (l *lineReader) next() (line []byte, whole bool, err error) {
 	if errors.Is(err, bufio.ErrBufferFull) {
 		l.long = append(l.long[:0], line...)
 		for errors.Is(err, bufio.ErrBufferFull) {
-			if len(l.long) > maxLineBytes {
-				return nil, false, fmt.Errorf("it has more than %d bytes", maxLineBytes)
+			if len(l.long) > l.most {
+				return nil, false, fmt.Errorf("it has more than %d bytes, and no event that the target takes has", l.most)
 			}
 			line, err = l.r.ReadSlice('\n')
 			l.long = append(l.long, line...)

@@ -45,7 +45,7 @@ func TestWhatASourceGaveBeforeItEndedIsWritten(t *testing.T) {
 						if want != nil {
 							yield(Record{}, want)
 						}
-					}), newWriter(store), func() error {
+					}), newWriter(store, nil), func() error {
 						if first {
 							first = false
 							synctest.Wait()
@@ -73,7 +73,7 @@ func TestAPanicOfASourceIsTheCallers(t *testing.T) {
 					require.ErrorContains(t, value, what)
 					require.ErrorContains(t, value, "pipe_test.go", "with where it came from")
 				}()
-				_ = move(t.Context(), counted(3, then), newWriter(newStore(t, nil)), func() error { return nil })
+				_ = move(t.Context(), counted(3, then), newWriter(newStore(t, nil), nil), func() error { return nil })
 			})
 		}
 	}

@@ -17,6 +17,9 @@ type Result struct {
 	// Read counts the events that were looked at; Stored those that were new to
 	// the target, and Duplicates those that it had already.
 	Read, Stored, Duplicates int
+	// Refused says what became of events that the target refused. Read is the sum of
+	// Stored, Duplicates and those that were parked and skipped.
+	Refused Refusals
 }
 
 // Loss is something of the source that a target does not keep, and why.
@@ -47,14 +50,22 @@ type writer struct {
 	maxParts  int
 	multi     bool // several streams in one append
 	keepTimes bool
+	asJSON    bool // data is compared as JSON
+	remedies  []Remedy
 	result    Result
+	known     *known // nil where the store recognises every ID
+	// Of streams of the source that have another name in the target, that name, and of
+	// those whose versions are lower there, by how much.
+	renamed map[string]string
+	lower   map[string]uint64
+	forms   []Record // used again by each append
 	// reached is where in its store the last record came from.
 	reached eventstore.Place
 	// wrote, where not nil, hears of each append's new events.
 	wrote func(ctx context.Context, stored []eventstore.RecordedEvent) error
 }
 
-func newWriter(store *eventstore.Store) *writer {
+func newWriter(store *eventstore.Store, remedies []Remedy) *writer {
 	caps, limits := store.Capabilities(), store.Limits()
 	return &writer{
 		store:     store,
@@ -63,6 +74,11 @@ func newWriter(store *eventstore.Store) *writer {
 		maxParts:  limits.MaxAppendParts,
 		multi:     caps.MultiStreamAppend.Supported(),
 		keepTimes: caps.PreservedRecordTime.Supported(),
+		asJSON:    !keepsBytes(store),
+		remedies:  remedies,
+		known:     newKnown(store),
+		renamed:   make(map[string]string),
+		lower:     make(map[string]uint64),
 	}
 }
 
@@ -75,8 +91,12 @@ func (w *writer) full(events, bytes int) bool {
 // record before the one that the error names is stored, and none after it.
 func (w *writer) write(ctx context.Context, records []Record) error {
 	for len(records) > 0 {
-		n := w.group(records)
-		if err := w.writeGroup(ctx, records[:n]); err != nil {
+		forms, err := w.group(ctx, records)
+		if err != nil {
+			return located(records[0], err)
+		}
+		n := len(forms)
+		if err := w.writeGroup(ctx, records[:n], forms); err != nil {
 			return err
 		}
 		w.reached = records[n-1].origin()
@@ -85,22 +105,51 @@ func (w *writer) write(ctx context.Context, records []Record) error {
 	return nil
 }
 
-// group returns how many of the records may go into one append.
-func (w *writer) group(records []Record) int {
+// group returns the forms of the first records, as many as may go into one append.
+func (w *writer) group(ctx context.Context, records []Record) ([]Record, error) {
+	w.known.forget()
+	w.forms = w.forms[:0]
 	bytes, parts := 0, 1
 	for i, r := range records {
-		bytes += r.Size()
-		if i == 0 {
-			continue
+		form := w.form(r).marked()
+		if r.broken == nil {
+			if err := w.known.assign(ctx, &form); err != nil {
+				return nil, err
+			}
 		}
-		if !w.continues(records[i-1], r) {
+		alone := form.stored || r.broken != nil
+		bytes += form.Size()
+		if i > 0 && !w.continues(w.forms[i-1], form) {
 			parts++
 		}
-		if i >= w.maxEvents || bytes > w.maxBytes || parts > w.maxParts || (parts > 1 && !w.multi) {
-			return i
+		over := i >= w.maxEvents || bytes > w.maxBytes || parts > w.maxParts || (parts > 1 && !w.multi) || alone
+		if i > 0 && over {
+			break
+		}
+		w.forms = append(w.forms, form)
+		if alone {
+			break
 		}
 	}
-	return len(records)
+	return w.forms, nil
+}
+
+// form returns a record as its stream is known to be stored.
+func (w *writer) form(r Record) Record {
+	name, renamed := w.renamed[r.Stream]
+	lower := w.lower[r.Stream]
+	if !renamed && (lower == 0 || r.Version <= lower) {
+		return r
+	}
+	was := r
+	r.was = &was
+	if renamed {
+		r.Stream, r.remedies = name, append(r.remedies, Rename)
+	}
+	if lower > 0 && r.Version > lower {
+		r.Version, r.remedies = r.Version-lower, append(r.remedies, Renumber)
+	}
+	return r
 }
 
 // continues tells whether two records can be in one part of an append.
@@ -115,116 +164,142 @@ func sameTime(a, b *time.Time) bool {
 
 func (w *writer) parts(records []Record) []eventstore.StreamAppend {
 	parts := make([]eventstore.StreamAppend, 0, len(records))
-	for i, r := range records {
-		if i > 0 && w.continues(records[i-1], r) {
+	var before Record
+	for _, r := range records {
+		if len(parts) > 0 && w.continues(before, r) {
 			last := &parts[len(parts)-1]
 			last.Events = append(last.Events, r.Event)
-			continue
+		} else {
+			parts = append(parts, w.part(r))
 		}
-		part := eventstore.StreamAppend{Stream: r.Stream, Expected: eventstore.Any(), Events: []eventstore.Event{r.Event}}
-		if r.Version > 0 {
-			part.Expected = eventstore.Exactly(r.Version - 1)
-		}
-		if w.keepTimes {
-			part.RecordedAt = r.RecordedAt
-		}
-		parts = append(parts, part)
+		before = r
 	}
 	return parts
 }
 
-// writeGroup appends a group at once. Where the store refuses it, which leaves
-// nothing written, the records go one by one: those that are stored already are
-// passed over, and the one that is wrong is found.
-func (w *writer) writeGroup(ctx context.Context, records []Record) error {
-	parts := w.parts(records)
-	results, err := w.store.AppendStreams(ctx, parts...)
-	switch {
-	case err == nil:
-		return w.accept(ctx, records, results)
-	case !refused(err):
-		return located(records[0], err)
-	case len(records) == 1:
-		return w.settle(ctx, records[0], err)
+func (w *writer) part(r Record) eventstore.StreamAppend {
+	part := eventstore.StreamAppend{Stream: r.Stream, Expected: eventstore.Any(), Events: []eventstore.Event{r.Event}}
+	if r.Version > 0 {
+		part.Expected = eventstore.Exactly(r.Version - 1)
 	}
-	for i := range records {
-		if err := w.writeGroup(ctx, records[i:i+1]); err != nil {
-			return err
+	if w.keepTimes {
+		part.RecordedAt = r.RecordedAt
+	}
+	return part
+}
+
+// writeGroup appends a group at once. Where the store refuses it, which leaves
+// nothing written, it is divided: what is stored already is passed over, and what is
+// wrong is found.
+func (w *writer) writeGroup(ctx context.Context, records, forms []Record) error {
+	var err error
+	switch {
+	case records[0].broken != nil:
+		err = records[0].broken
+	case len(records) == 1:
+		err = w.writeOne(ctx, records[0], forms[0])
+	default:
+		var results []eventstore.AppendResult
+		if results, err = w.store.AppendStreams(ctx, w.parts(forms)...); err == nil {
+			err = w.accept(ctx, forms, results)
 		}
 	}
-	return nil
+	switch {
+	case err == nil:
+		return nil
+	case records[0].broken == nil && !refused(err):
+		return located(records[0], err)
+	case len(records) == 1:
+		return w.settle(ctx, records[0], w.faultOf(err, forms[0]), err)
+	}
+	half := len(records) / 2
+	if err := w.write(ctx, records[:half]); err != nil {
+		return err
+	}
+	return w.write(ctx, records[half:])
 }
 
 // refused tells whether the store judged an append and wrote nothing.
 func refused(err error) bool {
-	return errors.Is(err, eventstore.ErrInvalid) || errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrEventIDReused)
+	var misplaced *misplacedError
+	return errors.As(err, &misplaced) || errors.Is(err, eventstore.ErrInvalid) || errors.Is(err, eventstore.ErrUnsupported) ||
+		errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrEventIDReused)
+}
+
+// misplacedError says that the target has an event already, at another version than
+// the one that was asked for.
+type misplacedError struct{ event eventstore.RecordedEvent }
+
+func (e *misplacedError) Error() string {
+	return fmt.Sprintf("the target has event %s at version %d of stream %q already", e.event.ID, e.event.Version, clip(e.event.Stream))
 }
 
 // accept counts what an append did, and holds the versions that it gave against
 // those that the records ask for.
-func (w *writer) accept(ctx context.Context, records []Record, results []eventstore.AppendResult) error {
+func (w *writer) accept(ctx context.Context, forms []Record, results []eventstore.AppendResult) error {
 	i := 0
+	for _, result := range results {
+		first, got := forms[i], result.Events[0]
+		switch {
+		case first.Version == 0 || got.Version == first.Version:
+		case result.Duplicate:
+			return &misplacedError{got} // and the whole append is a repetition
+		default:
+			return fmt.Errorf("the target gave event %s version %d of stream %q, not version %d", first.ID, got.Version, clip(first.Stream), first.Version)
+		}
+		i += len(result.Events)
+	}
+	i = 0
 	var stored []eventstore.RecordedEvent
 	for _, result := range results {
-		first, n := records[i], len(result.Events)
-		if got := result.Events[0].Version; first.Version > 0 && got != first.Version {
-			return located(first, fmt.Errorf("the target has event %s at version %d of stream %q, not at version %d",
-				first.ID, got, clip(first.Stream), first.Version))
+		for j, event := range result.Events {
+			w.count(forms[i+j], event, result.Duplicate)
 		}
-		if result.Duplicate {
-			w.result.Duplicates += n
-		} else {
-			w.result.Stored += n
+		if !result.Duplicate {
 			stored = append(stored, result.Events...)
 		}
-		i += n
+		i += len(result.Events)
 	}
-	w.result.Read += len(records)
 	if w.wrote == nil {
 		return nil
 	}
 	return w.wrote(ctx, stored)
 }
 
-// settle looks at a single record that the store refused: it may be stored
-// already, further back than the store recognises an ID.
-func (w *writer) settle(ctx context.Context, r Record, refusal error) error {
-	var conflict *eventstore.ConflictError
-	if !errors.As(refusal, &conflict) || r.Version == 0 {
-		return located(r, refusal)
-	}
-	if conflict.Actual < r.Version {
-		return located(r, fmt.Errorf("version %d of stream %q is to be stored, but the target has %d events of it: the ones between are missing: %w",
-			r.Version, clip(r.Stream), conflict.Actual, refusal))
-	}
-	stored, ok, err := eventAt(ctx, w.store, r.Stream, r.Version)
-	if err != nil {
-		return located(r, err)
-	}
-	if field := w.difference(r, stored); !ok || field != "" {
-		return located(r, fmt.Errorf("the target has another event at version %d of stream %q (it differs in %s): %w",
-			r.Version, clip(r.Stream), field, refusal))
-	}
+// count counts a form that is stored now, and learns from it how its stream is stored.
+func (w *writer) count(form Record, event eventstore.RecordedEvent, duplicate bool) {
+	w.known.stored(event)
 	w.result.Read++
-	w.result.Duplicates++
-	return nil
+	switch {
+	case duplicate:
+		w.result.Duplicates++
+	case !form.apart:
+		w.result.Stored++
+	}
+	was := form.was
+	if was == nil {
+		return
+	}
+	if !duplicate {
+		w.result.Refused.add(form, event)
+	}
+	switch {
+	case form.apart && was.Version > 0:
+		w.lower[was.Stream]++
+	case form.apart:
+	case was.Stream != form.Stream:
+		w.renamed[was.Stream] = form.Stream
+		fallthrough
+	default:
+		w.learn(*was, event.Version)
+	}
 }
 
-// eventAt returns the event of a stream at a version, and whether there is one.
-func eventAt(ctx context.Context, store *eventstore.Store, stream string, version uint64) (eventstore.RecordedEvent, bool, error) {
-	if version == 0 {
-		return eventstore.RecordedEvent{}, false, nil
+// learn notes by how much the versions of a record's stream are lower in the target.
+func (w *writer) learn(r Record, version uint64) {
+	if r.Version > version {
+		w.lower[r.Stream] = r.Version - version
 	}
-	for event, err := range store.ReadStream(ctx, stream, eventstore.ReadOptions{After: version - 1, Limit: 1}) {
-		return event, err == nil, err
-	}
-	return eventstore.RecordedEvent{}, false, nil
-}
-
-// difference names the first field in which a stored event is not the record;
-// "" where it is. The record time is not compared: not every store keeps it.
-func (w *writer) difference(r Record, stored eventstore.RecordedEvent) string {
-	return Difference(eventstore.RecordedEvent{Event: r.Event, Stream: r.Stream, Version: r.Version}, stored, !keepsBytes(w.store))
 }
 
 // located adds to an error which record it is about.

@@ -1,0 +1,168 @@
+package transfer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/printable"
+)
+
+const (
+	octetStream         = "application/octet-stream"
+	maxMetadataKeyBytes = 255
+)
+
+// attempt is a remedy against a fault, which is tried again only where it has another
+// way.
+type attempt struct {
+	remedy Remedy
+	fault  fault
+}
+
+// change returns what the next remedy makes of a form of r that the target refused,
+// and whether any is left. It notes in tried what it did.
+func (w *writer) change(r, form Record, f fault, refusal error, tried map[attempt]int) (Record, bool) {
+	for _, remedy := range w.remedies {
+		if !slices.Contains(f.remedies(), remedy) || form.apart && remedy != Skip {
+			continue
+		}
+		next, ok := form, false
+		try := tried[attempt{remedy, f}]
+		tried[attempt{remedy, f}]++
+		switch {
+		case remedy == Park && try == 0, remedy == Skip && try == 0:
+			next, ok = asideOf(r, remedy, w.asJSON), true
+		case remedy == KeepBytes && try == 0:
+			ok = w.keepBytes(&next, f)
+		case remedy == Rename:
+			ok = w.rename(r, &next, f, try)
+		}
+		if !ok {
+			continue
+		}
+		next.was, next.reason = &r, refusal
+		if !next.apart && !slices.Contains(form.remedies, remedy) {
+			next.remedies = append(slices.Clone(form.remedies), remedy)
+		}
+		return next, true
+	}
+	return form, false
+}
+
+// keepBytes changes what a record says of its data or its time, and not the data.
+func (w *writer) keepBytes(r *Record, f fault) bool {
+	caps := w.store.Capabilities()
+	switch {
+	case f == faultTime && r.RecordedAt != nil && caps.Earliest != nil && r.RecordedAt.Before(*caps.Earliest):
+		r.RecordedAt = caps.Earliest
+	case f == faultTime && r.RecordedAt != nil && caps.Latest != nil && r.RecordedAt.After(*caps.Latest):
+		r.RecordedAt = caps.Latest
+	case f == faultTime:
+		return false
+	case caps.BinaryData.Supported():
+		if r.ContentType == octetStream {
+			return false
+		}
+		r.ContentType = octetStream
+	default:
+		text, err := json.Marshal(append([]byte{}, r.Data...)) // "" for none, and not null
+		if err != nil || r.base64 {
+			return false
+		}
+		r.Data, r.ContentType, r.base64 = text, eventstore.JSONContentType, true
+	}
+	return true
+}
+
+// rename gives what is refused another name, or ID; try counts from 0.
+func (w *writer) rename(was Record, r *Record, f fault, try int) bool {
+	limits := w.store.Limits()
+	switch f {
+	case faultStream:
+		names := otherNames(was.Stream, limits.MaxStreamBytes)
+		if try >= len(names) {
+			return false
+		}
+		r.Stream = names[try]
+	case faultType:
+		r.Type = otherName(was.Type, limits.MaxTypeBytes)
+	case faultMetadata:
+		r.Metadata = otherMetadata(was.Metadata)
+	case faultID:
+		r.ID = derivedID(was)
+	default:
+		return false
+	}
+	return f == faultStream || try == 0
+}
+
+// otherNames are the names that a stream may get instead of its own: one like it, and
+// one that ends in a UUID, for stores that take no other.
+func otherNames(stream string, limit int) []string {
+	like := otherName(stream, limit)
+	id := uuid.NewSHA1(uuid.NameSpaceURL, []byte(stream)).String()
+	if category, rest := eventstore.Category(like), "-"+id; category != like && len(category)+len(rest) <= limit {
+		id = category + rest
+	}
+	return []string{like, id}
+}
+
+// otherName returns a name for one that is refused: control characters, bytes that are
+// no UTF-8, the percent sign and, where it has none of them, its first byte are
+// written as %XX. It ends in a part of the name's SHA-256, so that two names stay two.
+func otherName(name string, limit int) string {
+	sum := sha256.Sum256([]byte(name))
+	end := "~" + hex.EncodeToString(sum[:6])
+	escaped := escape(name, func(r rune) bool { return r == '%' || unicode.IsControl(r) })
+	if escaped == name && name != "" && len(name) <= limit {
+		escaped = fmt.Sprintf("%%%02X", name[0]) + name[1:]
+		if name[0] >= utf8.RuneSelf {
+			escaped = escape(name, func(r rune) bool { return r >= utf8.RuneSelf })
+		}
+	}
+	if most := limit - len(end); len(escaped) > most {
+		for most > 0 && !utf8.RuneStart(escaped[most]) {
+			most--
+		}
+		escaped = escaped[:most]
+	}
+	return escaped + end
+}
+
+// escape writes the bytes of some characters, and those that are no UTF-8, as %XX.
+func escape(s string, some func(rune) bool) string {
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if !some(r) && (r != utf8.RuneError || size > 1) {
+			b.WriteString(s[i : i+size])
+		} else {
+			for _, c := range []byte(s[i : i+size]) {
+				fmt.Fprintf(&b, "%%%02X", c)
+			}
+		}
+		i += size
+	}
+	return b.String()
+}
+
+// otherMetadata returns metadata whose keys and values every store takes.
+func otherMetadata(metadata map[string]string) map[string]string {
+	clean := make(map[string]string, len(metadata))
+	for key, value := range metadata {
+		if key == "" || len(key) > maxMetadataKeyBytes || printable.Fault(key) != "" {
+			key = otherName(key, maxMetadataKeyBytes)
+		}
+		clean[key] = escape(value, func(r rune) bool { return r == 0 })
+	}
+	return clean
+}

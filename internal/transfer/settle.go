@@ -1,0 +1,167 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// settle looks at a single record that the store refused for a fault: it may be
+// stored already, further back than the store recognises an ID; otherwise the remedies
+// are tried.
+func (w *writer) settle(ctx context.Context, r Record, f fault, refusal error) error {
+	form := w.form(r)
+	tried := make(map[attempt]int)
+	for {
+		if f == faultPlace {
+			next, found, err := w.place(ctx, r, form, refusal)
+			if err != nil || found {
+				return err
+			}
+			f = faultID
+			if next.Version != form.Version || next.assigned {
+				form, f = next, faultVersion
+			}
+		}
+		if f != faultVersion {
+			next, ok := w.change(r, form, f, refusal, tried)
+			if !ok {
+				return located(r, refusedError(f, w.remedies, refusal))
+			}
+			form = next
+		}
+		ready := form.marked()
+		if err := w.known.assign(ctx, &ready); err != nil {
+			return located(r, err)
+		}
+		form.assigned = ready.assigned
+		refusal = w.writeOne(ctx, r, ready)
+		switch {
+		case refusal == nil:
+			return nil
+		case !refused(refusal):
+			return located(r, refusal)
+		}
+		f = w.faultOf(refusal, ready)
+	}
+}
+
+// writeOne appends one form of a record, where the target does not hold it already.
+func (w *writer) writeOne(ctx context.Context, r, form Record) error {
+	if form.stored {
+		return w.confirm(ctx, r, form)
+	}
+	results, err := w.store.AppendStreams(ctx, w.parts([]Record{form})...)
+	if err != nil {
+		return err
+	}
+	return w.accept(ctx, []Record{form}, results)
+}
+
+// place looks at the stream in which the target refused a record because of its
+// version or its ID. It has found the record where it is stored there; otherwise it
+// returns the form with the version that comes next, or as it is where that is not
+// what was refused.
+func (w *writer) place(ctx context.Context, r, form Record, refusal error) (next Record, found bool, err error) {
+	if form.apart {
+		found, err := w.standsApart(ctx, r, form)
+		if err != nil || found {
+			return form, found, err
+		}
+	}
+	if form.assigned || form.Version == 0 {
+		form.assigned = w.known != nil // and gets the next version
+		form.Version = 0
+		return form, false, w.known.refresh(ctx, form.Stream)
+	}
+	last, exists, err := lastOf(ctx, w.store, form.Stream)
+	if err != nil {
+		return form, false, located(r, err)
+	}
+	if exists && Restore(last, r.source).Version >= r.Version {
+		found, err := w.stored(ctx, r, form, refusal)
+		return form, found, err
+	}
+	if form.Version == last.Version+1 {
+		return form, false, nil
+	}
+	missing := fmt.Errorf("version %d of stream %q is to be stored, but the target has %d events of it: the ones between are missing: %w",
+		r.Version, clip(r.Stream), last.Version, refusal)
+	if !slices.ContainsFunc(w.remedies, func(remedy Remedy) bool { return slices.Contains(faultVersion.remedies(), remedy) }) {
+		return form, false, located(r, refusedError(faultVersion, w.remedies, missing))
+	}
+	form.Version, form.was, form.reason = last.Version+1, &r, missing
+	if !slices.Contains(form.remedies, Renumber) {
+		form.remedies = append(slices.Clone(form.remedies), Renumber)
+	}
+	return form, false, nil
+}
+
+// stored tells whether the target's stream, which holds the source's events up to the
+// record's and more, holds the record. It does not where that was parked or skipped.
+func (w *writer) stored(ctx context.Context, r, form Record, refusal error) (bool, error) {
+	event, found, err := find(ctx, w.store, form.Stream, r.source, r.Version)
+	if err != nil {
+		return false, located(r, err)
+	}
+	if !found {
+		return false, nil
+	}
+	if field := Restore(event, r.source).Difference(r.recorded(), w.asJSON); field != "" {
+		return false, located(r, fmt.Errorf("the target has another event at version %d of stream %q (it differs in %s): %w",
+			event.Version, clip(event.Stream), field, refusal))
+	}
+	w.count(Record{}, event, true)
+	w.learn(r, event.Version)
+	return true, nil
+}
+
+// standsApart tells whether the stream of refused events holds the record, by another
+// remedy than the form's.
+func (w *writer) standsApart(ctx context.Context, r, form Record) (bool, error) {
+	for event, err := range w.store.ReadStream(ctx, form.Stream, eventstore.ReadOptions{}) {
+		if err != nil {
+			return false, located(r, err)
+		}
+		if event.ID == form.ID && Restore(event, r.source).Difference(r.recorded(), w.asJSON) == "" {
+			w.count(form, event, true)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// takenError says that the target holds another event under an ID.
+type takenError struct{ *eventstore.EventIDReusedError }
+
+// confirm passes over a record whose ID the target holds, if it is the same event; if
+// not, it returns a *takenError.
+func (w *writer) confirm(ctx context.Context, r, form Record) error {
+	event, found, err := eventAt(ctx, w.store, form.Stream, form.Version)
+	if err != nil {
+		return err
+	}
+	original := Restore(event, r.source)
+	want := r.recorded()
+	if r.Version == 0 {
+		want.Version = original.Version
+	}
+	if field := original.Difference(want, w.asJSON); !found || field != "" {
+		return &takenError{&eventstore.EventIDReusedError{Stream: form.Stream, ID: r.ID, Reason: "it differs in " + field}}
+	}
+	w.count(form, event, true)
+	return nil
+}
+
+// eventAt returns the event of a stream at a version, and whether there is one.
+func eventAt(ctx context.Context, store *eventstore.Store, stream string, version uint64) (eventstore.RecordedEvent, bool, error) {
+	if version == 0 {
+		return eventstore.RecordedEvent{}, false, nil
+	}
+	for event, err := range store.ReadStream(ctx, stream, eventstore.ReadOptions{After: version - 1, Limit: 1}) {
+		return event, err == nil && event.Version == version, err // a stream may begin later
+	}
+	return eventstore.RecordedEvent{}, false, nil
+}

@@ -13,6 +13,7 @@ import (
 type followFlags struct {
 	filterFlags
 	name, after string
+	fromHead    bool
 }
 
 func (a *app) followCommand() *cobra.Command {
@@ -25,7 +26,10 @@ func (a *app) followCommand() *cobra.Command {
 With --name it is a durable subscription: it notes in the store which events it has
 printed, and goes on after them when it is started again. An event may be printed
 twice after a crash, never left out. One process at a time follows by a name: others
-wait, say so on standard error, and take over when it ends.`,
+wait, say so on standard error, and take over when it ends.
+
+--from-head begins after the last event that the store has now; a subscription that has
+begun already goes on where it was.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reading(cmd.Context(), args[0], func(store *handle) error {
@@ -40,6 +44,7 @@ wait, say so on standard error, and take over when it ends.`,
 	f.add(cmd)
 	cmd.Flags().StringVar(&f.name, "name", "", "`name` of a durable subscription, which goes on where it was")
 	cmd.Flags().StringVar(&f.after, "after", "", "start after this `position`")
+	cmd.Flags().BoolVar(&f.fromHead, "from-head", false, "start after the last event that the store has now")
 	return cmd
 }
 
@@ -47,6 +52,16 @@ func (a *app) follow(cmd *cobra.Command, store *handle, f followFlags) error {
 	var after eventstore.Position
 	if err := parsePosition("--after", f.after, &after); err != nil {
 		return err
+	}
+	if f.fromHead && f.after != "" {
+		return usagef("--after and --from-head exclude each other")
+	}
+	if f.fromHead {
+		info, err := store.Info(cmd.Context())
+		if err != nil {
+			return err
+		}
+		after = info.Head.Position
 	}
 	printer, err := a.eventPrinter(cmd, store)
 	if err != nil {

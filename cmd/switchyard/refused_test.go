@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
@@ -128,4 +129,25 @@ func TestAnExportOfAnotherCategoryIntoOneFileIsRefused(t *testing.T) {
 	got := call(t, "", "export", url, file, "--category", "order")
 	require.Equal(t, exitFailed, got.code)
 	require.Contains(t, got.err, `holds the events of "category=cart", and the events of "category=order" were asked for`)
+}
+
+func TestFollowFromTheHeadLeavesOutWhatIsThere(t *testing.T) {
+	url := sqliteURL(t)
+	ok(t, line("a", 1)+line("a", 2), "import", url)
+	for name, args := range map[string][]string{"without a name": nil, "with a name": {"--name", "me"}} {
+		t.Run(name, func(t *testing.T) {
+			follow := startFollow(t, url, append(args, "--from-head"))
+			first := make(chan string, 1)
+			go func() {
+				text, _ := follow.lines.ReadString('\n')
+				first <- text
+			}()
+			require.Eventually(t, func() bool { // it may not have looked at the head yet
+				ok(t, `{}`, "append", url, "b", "--type", "T")
+				return len(first) > 0
+			}, time.Minute, 20*time.Millisecond)
+			require.Contains(t, <-first, `"subject":"b"`)
+		})
+	}
+	require.Equal(t, exitUsage, call(t, "", "follow", url, "--from-head", "--after", "1").code)
 }

@@ -63,28 +63,14 @@ event and a call, and what a million events cost.
 	return cmd
 }
 
-func (a *app) bench(ctx context.Context, args []string, f benchFlags) (err error) {
+func (a *app) bench(ctx context.Context, args []string, f benchFlags) error {
 	if f.processes < 1 {
 		return usagef("--processes %d: give 1 or more", f.processes)
 	}
 	if slices.ContainsFunc(f.prefill, func(n int) bool { return n < 0 }) || len(f.prefill) == 0 {
 		return usagef("--prefill: give numbers of events, not negative")
 	}
-	var yard benchYard
-	defer func() { err = errors.Join(err, yard.clear(context.WithoutCancel(ctx))) }()
-	for _, arg := range args {
-		if err := a.prepareBench(ctx, &yard, arg, f); err != nil {
-			return err
-		}
-	}
-	results, err := bench.Run(ctx, yard.targets, bench.Options{
-		Duration: f.duration, Rounds: f.rounds, Match: f.match,
-		Progress: func(store, name string, done, total int) {
-			if !a.quiet {
-				fmt.Fprintf(a.err, "%d of %d: %s, %s\n", done+1, total, store, name)
-			}
-		},
-	})
+	results, err := a.measure(ctx, args, f)
 	if err != nil {
 		return err
 	}
@@ -98,6 +84,25 @@ func (a *app) bench(ctx context.Context, args []string, f benchFlags) (err error
 		show = func(w io.Writer) error { return bench.WriteJSON(w, results) }
 	}
 	return show(a.out)
+}
+
+// measure measures fresh stores beside those of the URLs, and removes them.
+func (a *app) measure(ctx context.Context, args []string, f benchFlags) (_ []bench.Result, err error) {
+	var yard benchYard
+	defer func() { err = errors.Join(err, yard.clear(context.WithoutCancel(ctx))) }()
+	for _, arg := range args {
+		if err := a.prepareBench(ctx, &yard, arg, f); err != nil {
+			return nil, err
+		}
+	}
+	return bench.Run(ctx, yard.targets, bench.Options{
+		Duration: f.duration, Rounds: f.rounds, Match: f.match,
+		Progress: func(store, name string, done, total int) {
+			if !a.quiet {
+				fmt.Fprintf(a.err, "%d of %d: %s, %s\n", done+1, total, store, name)
+			}
+		},
+	})
 }
 
 // prepareBench makes the targets of one URL: a store for each prefill, measured

@@ -67,6 +67,19 @@ func TestAStoreThatOtherClientsFilledIsCopiedByEveryRemedy(t *testing.T) {
 	require.NoError(t, end())
 }
 
+func TestAStreamThatBeginsAboveVersion1IsNumberedAnew(t *testing.T) {
+	to, back := sqliteURL(t), "memory:"
+	late := line("late", 3) + line("late", 4)
+	got := call(t, late, "import", to, "--on-refused", "keep-bytes")
+	require.Equal(t, exitConflict, got.code)
+	require.Contains(t, got.err, `line 1: version 3 of stream "late" is to be stored, but the target has 0 events of it`)
+	require.Contains(t, got.err, "run it again with --on-refused rename, park or skip")
+	require.Contains(t, ok(t, late, "import", to, "--on-refused", "rename", "--text"), "2 renumbered")
+	require.Contains(t, ok(t, late+line("late", 5), "import", to, "--on-refused", "rename"), `"renumbered":1`, "it goes on, in another process too")
+	require.Contains(t, ok(t, "", "read", to, "late"), `\\\"version\\\":5`, "the event says what it was")
+	require.Contains(t, ok(t, "", "copy", to, back), `"stored":3`, "and travels on as it is")
+}
+
 func TestAnImportBeyondTheWindowOfItsTargetStoresNothingTwice(t *testing.T) {
 	double, end := serveDouble(t, "esdbtest")
 	var text strings.Builder

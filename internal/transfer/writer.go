@@ -283,16 +283,13 @@ func (w *writer) count(form Record, event eventstore.RecordedEvent, duplicate bo
 	if !duplicate {
 		w.result.Refused.add(form, event)
 	}
-	switch {
-	case form.apart && was.Version > 0:
-		w.lower[was.Stream]++
-	case form.apart:
-	case was.Stream != form.Stream:
-		w.renamed[was.Stream] = form.Stream
-		fallthrough
-	default:
-		w.learn(*was, event.Version)
+	if form.apart {
+		return
 	}
+	if was.Stream != form.Stream {
+		w.renamed[was.Stream] = form.Stream
+	}
+	w.learn(*was, event.Version)
 }
 
 // learn notes by how much the versions of a record's stream are lower in the target.

@@ -45,8 +45,7 @@ func newStatements(opts Options, s shape, suffix string) statements {
 	if opts.HideArchived {
 		live = append(live, "e.is_archived is not true")
 	} else if s.archivePartitioned { // of an ID that was started again, the archived events are not delivered
-		live = append(live, "not (e.is_archived and exists (select from "+q.streams+" a where a.id = e.stream_id and not a.is_archived"+
-			strings.ReplaceAll(q.streamTenant, "s.", "a.")+"))")
+		live = append(live, "not (e.is_archived and "+q.restarted()+")")
 	}
 	q.live = "(" + strings.Join(live, " and ") + ")"
 	q.from, q.name = q.events+" e", "e.stream_id"
@@ -80,6 +79,11 @@ func newStatements(opts Options, s shape, suffix string) statements {
 		q.function = q.functionCall(s, opts.Schema)
 	}
 	return q
+}
+
+// restarted is a condition: the event's stream has a generation that is not archived.
+func (q *statements) restarted() string {
+	return "exists (select from " + q.streams + " a where a.id = e.stream_id and not a.is_archived" + strings.ReplaceAll(q.streamTenant, "s.", "a.") + ")"
 }
 
 // literal writes a text as SQL; standard_conforming_strings is on.

@@ -18,7 +18,8 @@ func (a *app) copyCommand() *cobra.Command {
 		Short: "Copy every event from one store to another",
 		Long: `Copy every event from one store to another, in the global order, with versions,
 IDs, data and metadata, and with record times where the target keeps them.
-Positions are the target's own.
+Positions are the target's own. A stream that is archived in the source takes appends in
+the target; how many were is told.
 
 End it anyhow and start it again: it goes on where it was. A target that holds
 anything but the source's events is refused. 'switchyard verify' proves the copy.
@@ -40,6 +41,11 @@ anything but the source's events is refused. 'switchyard verify' proves the copy
 
 func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool, onRefused []transfer.Remedy) error {
 	a.tellLosses(to)
+	beside, err := apart(ctx, from)
+	if err != nil {
+		return err
+	}
+	a.tellApart(from, beside)
 	var bar estimate
 	progress := a.report("copied")
 	result, err := transfer.Copy(ctx, from.Store, to.Store, &transfer.CopyOptions{
@@ -67,5 +73,15 @@ func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool, onRe
 			err = fmt.Errorf("interrupted after %s events; run it again to go on", grouped(result.Read))
 		}
 	}
-	return errors.Join(err, a.printResult("copied", result, progress))
+	return errors.Join(err, a.printResult("copied", result, beside, progress))
+}
+
+// tellApart says what of a source is not carried, or not as it was.
+func (a *app) tellApart(source *handle, beside transfer.Apart) {
+	if beside.ArchivedStreams > 0 {
+		fmt.Fprintf(a.err, "note: %s archived streams of %s are copied as streams that take appends\n", grouped(beside.ArchivedStreams), source.name)
+	}
+	if beside.LeftOutEvents > 0 {
+		fmt.Fprintf(a.err, "note: %s archived events of %s are left out: their streams were started again\n", grouped(beside.LeftOutEvents), source.name)
+	}
 }

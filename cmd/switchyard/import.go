@@ -57,7 +57,7 @@ func (a *app) importFrom(ctx context.Context, store *handle, input io.Reader, si
 	if errors.Is(err, context.Canceled) {
 		err = fmt.Errorf("interrupted after %s events; run it again to go on", grouped(result.Read))
 	}
-	return errors.Join(err, a.printResult("imported", result, progress))
+	return errors.Join(err, a.printResult("imported", result, transfer.Apart{}, progress))
 }
 
 // tellLosses says what a target does not keep.

@@ -48,11 +48,16 @@ func (f *refusedFlag) String() string {
 func (f *refusedFlag) Type() string { return "list" }
 
 // printResult prints what a transfer did, also when it failed.
-func (a *app) printResult(verb string, result transfer.Result, progress *reporter) error {
+func (a *app) printResult(verb string, result transfer.Result, beside transfer.Apart, progress *reporter) error {
 	if a.json() {
 		out := map[string]any{"read": result.Read, "stored": result.Stored, "duplicates": result.Duplicates}
 		if !result.Refused.None() {
 			out["refused"] = result.Refused
+		}
+		for name, n := range map[string]int{"archivedStreams": beside.ArchivedStreams, "leftOutEvents": beside.LeftOutEvents} {
+			if n > 0 {
+				out[name] = n
+			}
 		}
 		return a.printJSON(out)
 	}

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/switchyard-dev/switchyard/backends/marten"
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
@@ -22,6 +24,9 @@ and for each category, and whether it is sealed.`,
 				progress := a.report("read")
 				stats, err := transfer.Measure(cmd.Context(), store.Store, func(p transfer.Progress) { progress.at(p.Read) })
 				progress.end()
+				if err == nil {
+					stats.Apart, err = apart(cmd.Context(), store)
+				}
 				switch {
 				case err != nil:
 					return err
@@ -34,6 +39,16 @@ and for each category, and whether it is sealed.`,
 	}
 }
 
+// apart asks what a store keeps beside the events that it delivers.
+func apart(ctx context.Context, store *handle) (transfer.Apart, error) {
+	backend, ok := store.backend.(*marten.Backend)
+	if !ok {
+		return transfer.Apart{}, nil
+	}
+	aside, err := backend.Aside(ctx)
+	return transfer.Apart(aside), err
+}
+
 func (a *app) printStats(name string, s transfer.Stats) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "store\t%s\t%s\n", s.Store, name)
@@ -43,6 +58,12 @@ func (a *app) printStats(name string, s transfer.Stats) error {
 		fmt.Fprintf(w, "positions\t%s to %s\n", s.First, s.Head)
 		fmt.Fprintf(w, "recorded\t%s to %s\n", s.FirstTime.Format(time.RFC3339), s.LastTime.Format(time.RFC3339))
 		fmt.Fprintf(w, "longest stream\t%s\tversion %d\n", safe(s.Longest), s.Version)
+	}
+	if s.ArchivedStreams > 0 {
+		fmt.Fprintf(w, "archived\t%s streams\n", grouped(s.ArchivedStreams))
+	}
+	if s.LeftOutEvents > 0 {
+		fmt.Fprintf(w, "left out\t%s events\tarchived, of streams that were started again\n", grouped(s.LeftOutEvents))
 	}
 	if s.Sealed {
 		fmt.Fprintf(w, "sealed\t%s\n", safe(s.SealReason))

@@ -26,6 +26,16 @@ type Stats struct {
 	Longest    string              `json:"longestStream"`
 	Version    uint64              `json:"longestStreamVersion"`
 	Categories []CategoryStats     `json:"categories"`
+	Apart
+}
+
+// Apart counts what a store keeps of its streams beside the events that it delivers, as
+// its backend tells; [Measure] leaves it out.
+type Apart struct {
+	// ArchivedStreams are delivered as any others, and refuse appends.
+	ArchivedStreams int `json:"archivedStreams,omitempty"`
+	// LeftOutEvents are stored and delivered by no read.
+	LeftOutEvents int `json:"leftOutEvents,omitempty"`
 }
 
 // CategoryStats is a category's share.

@@ -19,14 +19,16 @@ import (
 
 // callsFunction tells whether Marten's own function can write the parts of an append. Not
 // where it is wrong (it refuses an archived ID that was started again, and its numbers may
-// have 32 bits), knows no record time, or is in the wrong order of locks.
+// have 32 bits), knows no record time, or is in the wrong order of locks. Nor where an ID
+// that is used elsewhere can stop it at any event of several: nobody knows then which
+// numbers it had taken.
 func (b *Backend) callsFunction(parts []eventstore.StreamAppend) bool {
 	s := b.shape()
 	if b.opts.Append != Quick || !s.function || s.archivePartitioned || s.narrow || s.identities {
 		return false
 	}
 	for _, part := range parts {
-		if part.RecordedAt != nil && !s.times {
+		if part.RecordedAt != nil && !s.times || s.uniqueIDs && len(part.Events) > 1 {
 			return false
 		}
 	}

@@ -80,3 +80,43 @@ func TestBenchAndConformanceRunBesideAMartenStore(t *testing.T) {
 	require.Contains(t, string(out), "8×1")
 	require.Equal(t, before, ok(t, "", "stats", raw), "the store is not touched")
 }
+
+// What Marten does to streams by its functions and by hand: it archives them, masks events in
+// place, and puts one event for a stream's beginning.
+func TestArchivedCompactedAndMaskedStreamsAreCopiedAndTold(t *testing.T) {
+	raw, target := martenURL(t, ""), sqliteURL(t)
+	var text strings.Builder
+	for i := range 30 {
+		text.WriteString(line([]string{"a", "b", "c"}[i%3], i/3+1))
+	}
+	ok(t, text.String(), "import", raw)
+	u, err := url.Parse(raw)
+	require.NoError(t, err)
+	u.Scheme, u.RawQuery = "postgres", "sslmode=disable"
+	conn, err := pgx.Connect(t.Context(), u.String())
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	_, err = conn.Exec(t.Context(), `select mt_archive_stream('a');
+		update mt_events set data = '{"masked": "***"}' where stream_id = 'b' and version = 3;
+		delete from mt_events where stream_id = 'c' and version < 7;
+		update mt_events set id = gen_random_uuid(), type = 'Compacted<Order>', data = '{"Snapshot": {}}', headers = '{}' where stream_id = 'c' and version = 7;
+		update mt_streams set compacted_version = 7 where id = 'c'`)
+	require.NoError(t, err)
+	require.Contains(t, ok(t, "", "stats", raw), `"archivedStreams":1`)
+
+	require.JSONEq(t, `{"read":24,"stored":24,"duplicates":0,"renumberedStreams":1,"archivedStreams":1}`, ok(t, "", "copy", raw, target))
+	out := ok(t, "", "verify", raw, target)
+	require.Contains(t, out, `"equal":true`)
+	require.Contains(t, out, `"renumberedStreams":1`)
+	told := call(t, "", "copy", raw, sqliteURL(t), "--text")
+	require.Equal(t, exitOK, told.code)
+	require.Contains(t, told.err, "1 archived streams of")
+	require.Contains(t, told.err, "1 streams begin above version 1")
+	read := ok(t, "", "read", target, "c")
+	require.Contains(t, read, "Compacted<Order>")
+	require.Contains(t, ok(t, "", "read", target, "b"), `masked`)
+
+	ok(t, line("c", 11), "import", raw)
+	require.JSONEq(t, `{"read":1,"stored":1,"duplicates":0,"renumberedStreams":1,"archivedStreams":1}`, ok(t, "", "copy", raw, target), "it goes on with the copy's numbers")
+	require.Contains(t, ok(t, "", "verify", raw, target), `"equal":true`)
+}

@@ -1,0 +1,133 @@
+package marten_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/backends/marten"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// An ID that .NET is just storing elsewhere collides at any event of an append, not at its
+// first only, and each number that was taken until then needs a tombstone.
+func TestNoNumberIsBurnedWhereAnIDIsTakenMeanwhile(t *testing.T) {
+	for _, mode := range []marten.AppendMode{marten.Quick, marten.Rich} {
+		t.Run(string(mode), func(t *testing.T) {
+			pool := newTables(t, marten.Creation{})
+			_, err := pool.Exec(t.Context(), `create unique index idx_mt_events_event_id on mt_events (id)`)
+			require.NoError(t, err)
+			store := openStore(t, pool, &marten.Options{Append: mode, Grace: map[marten.AppendMode]time.Duration{marten.Rich: 50 * time.Millisecond}[mode]})
+			net, err := pool.Begin(t.Context())
+			require.NoError(t, err)
+			defer net.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
+			_, err = net.Exec(t.Context(), callAppend, "order-1", 1)
+			require.NoError(t, err)
+			var taken uuid.UUID
+			require.NoError(t, net.QueryRow(t.Context(), `select id from mt_events where stream_id = 'order-1'`).Scan(&taken))
+			second := event("happened", `{}`)
+			second.ID = taken
+			refused := make(chan error, 1)
+			go func() {
+				_, err := store.Append(t.Context(), "order-2", anyVersion, event("happened", `{}`), second)
+				refused <- err
+			}()
+			require.Eventually(t, func() bool {
+				var waits bool
+				err := pool.QueryRow(t.Context(), `select exists (select from pg_locks l join pg_stat_activity a using (pid) where not l.granted and l.locktype = 'transactionid' and a.datname = current_database())`).Scan(&waits)
+				return err == nil && waits
+			}, 10*time.Second, 5*time.Millisecond, "the append meets the ID")
+			require.NoError(t, net.Commit(t.Context()))
+			require.ErrorIs(t, <-refused, eventstore.ErrEventIDReused)
+			require.NoError(t, sound(t.Context(), pool))
+		})
+	}
+}
+
+// The lock among our writers is a store's own: a writer that holds that of one store keeps
+// nobody from another one in the same database, and everybody from the first.
+func TestStoresOfOneDatabaseDoNotWaitForEachOther(t *testing.T) {
+	pool := database(t)
+	for _, schema := range []string{"one", "other"} {
+		require.NoError(t, marten.Create(t.Context(), pool, schema, marten.Creation{}))
+	}
+	one := openStore(t, pool, &marten.Options{Schema: "one", Append: marten.Quick})
+	other := openStore(t, pool, &marten.Options{Schema: "other", Append: marten.Quick})
+	holder, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer holder.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
+	require.NoError(t, marten.Lock(t.Context(), holder, "one"))
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := one.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+		waiting <- err
+	}()
+	require.Eventually(t, func() bool {
+		var waits bool
+		err := pool.QueryRow(t.Context(), `select exists (select from pg_locks where not granted and locktype = 'advisory'
+			and database = (select oid from pg_database where datname = current_database()))`).Scan(&waits)
+		return err == nil && waits
+	}, 10*time.Second, 5*time.Millisecond)
+	_, err = other.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+	require.NoError(t, err)
+	select {
+	case err := <-waiting:
+		t.Fatalf("the append did not wait: %v", err)
+	default:
+	}
+	require.NoError(t, holder.Commit(t.Context()))
+	require.NoError(t, <-waiting)
+}
+
+func TestWhatReadsDoNotShowIsCounted(t *testing.T) {
+	pool := database(t)
+	const mode = "guid-single-quick-archivepart-meta"
+	facts := readFacts(t, mode)
+	makeTables(t, pool, "public", facts)
+	load(t, pool, mode, facts)
+	backend, err := marten.Open(t.Context(), pool, &marten.Options{Append: marten.Quick})
+	require.NoError(t, err)
+	store, err := eventstore.New(backend, nil)
+	require.NoError(t, err)
+	defer store.Close()
+	var stored, archived int
+	require.NoError(t, pool.QueryRow(t.Context(), `select (select count(*) from mt_events where type <> 'tombstone'), (select count(*) from mt_streams where is_archived)`).Scan(&stored, &archived))
+	aside, err := backend.Aside(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, archived, aside.ArchivedStreams)
+	require.Positive(t, aside.LeftOutEvents, "one was started again")
+	require.Equal(t, stored, len(readAll(t, store, eventstore.ReadAllOptions{}))+aside.LeftOutEvents)
+}
+
+// Whoever holds readers up is told of in the log while it lasts, with its process and age.
+func TestAWriterThatStallsIsLoggedBeforeReadersFail(t *testing.T) {
+	pool := newTables(t, marten.Creation{})
+	var log bytes.Buffer
+	backend, err := marten.Open(t.Context(), pool, &marten.Options{Append: marten.Quick, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	require.NoError(t, err)
+	store, err := eventstore.New(backend, nil)
+	require.NoError(t, err)
+	defer store.Close()
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer tx.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
+	_, err = take(t.Context(), tx, 1)
+	require.NoError(t, err)
+	var pid int
+	require.NoError(t, tx.QueryRow(t.Context(), `select pg_backend_pid()`).Scan(&pid))
+	_, err = store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+	require.NoError(t, err)
+	released := time.AfterFunc(1500*time.Millisecond, func() { _ = tx.Rollback(context.Background()) })
+	defer released.Stop()
+	require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), 1, "they wait, and do not fail so soon")
+	require.Equal(t, 1, strings.Count(log.String(), "a writer holds readers up"), log.String())
+	require.Contains(t, log.String(), fmt.Sprintf("process %d ", pid))
+	require.Regexp(t, `in a transaction that is 00:00:0\d\.\d+ old`, log.String())
+}

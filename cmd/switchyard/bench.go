@@ -15,6 +15,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/dynamodb"
 	"github.com/switchyard-dev/switchyard/backends/kafka/kafkaharness"
+	"github.com/switchyard-dev/switchyard/backends/marten/martentest"
 	"github.com/switchyard-dev/switchyard/backends/postgres"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/bench"
@@ -249,6 +250,12 @@ func peersOf(ctx context.Context, rawURL string) (cases []bench.Case, stop func(
 		return nil, none, nil //nolint:nilerr // a URL that cannot be read is refused elsewhere
 	case u.Scheme == "kafka":
 		peers, err := kafkaharness.NewPeers(ctx, u)
+		if err != nil {
+			return nil, none, err
+		}
+		return peers.Cases(), peers.Close, nil
+	case u.Scheme == "marten":
+		peers, err := martentest.NewPeers(ctx, u)
 		if err != nil {
 			return nil, none, err
 		}

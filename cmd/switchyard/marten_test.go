@@ -75,9 +75,15 @@ func TestBenchAndConformanceRunBesideAMartenStore(t *testing.T) {
 	plain := strings.Replace(strings.Replace(raw, "&create=true", "", 1), "&identity=uuid", "", 1) // the store itself says how it is made
 	held := ok(t, "", "conformance", plain, "--match", "^order/no-late-arrival-forced$|^append/returns", "--text")
 	require.Contains(t, held, " 0 failed, 0 skipped")
-	out, err := program(t, "bench", raw, "--prefill", "100", "--rounds", "1", "--duration", "100ms", "--match", "^append 8×1 new streams$|read a category", "--text").Output()
+	out, err := program(t, "bench", raw, "--prefill", "100", "--rounds", "1", "--duration", "100ms", "--match", "^append 8×1 new streams$|read a category|^Marten's function: append 8×1", "--text").Output()
 	require.NoError(t, err)
 	require.Contains(t, string(out), "8×1")
+	require.Regexp(t, `Marten's function: append 8×1 new streams .* [1-9]\d* events/s`, string(out))
+	other := martenURL(t, "tenancy=conjoined&tenant=acme&timestamps=server&metadata=off")
+	out, err = program(t, "bench", other, "--prefill", "0", "--rounds", "1", "--duration", "50ms", "--match", "^Marten's function: append 8×1|^bare pgx scan", "--text").Output()
+	require.NoError(t, err)
+	require.Regexp(t, `Marten's function: append 8×1 new streams .* [1-9]\d* events/s`, string(out))
+	require.Regexp(t, `bare pgx scan of mt_events .* [1-9]\d* events/s`, string(out))
 	require.Equal(t, before, ok(t, "", "stats", raw), "the store is not touched")
 }
 

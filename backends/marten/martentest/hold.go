@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -13,12 +14,45 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// holding starts appends that are held before they are visible.
-type holding struct {
-	config              *pgxpool.Config
+// tables is how the tables of a store are made.
+type tables struct {
 	schema              string
 	uuidKeys, conjoined bool
+	metadata            bool
 	serverTimes         bool
+}
+
+func (t tables) name(table string) string { return pgx.Identifier{t.schema, table}.Sanitize() }
+
+func (t tables) tenant() string {
+	if t.conjoined {
+		return Tenant
+	}
+	return "*DEFAULT*"
+}
+
+// call is a call of Marten's function: its arguments are the stream's ID and type, the
+// tenant, and the events' IDs, types, .NET types and bodies. expected is SQL.
+func (t tables) call(expected string) string {
+	key, optional := "varchar", ""
+	if t.uuidKeys {
+		key = "uuid"
+	}
+	if t.metadata {
+		optional = ", causation_ids => null::varchar[], correlation_ids => null::varchar[], headers => null::jsonb[], user_names => null::varchar[]"
+	}
+	if t.serverTimes {
+		optional += ", timestamps => array_fill(now(), array[cardinality($4::uuid[])])"
+	}
+	return `select ` + t.name("mt_quick_append_events") + `(stream => $1::text::` + key + `, stream_type => $2::varchar, tenantid => $3::varchar,
+		event_ids => $4::uuid[], event_types => $5::varchar[], dotnet_types => $6::varchar[], bodies => $7::text[]::jsonb[], bdatas => null::bytea[]` +
+		optional + `, expected_version => ` + expected + `)`
+}
+
+// holding starts appends that are held before they are visible.
+type holding struct {
+	tables
+	config *pgxpool.Config
 }
 
 // hold appends in a transaction that is not committed yet, as a handle does that was
@@ -34,12 +68,9 @@ func (h holding) hold(ctx context.Context, part eventstore.StreamAppend) (func()
 		pool.Close()
 		return nil, fmt.Errorf("hold a writer: %w", err)
 	}
-	id, tenant, key := part.Stream, "*DEFAULT*", "varchar"
+	id := part.Stream
 	if h.uuidKeys {
-		id, key = id[len(id)-36:], "uuid"
-	}
-	if h.conjoined {
-		tenant = Tenant
+		id = id[len(id)-36:]
 	}
 	kind := pgtype.Text{}
 	if h.uuidKeys && len(part.Stream) > 37 {
@@ -51,17 +82,10 @@ func (h holding) hold(ctx context.Context, part eventstore.StreamAppend) (func()
 		ids, types, dotnets = append(ids, pgtype.UUID{Bytes: event.ID, Valid: true}), append(types, event.Type), append(dotnets, "")
 		bodies = append(bodies, string(event.Data))
 	}
-	times := ""
-	if h.serverTimes {
-		times = ", timestamps => array_fill(now(), array[cardinality($4::uuid[])])"
-	}
 	var numbers []int64
 	err = marten.Lock(ctx, tx, h.schema)
 	if err == nil {
-		err = tx.QueryRow(ctx, `select "`+h.schema+`".mt_quick_append_events(stream => $1::text::`+key+`, stream_type => $2::varchar, tenantid => $3::varchar,
-			event_ids => $4::uuid[], event_types => $5::varchar[], dotnet_types => $6::varchar[], bodies => $7::text[]::jsonb[], bdatas => null::bytea[],
-			causation_ids => null::varchar[], correlation_ids => null::varchar[], headers => null::jsonb[], user_names => null::varchar[]`+times+`)`,
-			id, kind, tenant, ids, types, dotnets, bodies).Scan(&numbers)
+		err = tx.QueryRow(ctx, h.call("null"), id, kind, h.tenant(), ids, types, dotnets, bodies).Scan(&numbers)
 	}
 	if err != nil {
 		err = errors.Join(fmt.Errorf("hold a writer: %w", err), tx.Rollback(ctx))

@@ -32,19 +32,27 @@ const Tenant = "acme"
 // Isolate prepares a store in a new schema of the URL's database, with the URL's
 // parameters. Its tables are made by those of identity, tenancy, metadata and timestamps.
 func Isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, error) {
+	isolated, _, err := isolate(ctx, u)
+	return isolated, err
+}
+
+func isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, tables, error) {
 	config, err := marten.PoolConfig(u)
 	if err != nil {
-		return nil, err
+		return nil, tables{}, err
 	}
 	schema := "switchyard_" + strings.ToLower(rand.Text())
 	own := schema + "_own"
 	parameters := u.Query()
 	if err := likeStored(ctx, config, parameters); err != nil {
-		return nil, err
+		return nil, tables{}, err
 	}
 	change := map[string]string{"schema": schema, "own": own, "create": "true", "migrate": "on"}
-	conjoined := parameters.Get("tenancy") == "conjoined"
-	if conjoined {
+	made := tables{
+		schema: schema, uuidKeys: parameters.Get("identity") == "uuid", conjoined: parameters.Get("tenancy") == "conjoined",
+		metadata: parameters.Get("metadata") != "off", serverTimes: parameters.Get("timestamps") == "server",
+	}
+	if made.conjoined {
 		change["tenant"] = Tenant
 	}
 	for _, name := range []string{"identity", "tenancy", "metadata", "timestamps"} {
@@ -59,12 +67,12 @@ func Isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, error) {
 	// The first handle makes the store.
 	first, err := marten.OpenURL(ctx, &fresh)
 	if err != nil {
-		return nil, err
+		return nil, made, err
 	}
 	if err := first.Close(); err != nil {
-		return nil, err
+		return nil, made, err
 	}
-	held := holding{config: config, schema: schema, uuidKeys: parameters.Get("identity") == "uuid", conjoined: conjoined, serverTimes: parameters.Get("timestamps") == "server"}
+	held := holding{tables: made, config: config}
 	isolated := &conformance.Isolated{
 		URL:         fresh.String(),
 		Open:        conformance.Opener(marten.Scheme().Open, fresh),
@@ -87,7 +95,7 @@ func Isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, error) {
 	if held.uuidKeys {
 		isolated.StreamID = StreamID
 	}
-	return isolated, nil
+	return isolated, made, nil
 }
 
 // likeStored adds to a URL's parameters those by which a new store is made like the one that

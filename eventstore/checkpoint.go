@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -294,5 +295,26 @@ func (s *Store) checkPlace(ctx context.Context, name string, place Place, info I
 	if found == place || (found.IsZero() && !s.caps.WholeStreams.supported) {
 		return nil // where an owner may cut off a stream's beginning, its absence proves nothing
 	}
+	if stands, err := s.standsFor(ctx, found, place); stands || err != nil {
+		return err
+	}
 	return &ForeignCheckpointError{Name: name, Checkpoint: info.ID, Store: info.ID, Place: place, Found: found}
+}
+
+// standsFor tells whether the event that is found at a place stands for the one that was
+// there, as one does that the store's owner has put for a stream's beginning. The backend
+// knows: it holds the place against the same event when a page follows it.
+func (s *Store) standsFor(ctx context.Context, found, place Place) (bool, error) {
+	was := found
+	was.ID = place.ID
+	if s.caps.WholeStreams.supported || was != place {
+		return false, nil
+	}
+	_, err := again(ctx, s, func() (Page, error) {
+		return s.backend.ReadAll(ctx, ReadAllRequest{After: place, PageSize: PageSize{MaxEvents: 1, MaxBytes: 1}})
+	})
+	if errors.Is(err, ErrForeignCheckpoint) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -131,3 +131,71 @@ func TestAWriterThatStallsIsLoggedBeforeReadersFail(t *testing.T) {
 	require.Contains(t, log.String(), fmt.Sprintf("process %d ", pid))
 	require.Regexp(t, `in a transaction that is 00:00:0\d\.\d+ old`, log.String())
 }
+
+// Marten's compaction puts an event of its own, with a new ID, at a stream's last place. A
+// checkpoint there goes on; any other event there is another store's.
+func TestACheckpointAtACompactedPlaceGoesOn(t *testing.T) {
+	for kind, foreign := range map[string]bool{"Compacted<Order>": false, "happened": true} {
+		t.Run(kind, func(t *testing.T) {
+			pool := newTables(t, marten.Creation{})
+			store := openStore(t, pool, &marten.Options{Append: marten.Quick, Poll: 20 * time.Millisecond})
+			handled := 0
+			handle := eventstore.Subscription{Name: "billing", UntilCaughtUp: true, Handler: func(context.Context, eventstore.RecordedEvent) error {
+				handled++
+				return nil
+			}}
+			for range 3 {
+				_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+				require.NoError(t, err)
+			}
+			require.NoError(t, store.Run(t.Context(), handle))
+			require.Equal(t, 3, handled)
+			_, err := pool.Exec(t.Context(), `delete from mt_events where version < 3`)
+			require.NoError(t, err)
+			_, err = pool.Exec(t.Context(), `update mt_events set id = gen_random_uuid(), type = $1, headers = '{}'`, kind)
+			require.NoError(t, err)
+			_, err = store.Append(t.Context(), "order-1", eventstore.Exactly(3), event("happened", `{}`))
+			require.NoError(t, err)
+			err = store.Run(t.Context(), handle)
+			if foreign {
+				require.ErrorIs(t, err, eventstore.ErrForeignCheckpoint)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, 4, handled)
+		})
+	}
+}
+
+func TestATenantWithoutAPartitionIsToldWhatToDo(t *testing.T) {
+	pool := database(t)
+	const mode = "string-conjoined-quick-tenantpart-meta"
+	facts := readFacts(t, mode)
+	makeTables(t, pool, "public", facts)
+	load(t, pool, mode, facts)
+	_, err := marten.Open(t.Context(), pool, &marten.Options{Tenant: "nobody", Append: marten.Quick})
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.ErrorContains(t, err, "register it in Marten first")
+}
+
+// A sequence that was set back gives numbers again that events have: no reader can go by it.
+func TestASequenceThatWasSetBackIsTold(t *testing.T) {
+	pool := newTables(t, marten.Creation{})
+	store := openStore(t, pool, &marten.Options{Append: marten.Quick})
+	for range 3 {
+		_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+		require.NoError(t, err)
+	}
+	_, err := pool.Exec(t.Context(), `delete from mt_events where version = 2`)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), `select setval('mt_events_sequence', 1)`)
+	require.NoError(t, err)
+	var told error
+	for _, told = range store.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
+		if told != nil {
+			break
+		}
+	}
+	require.ErrorContains(t, told, "set back")
+	require.NotErrorIs(t, told, eventstore.ErrUnavailable, "waiting does not help")
+}

@@ -98,6 +98,7 @@ func TestHotStreamsAreSharedWithNetInBothOrdersOfLocks(t *testing.T) {
 			pool := connect(t, rawURL)
 			require.NoError(t, marten.Create(t.Context(), pool, "", marten.Creation{}))
 			var ours, theirs, conflicts atomic.Int64
+			var told acknowledged
 			ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer stop()
 			enough := func() bool { return ctx.Err() != nil || ours.Load() >= test.wins && theirs.Load() >= test.wins }
@@ -125,10 +126,11 @@ func TestHotStreamsAreSharedWithNetInBothOrdersOfLocks(t *testing.T) {
 								}
 								expected = eventstore.Exactly(version)
 							}
-							_, err := store.Append(ctx, stream, expected, event("happened", `{}`), event("happened", `{}`))
+							result, err := store.Append(ctx, stream, expected, event("happened", `{}`), event("happened", `{}`))
 							switch {
 							case err == nil:
 								ours.Add(1)
+								told.add(result.Events)
 							case errors.Is(err, eventstore.ErrConflict):
 								conflicts.Add(1)
 							case ctx.Err() == nil:
@@ -142,6 +144,7 @@ func TestHotStreamsAreSharedWithNetInBothOrdersOfLocks(t *testing.T) {
 			working.Wait()
 			require.NoError(t, ctx.Err(), "ours %d, theirs %d", ours.Load(), theirs.Load())
 			t.Logf("ours %d, theirs %d, our conflicts %d", ours.Load(), theirs.Load(), conflicts.Load())
+			told.requireStored(t, pool)
 			err := sound(t.Context(), pool)
 			if test.mode == marten.Quick && test.rich { // a deadlock burns the numbers of whoever it ends, of either side
 				for line := range strings.Lines(fmt.Sprint(err)) {
@@ -151,6 +154,35 @@ func TestHotStreamsAreSharedWithNetInBothOrdersOfLocks(t *testing.T) {
 			}
 			require.NoError(t, err)
 		})
+	}
+}
+
+// acknowledged is what writers were told of their events.
+type acknowledged struct {
+	mu     sync.Mutex
+	events []eventstore.RecordedEvent
+}
+
+func (a *acknowledged) add(events []eventstore.RecordedEvent) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.events = append(a.events, events...)
+}
+
+// requireStored holds the versions and positions that were told against those stored. They
+// differ where somebody else's append was let in between the read of a version and the write.
+func (a *acknowledged) requireStored(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	stored := make(map[uuid.UUID]string)
+	rows, err := pool.Query(t.Context(), `select id, stream_id || ' ' || version || ' ' || seq_id from mt_events where type <> 'tombstone'`)
+	require.NoError(t, err)
+	var id uuid.UUID
+	var place string
+	_, err = pgx.ForEachRow(rows, []any{&id, &place}, func() error { stored[id] = place; return nil })
+	require.NoError(t, err)
+	for _, e := range a.events {
+		number, _ := e.Position.Words()
+		require.Equal(t, fmt.Sprintf("%s %d %d", e.Stream, e.Version, number), stored[e.ID])
 	}
 }
 

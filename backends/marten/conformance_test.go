@@ -26,15 +26,7 @@ func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
 // columns of metadata, but for text IDs.
 func TestConformance(t *testing.T) {
 	server := testservers.PrivatePostgres(t, testservers.PostgresOptions{}) // checks restart it
-	run(t, harness("marten", server, "append=quick"))
-}
-
-// run runs the suite beside the other shapes', but for the checks that measure the process
-// or restart the server: those run now, and nothing else does.
-func run(t *testing.T, h conformance.Harness) {
-	t.Helper()
-	conformance.Run(t, h)
-	t.Parallel() // what Run left for the end of the test waits for those of the others
+	conformance.Run(t, harness("marten", server, "append=quick"))
 }
 
 func TestConformanceOfUUIDStreams(t *testing.T) {
@@ -42,7 +34,7 @@ func TestConformanceOfUUIDStreams(t *testing.T) {
 	h := harness("marten, uuid", server, "append=quick&identity=uuid")
 	h.StreamID = martentest.StreamID
 	h.Scale = conformance.SmallScale()
-	run(t, h)
+	conformance.Run(t, h)
 }
 
 // Another tenant's application writes to streams of the same names all the while.
@@ -64,7 +56,7 @@ func TestConformanceOfATenantBesideAnother(t *testing.T) {
 		}
 		return fixture, nil
 	}
-	run(t, h)
+	conformance.Run(t, h)
 }
 
 // writeAsAnotherTenant calls Marten's function for another tenant, until leave is called.

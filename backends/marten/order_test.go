@@ -115,3 +115,31 @@ func TestAReaderAsksForNumberLocksAndEventsInThisOrder(t *testing.T) {
 		})
 	}
 }
+
+// Numbers of one append may lie around another writer's, which nobody can see yet. Whoever
+// sees the first of its events must be able to see the rest.
+func TestAnAppendIsNotTornByANumberBetweenItsOwn(t *testing.T) {
+	pool := newTables(t, marten.Creation{})
+	store := openStore(t, pool, &marten.Options{Append: marten.Quick})
+	around, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer around.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
+	amid, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer amid.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
+	var numbers [3][]int64
+	for i, tx := range []pgx.Tx{around, amid, around} {
+		numbers[i], err = take(t.Context(), tx, 1)
+		require.NoError(t, err)
+	}
+	require.NoError(t, insertEvents(t.Context(), around, "order-1", slices.Concat(numbers[0], numbers[2])))
+	require.NoError(t, around.Commit(t.Context()))
+	within, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	for e, err := range store.ReadAll(within, eventstore.ReadAllOptions{}) {
+		require.Error(t, err, "event %d of %q was delivered, and the rest of its append cannot be seen yet", e.Version, e.Stream)
+	}
+	require.NoError(t, insertEvents(t.Context(), amid, "order-2", numbers[1]))
+	require.NoError(t, amid.Commit(t.Context()))
+	require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), 3)
+}

@@ -43,11 +43,16 @@ func isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, tables, er
 	}
 	schema := "switchyard_" + strings.ToLower(rand.Text())
 	own := schema + "_own"
-	parameters := u.Query()
-	if err := likeStored(ctx, config, parameters); err != nil {
+	pool, err := pgxpool.NewWithConfig(ctx, config.Copy())
+	if err != nil {
 		return nil, tables{}, err
 	}
-	change := map[string]string{"schema": schema, "own": own, "create": "true", "migrate": "on"}
+	defer pool.Close()
+	parameters := u.Query()
+	if err := likeStored(ctx, pool, parameters); err != nil {
+		return nil, tables{}, err
+	}
+	change := map[string]string{"schema": schema, "own": own, "migrate": "on"}
 	made := tables{
 		schema: schema, uuidKeys: parameters.Get("identity") == "uuid", conjoined: parameters.Get("tenancy") == "conjoined",
 		metadata: parameters.Get("metadata") != "off", serverTimes: parameters.Get("timestamps") == "server",
@@ -55,23 +60,14 @@ func isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, tables, er
 	if made.conjoined {
 		change["tenant"] = Tenant
 	}
-	for _, name := range []string{"identity", "tenancy", "metadata", "timestamps"} {
-		if parameters.Has(name) {
-			change[name] = parameters.Get(name)
-		}
-	}
 	if !parameters.Has("poll") {
 		change["poll"] = pollInterval.String()
 	}
-	fresh := pgdriver.With(u, change)
-	// The first handle makes the store.
-	first, err := marten.OpenURL(ctx, &fresh)
-	if err != nil {
+	creation := marten.Creation{UUIDKeys: made.uuidKeys, Conjoined: made.conjoined, NoMetadata: !made.metadata, ServerTimestamps: made.serverTimes}
+	if err := marten.Create(ctx, pool, schema, creation); err != nil {
 		return nil, made, err
 	}
-	if err := first.Close(); err != nil {
-		return nil, made, err
-	}
+	fresh := withoutCreation(pgdriver.With(u, change))
 	held := holding{tables: made, config: config}
 	isolated := &conformance.Isolated{
 		URL:         fresh.String(),
@@ -100,12 +96,7 @@ func isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, tables, er
 
 // likeStored adds to a URL's parameters those by which a new store is made like the one that
 // the URL names, where there is one and they do not say it themselves.
-func likeStored(ctx context.Context, config *pgxpool.Config, parameters url.Values) error {
-	pool, err := pgxpool.NewWithConfig(ctx, config.Copy())
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
+func likeStored(ctx context.Context, pool *pgxpool.Pool, parameters url.Values) error {
 	schema := parameters.Get("schema")
 	if schema == "" {
 		schema = "public"
@@ -132,6 +123,17 @@ func likeStored(ctx context.Context, config *pgxpool.Config, parameters url.Valu
 		}
 	}
 	return nil
+}
+
+// withoutCreation leaves out of a URL what says how a store is made: it is there, and to
+// look for that at each opening costs.
+func withoutCreation(u url.URL) url.URL {
+	parameters := u.Query()
+	for _, name := range []string{"create", "identity", "tenancy", "metadata", "timestamps"} {
+		parameters.Del(name)
+	}
+	u.RawQuery = strings.ReplaceAll(parameters.Encode(), "+", "%20")
+	return u
 }
 
 // StreamID names the streams of a store with UUIDs: category-UUID, always the same one.

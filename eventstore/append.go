@@ -77,6 +77,13 @@ func (s *Store) AppendStreams(ctx context.Context, parts ...StreamAppend) ([]App
 	return results, nil
 }
 
+// CheckAppend tells, without I/O, for what [Store.AppendStreams] would refuse these
+// parts whatever the store holds: ErrInvalid or ErrUnsupported, and ErrEventIDReused
+// where an ID occurs twice in them. It returns nil where only the store can tell.
+func (s *Store) CheckAppend(parts ...StreamAppend) error {
+	return opError("check an append", "", s.checkAppend(slices.Clone(parts)))
+}
+
 // append takes over the slice parts, but not the events in it, which are copied.
 func (s *Store) append(ctx context.Context, parts []StreamAppend) ([]AppendResult, error) {
 	if err := s.ready(ctx); err != nil {

@@ -16,6 +16,9 @@ import (
 // lease lost: it cannot save, and waits in its turn; the event in its hands may by
 // then have been handled by the next owner too.
 //
+// A checkpoint of the store that this one was moved from is translated to the same
+// event's place here, and stored so; see [OriginName].
+//
 // A failing or panicking handler is tried again as Retry says; then the event is
 // parked, or Run stops. While the backend, or what keeps the checkpoints, is slow
 // or away, Run waits and goes on.
@@ -48,6 +51,10 @@ func (s *Store) run(ctx context.Context, sub Subscription) error {
 	defer cancel()
 	for {
 		err := s.own(ctx, sub)
+		if errors.Is(err, errTranslated) && ctx.Err() == nil {
+			s.logger.InfoContext(ctx, "subscription goes on in the store that its own was moved to", "subscription", sub.Name)
+			continue
+		}
 		if errors.Is(err, ErrLeaseLost) && ctx.Err() == nil {
 			s.logger.WarnContext(ctx, "subscription lost its lease and waits for it", "subscription", sub.Name, "error", err)
 			continue
@@ -55,7 +62,7 @@ func (s *Store) run(ctx context.Context, sub Subscription) error {
 		switch {
 		case errors.Is(context.Cause(ctx), ErrClosed):
 			return withFailure(ErrClosed, err)
-		case ctx.Err() != nil && (isContextError(err) || errors.Is(err, ErrLeaseLost)):
+		case ctx.Err() != nil && (isContextError(err) || errors.Is(err, ErrLeaseLost) || errors.Is(err, errTranslated)):
 			return nil
 		}
 		return err
@@ -133,7 +140,7 @@ func (s *Store) handleFromCheckpoint(ctx context.Context, sub Subscription, held
 	if stored.Found {
 		after = stored.Checkpoint.Place
 		if stored.Checkpoint.Store != info.ID {
-			return &ForeignCheckpointError{Name: sub.Name, Checkpoint: stored.Checkpoint.Store, Store: info.ID, Place: after}
+			return s.takeOver(ctx, sub, stored.Checkpoint, info)
 		}
 	}
 	_, err = patiently(ctx, s, sub.Name, func() (struct{}, error) {

@@ -19,10 +19,6 @@ func (r reader) next() (eventstore.RecordedEvent, bool, error) {
 	return event, more && err == nil, err
 }
 
-func pull(ctx context.Context, store *eventstore.Store, stream string) reader {
-	return pullFrom(store.ReadStream(ctx, stream, eventstore.ReadOptions{}))
-}
-
 func pullAll(ctx context.Context, store *eventstore.Store, after eventstore.Position) reader {
 	return pullFrom(store.ReadAll(ctx, eventstore.ReadAllOptions{After: after}))
 }

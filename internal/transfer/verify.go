@@ -2,12 +2,14 @@ package transfer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -63,13 +65,12 @@ type Discrepancy struct {
 // in the streams' alphabetical order.
 func Verify(ctx context.Context, a, b *eventstore.Store, progress func(Progress)) (Report, error) {
 	asJSON := !keepsBytes(a, b)
-	var digests [2]map[string]*streamDigest
-	var counts [2]int
+	var digests [2]*Digests
 	group, groupCtx := errgroup.WithContext(ctx)
 	ticks := make(chan int, 16) // reads of both scans, reported by one goroutine
 	for i, store := range []*eventstore.Store{a, b} {
 		group.Go(func() (err error) {
-			digests[i], counts[i], err = scan(groupCtx, store, asJSON, ticks)
+			digests[i], err = scan(groupCtx, store, asJSON, ticks)
 			return err
 		})
 	}
@@ -87,65 +88,30 @@ func Verify(ctx context.Context, a, b *eventstore.Store, progress func(Progress)
 	if err := group.Wait(); err != nil {
 		return Report{}, err
 	}
-	report := Report{AsJSON: asJSON, A: summarize(digests[0], counts[0]), B: summarize(digests[1], counts[1])}
+	report := Report{AsJSON: asJSON, A: digests[0].Summary(), B: digests[1].Summary()}
 	var first string
-	for _, name := range slices.Sorted(maps.Keys(union(digests[0], digests[1]))) {
-		if same(digests[0][name], digests[1][name]) {
-			continue
-		}
-		if report.Differing == 0 {
-			first = name
-		}
-		report.Differing++
-	}
+	report.Differing, first = digests[0].Differing(digests[1])
 	if report.Differing == 0 {
 		return report, nil
 	}
-	found, err := firstDifference(ctx, a, b, first, asJSON)
-	report.First = found
+	var err error
+	report.First, err = FirstDifference(ctx, a, b, first, asJSON)
 	return report, err
 }
 
-// streamDigest is a chain: the digest of the digest so far and the next event.
-type streamDigest struct {
-	sum    Digest
-	events uint64
-}
-
-func same(a, b *streamDigest) bool { return a != nil && b != nil && *a == *b }
-
-func union[V any](a, b map[string]V) map[string]struct{} {
-	names := make(map[string]struct{}, max(len(a), len(b)))
-	for _, m := range []map[string]V{a, b} {
-		for name := range m {
-			names[name] = struct{}{}
-		}
-	}
-	return names
-}
-
-func scan(ctx context.Context, store *eventstore.Store, asJSON bool, ticks chan<- int) (map[string]*streamDigest, int, error) {
-	streams := make(map[string]*streamDigest)
-	count := 0
-	var canonical []byte
+func scan(ctx context.Context, store *eventstore.Store, asJSON bool, ticks chan<- int) (*Digests, error) {
+	digests := NewDigests(asJSON)
 	for event, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		s := streams[event.Stream]
-		if s == nil {
-			s = &streamDigest{}
-			streams[event.Stream] = s
-		}
-		canonical = appendCanonical(append(canonical[:0], s.sum[:]...), event, asJSON)
-		s.sum = sha256.Sum256(canonical)
-		s.events++
-		if count++; count%batchEvents == 0 {
+		digests.Add(event)
+		if digests.Events%batchEvents == 0 {
 			ticks <- batchEvents
 		}
 	}
-	ticks <- count % batchEvents
-	return streams, count, nil
+	ticks <- digests.Events % batchEvents
+	return digests, nil
 }
 
 // appendCanonical appends an event's content in the one form that its digest is
@@ -167,33 +133,21 @@ func appendCanonical(b []byte, event eventstore.RecordedEvent, asJSON bool) []by
 	return b
 }
 
-func summarize(streams map[string]*streamDigest, events int) Summary {
-	whole := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(streams)) {
-		s := streams[name]
-		var line []byte
-		line = binary.BigEndian.AppendUint64(line, uint64(len(name)))
-		line = append(line, name...)
-		line = binary.BigEndian.AppendUint64(line, s.events)
-		_, _ = whole.Write(append(line, s.sum[:]...)) // a hash takes everything
-	}
-	return Summary{Streams: len(streams), Events: events, Digest: Digest(whole.Sum(nil))}
-}
-
-// firstDifference walks one stream in both stores at once.
-func firstDifference(ctx context.Context, a, b *eventstore.Store, stream string, asJSON bool) (*Discrepancy, error) {
+// FirstDifference walks one stream in both stores at once and returns where they
+// differ first.
+func FirstDifference(ctx context.Context, a, b *eventstore.Store, stream string, asJSON bool) (*Discrepancy, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	left, right := pull(ctx, a, stream), pull(ctx, b, stream)
+	left, right := pullFrom(streamOf(ctx, a, stream)), pullFrom(streamOf(ctx, b, stream))
 	defer left.stop()
 	defer right.stop()
-	for version := uint64(1); ; version++ {
+	for {
 		x, inA, errA := left.next()
 		y, inB, errB := right.next()
 		if err := errors.Join(errA, errB); err != nil {
 			return nil, err
 		}
-		found := &Discrepancy{Stream: stream, Version: version, Field: "event", A: "none", B: "none"}
+		found := &Discrepancy{Stream: stream, Version: cmp.Or(x.Version, y.Version), Field: "event", A: "none", B: "none"}
 		switch {
 		case !inA && !inB:
 			return nil, fmt.Errorf("stream %q differed while it was read as a whole, but not event by event: was it being written?", clip(stream))
@@ -209,6 +163,30 @@ func firstDifference(ctx context.Context, a, b *eventstore.Store, stream string,
 			found.B = "event " + y.ID.String()
 		}
 		return found, nil
+	}
+}
+
+// streamOf yields a stream's events. One whose name may not be written, and that is
+// there all the same, is picked from the whole store.
+func streamOf(ctx context.Context, store *eventstore.Store, stream string) iter.Seq2[eventstore.RecordedEvent, error] {
+	return func(yield func(eventstore.RecordedEvent, error) bool) {
+		refused := false
+		for event, err := range store.ReadStream(ctx, stream, eventstore.ReadOptions{}) {
+			if refused = errors.Is(err, eventstore.ErrInvalid); refused {
+				break
+			}
+			if !yield(event, err) {
+				return
+			}
+		}
+		if !refused {
+			return
+		}
+		for event, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
+			if (err != nil || event.Stream == stream) && !yield(event, err) {
+				return
+			}
+		}
 	}
 }
 

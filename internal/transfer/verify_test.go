@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/google/uuid"
@@ -109,6 +110,15 @@ func (l late) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (event
 	return page, err
 }
 
+func (l late) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
+	req.After = max(req.After, 5) - 5
+	page, err := l.Backend.ReadStream(ctx, req)
+	for i := range page.Events {
+		page.Events[i].Version += 5
+	}
+	return page, err
+}
+
 func TestMeasureCountsStreamsThatBeginLater(t *testing.T) {
 	store := newStore(t, late{memory.New()})
 	fill(t, store, 4, 10)
@@ -129,4 +139,44 @@ func TestMeasureTellsThatAStoreIsSealed(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, stats.Sealed)
 	require.Equal(t, "moved", stats.SealReason)
+}
+
+func TestADifferenceIsNamedInAStreamWhoseNameMayNotBeWritten(t *testing.T) {
+	const stream = "cart-1\t2"
+	stores := make([]*eventstore.Store, 2)
+	for i := range stores {
+		backend := memory.New()
+		for n := range 3 {
+			event := eventstore.Event{ID: uuid.NewSHA1(uuid.Nil, []byte{byte(n)}), Type: "T", ContentType: eventstore.JSONContentType, Data: []byte("1")}
+			if n == 2 {
+				event.Data = fmt.Append(nil, i)
+			}
+			_, err := backend.Append(t.Context(), eventstore.AppendRequest{Parts: []eventstore.StreamAppend{
+				{Stream: stream, Expected: eventstore.Any(), Events: []eventstore.Event{event}},
+			}})
+			require.NoError(t, err)
+		}
+		stores[i] = newStore(t, backend)
+	}
+	report, err := Verify(t.Context(), stores[0], stores[1], nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Differing)
+	require.Equal(t, stream, report.First.Stream)
+	require.Equal(t, uint64(3), report.First.Version)
+	require.Equal(t, "data", report.First.Field)
+}
+
+func TestADifferenceIsNamedByItsVersionInStreamsThatBeginLater(t *testing.T) {
+	stores := make([]*eventstore.Store, 2)
+	for i := range stores {
+		backend := memory.New()
+		fill(t, newStore(t, backend), 1, 4)
+		stores[i] = newStore(t, late{backend})
+	}
+	_, err := stores[1].Append(t.Context(), "counter-0", eventstore.Any(), eventstore.Event{Type: "T", Data: []byte("1")})
+	require.NoError(t, err)
+	report, err := Verify(t.Context(), stores[0], stores[1], nil)
+	require.NoError(t, err)
+	require.Equal(t, uint64(10), report.First.Version, "the fifth, of a stream that begins at 6")
+	require.Equal(t, "event", report.First.Field)
 }

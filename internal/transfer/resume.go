@@ -1,0 +1,52 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// CopiedFrom returns the place up to which a target, whose checkpoints these are,
+// was copied from a source, and whether it was copied from it at all.
+func CopiedFrom(ctx context.Context, target eventstore.Checkpoints, source uuid.UUID) (eventstore.Place, bool, error) {
+	result, err := target.Load(ctx, eventstore.LoadCheckpointRequest{Name: copiedName(source)})
+	if err != nil {
+		return eventstore.Place{}, false, fmt.Errorf("load the copy's checkpoint: %w", err)
+	}
+	return result.Checkpoint.Place, result.Found, nil
+}
+
+// OwnCheckpoint tells whether a checkpoint's name is one under which a copy keeps
+// how far it is: no subscription's.
+func OwnCheckpoint(name string) bool {
+	stem := func(name string) string { return strings.TrimSuffix(name, uuid.Nil.String()) }
+	return strings.HasPrefix(name, stem(copiedName(uuid.Nil))) || strings.HasPrefix(name, stem(checkedName(uuid.Nil)))
+}
+
+// Holds tells whether a store holds the event of a place: the stream has it at
+// that version, with that ID. Its position may be another one; it is returned.
+func Holds(ctx context.Context, store *eventstore.Store, place eventstore.Place) (eventstore.Place, bool, error) {
+	event, ok, err := eventAt(ctx, store, place.Stream, place.Version)
+	if err != nil || !ok || event.ID != place.ID {
+		return eventstore.Place{}, false, err
+	}
+	return event.Place(), true, nil
+}
+
+// Checker returns what tells whether a store would refuse an event of another one,
+// for what the store can hold, without I/O. Its errors match ErrInvalid or
+// ErrUnsupported.
+func Checker(to *eventstore.Store) func(eventstore.RecordedEvent) error {
+	keepTimes := to.Capabilities().PreservedRecordTime.Supported()
+	return func(event eventstore.RecordedEvent) error {
+		part := eventstore.StreamAppend{Stream: event.Stream, Expected: eventstore.Any(), Events: []eventstore.Event{event.Event}}
+		if keepTimes {
+			part.RecordedAt = &event.RecordedAt
+		}
+		return to.CheckAppend(part)
+	}
+}

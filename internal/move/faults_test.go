@@ -1,0 +1,261 @@
+package move
+
+import (
+	"context"
+	"iter"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+// damaging is a store that answers every read with one event changed.
+type damaging struct {
+	*memory.Backend
+	change func(*eventstore.RecordedEvent)
+}
+
+func (d damaging) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
+	page, err := d.Backend.ReadStream(ctx, req)
+	for i := range page.Events {
+		d.change(&page.Events[i])
+	}
+	return page, err
+}
+
+func (d damaging) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+	return func(yield func(eventstore.Message, error) bool) {
+		for message, err := range d.Backend.Subscribe(ctx, req) {
+			d.change(&message.Event)
+			if !yield(message, err) {
+				return
+			}
+		}
+	}
+}
+
+func TestWhatTOHoldsOtherwiseThanFROMIsFound(t *testing.T) {
+	for field, change := range map[string]func(*eventstore.RecordedEvent){
+		"data":     func(e *eventstore.RecordedEvent) { e.Data = []byte(`{"n":-1}`) },
+		"type":     func(e *eventstore.RecordedEvent) { e.Type = "Other" },
+		"metadata": func(e *eventstore.RecordedEvent) { e.Metadata = map[string]string{"k": "other"} },
+	} {
+		t.Run(field, func(t *testing.T) {
+			a := memorySide(t, "memory:a")
+			b := side(t, damaging{memory.New(), func(e *eventstore.RecordedEvent) {
+				if e.Stream == "b" && e.Version == 3 {
+					change(e)
+				}
+			}}, "memory:b")
+			add(t, a, 20)
+			report, err := Move(t.Context(), a, b, nil)
+			require.ErrorIs(t, err, ErrRefused)
+			require.ErrorContains(t, err, "1 streams differ; the first difference is the "+field+` at version 3 of stream "b"`)
+			require.False(t, report.Done)
+			_, found, err := originOf(t.Context(), b, report.From.Store)
+			require.NoError(t, err)
+			require.False(t, found, "TO does not say that it was moved")
+		})
+	}
+}
+
+func TestTheSameEventsInAnotherOrderAreRefused(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 6)
+	events := all(t, a)
+	for _, i := range []int{1, 0, 2, 3, 4} { // each stream is right
+		_, err := b.Store.Append(t.Context(), events[i].Stream, eventstore.Any(), events[i].Event)
+		require.NoError(t, err)
+	}
+	_, err := Move(t.Context(), a, b, nil)
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "in another order")
+}
+
+func TestWhatHappensBetweenTheSealAndTheEndIsNoticed(t *testing.T) {
+	one := eventstore.Event{Type: "T", Data: []byte("1")}
+	for name, test := range map[string]struct {
+		at   Phase
+		do   func(t *testing.T, from, to Side)
+		want string
+	}{
+		"the seal is lifted": {PhaseVerify, func(t *testing.T, from, _ Side) {
+			_, err := from.Store.Unseal(t.Context())
+			require.NoError(t, err)
+		}, "lifted the seal"},
+		"the seal is lifted at the last moment": {PhaseTranslate, func(t *testing.T, from, _ Side) {
+			_, err := from.Store.Unseal(t.Context())
+			require.NoError(t, err)
+		}, "lifted the seal"},
+		"the seal is lifted and FROM written to": {PhaseVerify, func(t *testing.T, from, _ Side) {
+			_, err := from.Store.Unseal(t.Context())
+			require.NoError(t, err)
+			_, err = from.Store.Append(t.Context(), "a", eventstore.Any(), one)
+			require.NoError(t, err)
+		}, "FROM has an event at"},
+		"somebody writes to TO": {PhaseSeal, func(t *testing.T, _, to Side) {
+			_, err := to.Store.Append(t.Context(), "foreign", eventstore.Any(), one)
+			require.NoError(t, err)
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+			add(t, a, 10)
+			report, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
+				if phase == test.at {
+					test.do(t, a, b)
+				}
+			}})
+			require.ErrorIs(t, err, ErrRefused)
+			require.ErrorContains(t, err, test.want)
+			require.False(t, report.Done)
+		})
+	}
+}
+
+func TestASourceThatWasRestoredFromAnOlderBackupIsRefused(t *testing.T) {
+	for name, lives := range map[string]int{"as it was": 0, "and lives on": 25} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path, state := filepath.Join(dir, "from.db"), filepath.Join(dir, "state")
+			b := memorySide(t, "memory:b")
+			session := func(work func(a Side)) {
+				a, err := sqliteSide(t.Context(), path)
+				require.NoError(t, err)
+				work(a)
+				require.NoError(t, a.Store.Close())
+			}
+			session(func(a Side) { add(t, a, 10) })
+			backup, err := os.ReadFile(path)
+			require.NoError(t, err)
+			session(func(a Side) {
+				add(t, a, 10)
+				_, err := Move(t.Context(), a, b, &Options{DryRun: true, StateDir: state})
+				require.NoError(t, err)
+			})
+			require.NoError(t, os.WriteFile(path, backup, 0o600))
+			session(func(a Side) {
+				add(t, a, lives)
+				_, err := Move(t.Context(), a, b, &Options{StateDir: state})
+				require.ErrorIs(t, err, ErrRefused)
+				require.ErrorContains(t, err, "restored from a backup")
+				info, err := a.Store.Info(t.Context())
+				require.NoError(t, err)
+				require.False(t, info.Sealed)
+			})
+			require.Len(t, all(t, b), 20)
+		})
+	}
+}
+
+// replaced is a store that is restored while it is followed.
+type replaced struct{ *memory.Backend }
+
+func (r replaced) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+	return func(yield func(eventstore.Message, error) bool) {
+		for message, err := range r.Backend.Subscribe(ctx, req) {
+			if message.Kind == eventstore.MessageCaughtUp {
+				yield(eventstore.Message{}, &eventstore.CheckpointAheadError{})
+				return
+			}
+			if !yield(message, err) {
+				return
+			}
+		}
+	}
+}
+
+func TestASourceThatIsRestoredWhileItIsFollowedEndsTheMoveWithTheReason(t *testing.T) {
+	a, b := side(t, replaced{memory.New()}, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, nil)
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "restored from a backup")
+}
+
+// counting counts the events that are read in the global order.
+type counting struct {
+	*memory.Backend
+	read *atomic.Int64
+}
+
+func (c counting) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	page, err := c.Backend.ReadAll(ctx, req)
+	c.read.Add(int64(len(page.Events)))
+	return page, err
+}
+
+func TestDigestsGoOnWhereTheyWereAndAreTakenAgainWhereTheirFileDoesNotFit(t *testing.T) {
+	spoil := func(change func(*state)) func(*testing.T, string) {
+		return func(t *testing.T, path string) {
+			t.Helper()
+			s := readState(path)
+			require.NotNil(t, s)
+			change(s)
+			require.NoError(t, s.write(path))
+		}
+	}
+	for name, test := range map[string]struct {
+		spoil func(*testing.T, string)
+		again bool // everything is read again
+	}{
+		"a file as it was left": {func(*testing.T, string) {}, false},
+		"no file":               {func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) }, true},
+		"a file cut short":      {func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 100)) }, true},
+		"of another store":      {spoil(func(s *state) { s.FromID[0]++ }), true},
+		"of another event":      {spoil(func(s *state) { s.From.ID[0]++ }), true},
+		"without digests":       {spoil(func(s *state) { s.From.Digests = nil }), true},
+		"a wrong digest":        {spoil(func(s *state) { s.From.Digests.Order[0]++ }), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var read atomic.Int64
+			a, b := side(t, counting{memory.New(), &read}, "memory:a"), memorySide(t, "memory:b")
+			add(t, a, 50)
+			opts := &Options{StateDir: t.TempDir(), DryRun: true, StateEvery: time.Hour}
+			_, err := Move(t.Context(), a, b, opts)
+			require.NoError(t, err)
+			info, err := a.Store.Info(t.Context())
+			require.NoError(t, err)
+			other, err := b.Store.Info(t.Context())
+			require.NoError(t, err)
+			path := statePath(opts.StateDir, info.ID, other.ID)
+			require.NotNil(t, readState(path))
+			test.spoil(t, path)
+
+			read.Store(0)
+			opts.DryRun = false
+			report, err := Move(t.Context(), a, b, opts)
+			require.NoError(t, err)
+			require.NoFileExists(t, path)
+			if test.again {
+				require.GreaterOrEqual(t, read.Load(), int64(50))
+			} else {
+				require.Zero(t, read.Load())
+			}
+			whole, err := transfer.Verify(t.Context(), a.Store, b.Store, nil)
+			require.NoError(t, err)
+			require.Equal(t, whole.A.Digest, report.From.Summary.Digest)
+			require.Equal(t, whole.B.Digest, report.To.Summary.Digest)
+		})
+	}
+}
+
+func TestAMoveWhoseDigestsCannotBeKeptSaysSoAndGoesOn(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 5)
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	var told []string
+	report, err := Move(t.Context(), a, b, &Options{StateDir: filepath.Join(file, "state"), Tell: func(line string) { told = append(told, line) }})
+	require.NoError(t, err)
+	require.True(t, report.Done)
+	require.Len(t, told, 1)
+	require.Contains(t, told[0], "the digests are not kept")
+}

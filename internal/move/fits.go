@@ -1,0 +1,238 @@
+package move
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+// Problem is something of FROM that TO cannot hold.
+type Problem struct {
+	// What names the rule, such as "type" or "a preserved record time".
+	What string `json:"what"`
+	// Count is how many events or checkpoints break it.
+	Count int `json:"count"`
+	// First is the first of them, and why TO would refuse it.
+	First string `json:"first"`
+}
+
+// identify looks at both stores before anything is read or written: whether this
+// move can be, is under way, or is done.
+func (m *mover) identify(ctx context.Context) (err error) {
+	if m.fromInfo, err = m.from.Store.Info(ctx); err != nil {
+		return fmt.Errorf("FROM: %w", err)
+	}
+	if m.toInfo, err = m.to.Store.Info(ctx); err != nil {
+		return fmt.Errorf("TO: %w", err)
+	}
+	if m.fromInfo.ID == m.toInfo.ID {
+		return transfer.ErrSameStore
+	}
+	m.report.From.Store, m.report.To.Store = m.fromInfo.ID, m.toInfo.ID
+	if !m.to.Store.Capabilities().Checkpoints.Supported() {
+		return refuse("TO keeps no checkpoints: %s", m.to.Store.Capabilities().Checkpoints.Reason())
+	}
+	m.asJSON = transfer.AsJSON(m.from.Store, m.to.Store)
+	m.fromTail, m.toTail = newTail("FROM", m.from.Store, m.asJSON), newTail("TO", m.to.Store, m.asJSON)
+	m.statePath = statePath(m.opts.StateDir, m.fromInfo.ID, m.toInfo.ID)
+	if done, err := m.isDone(ctx); done || err != nil {
+		return err
+	}
+	if m.sealedForAnother() {
+		return refuse("FROM is sealed: %s; if it is to be moved here all the same, unseal it first", m.fromInfo.SealReason)
+	}
+	if m.toInfo.Sealed {
+		if err := m.wayBack(ctx); err != nil {
+			return err
+		}
+	}
+	return m.holdsOnlyFrom(ctx)
+}
+
+// isDone tells whether TO was moved from FROM, which has not changed since.
+func (m *mover) isDone(ctx context.Context) (bool, error) {
+	origin, found, err := originOf(ctx, m.to, m.fromInfo.ID)
+	if err != nil || !found || origin != m.fromInfo.Head || m.toInfo.Sealed {
+		return false, err
+	}
+	if m.from.Store.Capabilities().Seal.Supported() && !m.fromInfo.Sealed {
+		return false, nil
+	}
+	m.report.Already, m.report.Done = true, true
+	m.report.Seal = origin.Position
+	return true, nil
+}
+
+// wayBack allows a sealed TO where it was moved to FROM, and has stayed as it was.
+func (m *mover) wayBack(ctx context.Context) error {
+	origin, found, err := originOf(ctx, m.from, m.toInfo.ID)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return refuse("TO is sealed, and FROM was not moved from it: %s", m.toInfo.SealReason)
+	case origin != m.toInfo.Head:
+		return refuse("TO is sealed, and its last event is at %s, not at %s as when it was moved to FROM: it was unsealed and written to; move into a fresh store", m.toInfo.Head, origin)
+	}
+	m.back = true
+	return nil
+}
+
+// holdsOnlyFrom refuses a TO that holds other events than FROM, and a FROM that has
+// lost events which TO has. It looks at two events; the copy compares all that it
+// did not write itself before it writes.
+func (m *mover) holdsOnlyFrom(ctx context.Context) error {
+	copied, found, err := transfer.CopiedFrom(ctx, m.to.Checkpoints, m.fromInfo.ID)
+	if err != nil {
+		return fmt.Errorf("TO: %w", err)
+	}
+	lost := "FROM no longer holds event %s at %s, which was copied from it: it was restored from a backup, or replaced. " +
+		"TO has events that FROM has lost; compare them (switchyard verify), then move into a fresh store"
+	if found && copied.Named() {
+		switch here, ok, err := transfer.Holds(ctx, m.from.Store, copied); {
+		case err != nil:
+			return fmt.Errorf("FROM: %w", err)
+		case !ok || here != copied:
+			return refuse(lost, copied.ID, copied)
+		}
+	}
+	head := m.toInfo.Head
+	if head.IsZero() {
+		return nil
+	}
+	switch _, ok, err := transfer.Holds(ctx, m.from.Store, head); {
+	case err != nil:
+		return fmt.Errorf("FROM: %w", err)
+	case !ok && found:
+		return refuse("TO's last event %s at %s is not FROM's: somebody else writes to TO, or FROM was restored from a backup; stop them, and move into a fresh store", head.ID, head)
+	case !ok:
+		return refuse("TO is not empty, and its last event %s at %s is not FROM's; move into a fresh store", head.ID, head)
+	}
+	return nil
+}
+
+// fits reads FROM and says what of it TO cannot hold. Its digests are taken in the
+// same pass.
+func (m *mover) fits(ctx context.Context) error {
+	for _, loss := range transfer.Losses(m.to.Store.Capabilities()) {
+		m.report.NotKept = append(m.report.NotKept, NotKept{What: loss.What, Why: loss.Why})
+	}
+	m.report.NotKept = append(m.report.NotKept,
+		NotKept{What: "snapshots", Why: "they are a cache; applications make them again"},
+		NotKept{What: "positions", Why: "they are each store's own; checkpoints are translated"})
+	found := &problems{list: m.report.Problems}
+	if err := m.fitCheckpoints(ctx, found); err != nil {
+		return err
+	}
+	check, used := transfer.Checker(m.to.Store), m.usedIDs()
+	err := m.fromTail.read(ctx, func(event eventstore.RecordedEvent) {
+		if err := check(event); err != nil {
+			found.add(rule(err), about(event), err)
+		}
+		if before := m.fromTail.digests.Streams[event.Stream].Events; before+1 != event.Version {
+			found.add("whole streams", about(event), fmt.Errorf("it would be version %d there, for versions count from 1 without holes", before+1))
+		}
+		if used(event.ID) {
+			found.add("stream-scoped IDs", about(event), errors.New(m.to.Store.Capabilities().StreamScopedIDs.Reason()))
+		}
+		if n := m.fromTail.digests.Events; n%1000 == 0 && m.opts.Progress != nil {
+			m.opts.Progress(n, 0)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	m.report.Problems = found.list
+	if len(found.list) > 0 {
+		return refuse("TO cannot hold all that FROM has: %s; nothing was written", found)
+	}
+	return nil
+}
+
+func about(event eventstore.RecordedEvent) string {
+	return fmt.Sprintf("event %s at %s", event.ID, event.Place())
+}
+
+// fitCheckpoints finds the checkpoints that nobody could translate.
+func (m *mover) fitCheckpoints(ctx context.Context, found *problems) error {
+	if !m.from.Store.Capabilities().Checkpoints.Supported() {
+		return nil
+	}
+	for checkpoint, err := range m.from.Store.ListCheckpoints(ctx) {
+		if err != nil {
+			return fmt.Errorf("FROM: %w", err)
+		}
+		if ofMoving(checkpoint.Name) {
+			continue
+		}
+		where := fmt.Sprintf("checkpoint %q", checkpoint.Name)
+		_, _, err := m.from.Store.LoadCheckpoint(ctx, checkpoint.Name)
+		switch {
+		case errors.Is(err, eventstore.ErrForeignCheckpoint), errors.Is(err, eventstore.ErrCheckpointAhead):
+			found.add("checkpoints", where, err)
+		case err != nil:
+			return fmt.Errorf("FROM: %w", err)
+		case !checkpoint.Place.IsZero() && !checkpoint.Place.Named():
+			found.add("checkpoints", where, errors.New("it does not name the event at its position; run its subscription once, or reset it"))
+		}
+	}
+	return nil
+}
+
+// usedIDs returns what tells whether an ID was met before, where TO would mind.
+func (m *mover) usedIDs() func(uuid.UUID) bool {
+	if m.to.Store.Capabilities().StreamScopedIDs.Supported() || !m.from.Store.Capabilities().StreamScopedIDs.Supported() {
+		return func(uuid.UUID) bool { return false }
+	}
+	m.fromTail = newTail("FROM", m.from.Store, m.asJSON) // all of it is to be looked at
+	met := make(map[uuid.UUID]struct{})
+	return func(id uuid.UUID) bool {
+		_, before := met[id]
+		met[id] = struct{}{}
+		return before
+	}
+}
+
+// problems counts what does not fit, by rule.
+type problems struct{ list []Problem }
+
+func (p *problems) add(what, where string, err error) {
+	at := slices.IndexFunc(p.list, func(known Problem) bool { return known.What == what })
+	if at < 0 {
+		p.list = append(p.list, Problem{What: what, First: where + ": " + err.Error()})
+		at = len(p.list) - 1
+	}
+	p.list[at].Count++
+}
+
+func (p *problems) String() string {
+	texts := make([]string, 0, len(p.list))
+	for _, problem := range p.list {
+		texts = append(texts, fmt.Sprintf("%s (%d; the first is %s)", problem.What, problem.Count, problem.First))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// rule names the rule that an event breaks: the field or the capability.
+func rule(err error) string {
+	var invalid *eventstore.InvalidError
+	var unsupported *eventstore.UnsupportedError
+	switch {
+	case errors.As(err, &invalid):
+		_, field, of := strings.Cut(invalid.Field, "].")
+		if of {
+			return field
+		}
+		return invalid.Field
+	case errors.As(err, &unsupported):
+		return unsupported.Feature
+	}
+	return "event"
+}

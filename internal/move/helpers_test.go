@@ -1,0 +1,91 @@
+package move
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/backends/sqlite"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// side opens a store as the command line does.
+func side(t *testing.T, backend eventstore.Backend, name string) Side {
+	t.Helper()
+	s, err := open(backend, name)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Store.Close()) })
+	return s
+}
+
+func open(backend eventstore.Backend, name string) (Side, error) {
+	store, err := eventstore.New(backend, &eventstore.Options{BackendLimits: true, AllowReserved: true})
+	return Side{Store: store, Checkpoints: backend.Records().Checkpoints, Name: name}, err
+}
+
+func memorySide(t *testing.T, name string) Side {
+	t.Helper()
+	return side(t, memory.New(), name)
+}
+
+func sqliteSide(ctx context.Context, path string) (Side, error) {
+	backend, err := sqlite.Open(ctx, path, nil)
+	if err != nil {
+		return Side{}, err
+	}
+	return open(backend, "sqlite:"+path)
+}
+
+// add appends n events to the streams a, b and c in turn.
+func add(t *testing.T, s Side, n int) {
+	t.Helper()
+	for i := range n {
+		_, err := s.Store.Append(t.Context(), []string{"a", "b", "c"}[i%3], eventstore.Any(),
+			eventstore.Event{Type: "Counted", Data: fmt.Appendf(nil, `{"n":%d}`, i), Metadata: map[string]string{"k": fmt.Sprint(i)}})
+		require.NoError(t, err)
+	}
+}
+
+func all(t *testing.T, s Side) []eventstore.RecordedEvent {
+	t.Helper()
+	var events []eventstore.RecordedEvent
+	for event, err := range s.Store.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
+		require.NoError(t, err)
+		events = append(events, event)
+	}
+	return events
+}
+
+// requireMoved holds two stores against each other event by event, without what a
+// move itself uses.
+func requireMoved(t *testing.T, from, to Side) {
+	t.Helper()
+	left, right := all(t, from), all(t, to)
+	require.Len(t, right, len(left))
+	for i := range left {
+		require.Equal(t, left[i].Stream, right[i].Stream)
+		require.Equal(t, left[i].Version, right[i].Version)
+		require.Equal(t, left[i].Event, right[i].Event)
+	}
+}
+
+// handle runs a subscription over the first n events of a store and returns them.
+func handle(t *testing.T, s Side, name string, n int) []eventstore.RecordedEvent {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var handled []eventstore.RecordedEvent
+	err := s.Store.Run(ctx, eventstore.Subscription{Name: name, UntilCaughtUp: true, CheckpointEvery: 1, Handler: func(_ context.Context, event eventstore.RecordedEvent) error {
+		if len(handled) == n {
+			cancel()
+			return context.Canceled
+		}
+		handled = append(handled, event)
+		return nil
+	}})
+	require.NoError(t, err)
+	return handled
+}

@@ -1,0 +1,138 @@
+package move
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/backends/sqlite"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// asMove makes the test binary a process that moves a store and kills itself at a
+// point: FROM|TO|STATE|POINT, paths of SQLite files.
+const asMove = "SWITCHYARD_TEST_AS_MOVE"
+
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(asMove); spec != "" {
+		if err := moveAndDie(spec); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func die() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }
+
+// dying is a backend, and its checkpoints, that kill the process before or after
+// the n-th time that something is written.
+type dying struct {
+	eventstore.Backend
+	eventstore.Checkpoints
+	left map[string]int
+}
+
+func (d *dying) at(point string) {
+	if d.left[point]--; d.left[point] == 0 {
+		die()
+	}
+}
+
+func (d *dying) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+	d.at("append")
+	results, err := d.Backend.Append(ctx, req)
+	d.at("appended")
+	return results, err
+}
+
+func (d *dying) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
+	if !req.Reset { // the copy's own
+		return d.Checkpoints.Save(ctx, req)
+	}
+	d.at("save")
+	err := d.Checkpoints.Save(ctx, req)
+	d.at("saved")
+	return err
+}
+
+func moveAndDie(spec string) error {
+	parts := strings.Split(spec, "|")
+	kind, point, _ := strings.Cut(parts[3], ":")
+	ctx := context.Background()
+	from, err := sqliteSide(ctx, parts[0])
+	if err != nil {
+		return err
+	}
+	backend, err := sqlite.Open(ctx, parts[1], nil)
+	if err != nil {
+		return err
+	}
+	n, _ := strconv.Atoi(point) // of a phase it is 0, which kills nowhere
+	d := &dying{Backend: backend, Checkpoints: backend.Records().Checkpoints, left: map[string]int{kind: n}}
+	to, err := open(d, "sqlite:"+parts[1])
+	if err != nil {
+		return err
+	}
+	to.Checkpoints = d
+	_, err = Move(ctx, from, to, &Options{
+		StateDir: parts[2], StateEvery: time.Millisecond,
+		Phase: func(phase Phase) {
+			if kind == "phase" && string(phase) == point {
+				die()
+			}
+		},
+	})
+	return err
+}
+
+func TestAMoveThatIsKilledAtAnyPointGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	fromPath, toPath := filepath.Join(dir, "from.db"), filepath.Join(dir, "to.db")
+	from, err := sqliteSide(t.Context(), fromPath)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, from.Store.Close()) }()
+	add(t, from, 300)
+	handled := handle(t, from, "billing", 100)
+	require.NoError(t, from.Store.SaveCheckpoint(t.Context(), eventstore.Checkpoint{Name: "other"}))
+
+	run := func(point string) error {
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), asMove+"="+strings.Join([]string{fromPath, toPath, filepath.Join(dir, "state"), point}, "|"))
+		out, err := cmd.CombinedOutput()
+		require.Empty(t, string(out), point)
+		return err
+	}
+	open := true
+	for _, point := range []string{
+		"phase:fits", "phase:copy", "append:1", "appended:1", "phase:follow", "phase:seal", "phase:drain",
+		"phase:verify", "phase:translate", "save:1", "saved:1", "save:3", "saved:3",
+	} {
+		require.ErrorContains(t, run(point), "killed", point)
+		info, err := from.Store.Info(t.Context())
+		require.NoError(t, err)
+		if open = open && !info.Sealed; open {
+			add(t, from, 30) // the application goes on meanwhile
+		}
+	}
+	require.False(t, open)
+	require.NoError(t, run("nowhere:0"), "it was killed after its last step: it is done")
+
+	to, err := sqliteSide(t.Context(), toPath)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, to.Store.Close()) }()
+	requireMoved(t, from, to)
+	rest := handle(t, to, "billing", 10_000)
+	require.Len(t, append(handled, rest...), len(all(t, from)))
+	require.Equal(t, all(t, from)[100].ID, rest[0].ID)
+}

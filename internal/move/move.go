@@ -1,0 +1,260 @@
+package move
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+// ErrRefused says that a move was not begun, or not ended, because of what the
+// stores hold. Its text says what, and how to go on.
+var ErrRefused = errors.New("move refused")
+
+func refuse(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrRefused}, args...)...)
+}
+
+// Side is one of the two stores of a move.
+type Side struct {
+	// Store is opened with the backend's own limits and reserved names.
+	Store *eventstore.Store
+	// Checkpoints are those that its backend keeps.
+	Checkpoints eventstore.Checkpoints
+	// Name is how the store may be shown, without a credential.
+	Name string
+}
+
+// Options configures a [Move]. The zero value, like nil, means the defaults.
+type Options struct {
+	// DryRun ends before the seal.
+	DryRun bool
+	// WritersStopped says that nobody writes to a FROM that cannot be sealed.
+	WritersStopped bool
+	// MaxLag is how far TO may be behind FROM, in time, when FROM is sealed; 0
+	// means 500 ms.
+	MaxLag time.Duration
+	// StateDir is the folder in which digests are kept for a next start; with ""
+	// none are.
+	StateDir string
+	// StateEvery is how often they are kept at most; 0 means 5 s.
+	StateEvery time.Duration
+	// Phase, where not nil, hears when a phase begins; Progress how many events are
+	// done in it, of how many; Tell what else is worth a line.
+	Phase    func(Phase)
+	Progress func(done, total int)
+	Tell     func(line string)
+}
+
+// Move brings FROM to TO. It ends with a report also where it fails: the report
+// then says how far it came.
+//
+// Errors match ErrRefused where what the stores hold forbids the move; otherwise
+// they are those of the stores and of the copy. Run it again to go on.
+func Move(ctx context.Context, from, to Side, opts *Options) (*Report, error) {
+	m := &mover{from: from, to: to, report: newReport(from, to)}
+	if opts != nil {
+		m.opts = *opts
+	}
+	if m.opts.MaxLag <= 0 {
+		m.opts.MaxLag = 500 * time.Millisecond
+	}
+	if m.opts.StateEvery <= 0 {
+		m.opts.StateEvery = 5 * time.Second
+	}
+	err := m.run(ctx)
+	m.endPhase()
+	if err != nil {
+		m.report.Failure = err.Error()
+	}
+	return m.report, err
+}
+
+// mover is one run of a move.
+type mover struct {
+	from, to         Side
+	opts             Options
+	report           *Report
+	fromInfo, toInfo eventstore.Info
+	asJSON           bool // one of them keeps JSON and not its bytes
+	back             bool // TO is sealed since it was moved to FROM, and is opened again
+	resumed          bool // digests of an earlier run are gone on with
+	fromTail, toTail *tail
+	statePath        string
+	saving           sync.Mutex       // of the state
+	closing          atomic.Bool      // the state is not kept any more: writers wait
+	seal             eventstore.Place // FROM's last event
+	phase            Phase
+	phaseBegan       time.Time
+}
+
+func (m *mover) run(ctx context.Context) error {
+	m.begin(PhaseFits)
+	if err := m.identify(ctx); err != nil || m.report.Already {
+		return err
+	}
+	if err := m.load(ctx); err != nil {
+		return err
+	}
+	if err := m.fits(ctx); err != nil {
+		return err
+	}
+	if m.back {
+		m.tell("TO is sealed since it was moved to FROM; it is opened again")
+		if _, err := m.to.Store.Unseal(ctx); err != nil {
+			return fmt.Errorf("TO: %w", err)
+		}
+	}
+	group, background := errgroup.WithContext(ctx)
+	background, stop := context.WithCancel(background)
+	defer stop()
+	group.Go(func() error { return m.copy(background) })
+	group.Go(func() error { return m.fromTail.follow(background) })
+	group.Go(func() error { return m.toTail.follow(background) })
+	group.Go(func() error {
+		m.keepState(background)
+		return nil
+	})
+	err := m.handOver(background)
+	stop()
+	if failed := group.Wait(); failed != nil {
+		return failed // the cause, where the hand-over only saw its context end
+	}
+	if err == nil && !m.opts.DryRun {
+		m.dropState()
+	} else {
+		m.keepStateNow()
+	}
+	return err
+}
+
+// handOver is what is done while the copy and the digests go on beside it.
+func (m *mover) handOver(ctx context.Context) error {
+	m.begin(PhaseCopy)
+	if _, err := m.level(ctx); err != nil {
+		return err
+	}
+	m.begin(PhaseFollow)
+	for {
+		lag, err := m.level(ctx)
+		if err != nil {
+			return err
+		}
+		m.report.Lag = lag
+		if lag <= m.opts.MaxLag {
+			break
+		}
+	}
+	if m.opts.DryRun {
+		return nil
+	}
+	m.closing.Store(true) // and everything else can wait
+	m.keepStateNow()
+	m.begin(PhaseSeal)
+	began := time.Now()
+	if err := m.close(ctx); err != nil {
+		return err
+	}
+	m.begin(PhaseDrain)
+	if err := m.drain(ctx); err != nil {
+		return err
+	}
+	m.begin(PhaseVerify)
+	if err := m.verify(ctx); err != nil {
+		return err
+	}
+	m.begin(PhaseTranslate)
+	if err := m.translate(ctx); err != nil {
+		return err
+	}
+	m.report.Closed = time.Since(began)
+	m.report.Done = true
+	m.endPhase()
+	m.report.summarize(m.fromTail.end(), m.toTail.end())
+	return nil
+}
+
+// copyOptions is where a policy for the events that TO refuses is passed to the
+// copy, and what was done with them comes back.
+func (m *mover) copyOptions() *transfer.CopyOptions {
+	return &transfer.CopyOptions{Follow: true, Checkpoints: m.to.Checkpoints}
+}
+
+// copy copies and follows until ctx is done.
+func (m *mover) copy(ctx context.Context) error {
+	result, err := transfer.Copy(ctx, m.from.Store, m.to.Store, m.copyOptions())
+	m.report.Copied = result
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return restored(err)
+}
+
+// level waits until everything that FROM holds now was read back from TO, and
+// returns how long that took: so far TO is behind.
+func (m *mover) level(ctx context.Context) (time.Duration, error) {
+	asked := time.Now()
+	info, err := m.from.Store.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("FROM: %w", err)
+	}
+	err = m.reach(ctx, info.Head.Position, levelPause)
+	return time.Since(asked), err
+}
+
+// How often a move looks whether TO has come as far as FROM.
+const levelPause, drainPause = 20 * time.Millisecond, time.Millisecond
+
+// reach waits until FROM was read up to a position, and as many events from TO.
+func (m *mover) reach(ctx context.Context, position eventstore.Position, pause time.Duration) error {
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	want := -1
+	for {
+		read, place := m.fromTail.at()
+		if want < 0 && !place.Position.Before(position) {
+			want = read
+		}
+		there, _ := m.toTail.at()
+		if want >= 0 && there >= want {
+			return nil
+		}
+		if m.opts.Progress != nil {
+			m.opts.Progress(there, read)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// begin ends a phase and begins the next one.
+func (m *mover) begin(phase Phase) {
+	m.endPhase()
+	m.phase, m.phaseBegan = phase, time.Now()
+	if m.opts.Phase != nil {
+		m.opts.Phase(phase)
+	}
+}
+
+func (m *mover) endPhase() {
+	if m.phase != "" {
+		m.report.Phases = append(m.report.Phases, PhaseTime{Phase: m.phase, Took: time.Since(m.phaseBegan)})
+		m.phase = ""
+	}
+}
+
+func (m *mover) tell(format string, args ...any) {
+	if m.opts.Tell != nil {
+		m.opts.Tell(fmt.Sprintf(format, args...))
+	}
+}

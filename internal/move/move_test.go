@@ -1,0 +1,279 @@
+package move
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+func TestAStoreIsMovedWithItsCheckpointsAndTheWayBackLeadsIntoTheSealedOne(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 30)
+	handled := handle(t, a, "billing", 10)
+	require.NoError(t, a.Store.SaveCheckpoint(t.Context(), eventstore.Checkpoint{Name: "new"}))
+
+	report, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.True(t, report.Done)
+	requireMoved(t, a, b)
+	require.Equal(t, 30, report.To.Summary.Events)
+	require.Equal(t, report.From.Summary, report.To.Summary)
+	require.Len(t, report.Phases, 7)
+	require.Len(t, report.Checkpoints, 2)
+	require.Equal(t, handled[9].ID, report.Checkpoints[0].EventID)
+	_, err = a.Store.Append(t.Context(), "a", eventstore.Any(), eventstore.Event{Type: "T", Data: []byte("1")})
+	require.ErrorIs(t, err, eventstore.ErrSealed)
+	require.ErrorContains(t, err, "moved to memory:b")
+
+	rest := handle(t, b, "billing", 100)
+	require.Len(t, rest, 20, "it goes on after the tenth event")
+	require.Equal(t, all(t, a)[10].ID, rest[0].ID)
+	require.Len(t, handle(t, b, "new", 100), 30)
+
+	again, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.True(t, again.Already, "nothing is done twice")
+
+	add(t, b, 12)
+	back, err := Move(t.Context(), b, a, nil)
+	require.NoError(t, err)
+	require.True(t, back.Done)
+	requireMoved(t, b, a)
+	require.Len(t, handle(t, a, "billing", 100), 12, "what was handled in b is not handled again")
+	add(t, a, 3)
+
+	_, err = Move(t.Context(), a, b, nil)
+	require.NoError(t, err, "and there again")
+	requireMoved(t, a, b)
+}
+
+func TestACheckpointKeptElsewhereIsTranslatedWhenItIsLoaded(t *testing.T) {
+	a, b, c := memorySide(t, "memory:a"), memorySide(t, "memory:b"), memorySide(t, "memory:c")
+	elsewhere := memorySide(t, "memory:elsewhere").Checkpoints
+	add(t, a, 20)
+	run := func(s Side, most int) (ids []uuid.UUID) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		require.NoError(t, s.Store.Run(ctx, eventstore.Subscription{
+			Name: "projection", Checkpoints: elsewhere, UntilCaughtUp: true, CheckpointEvery: 1,
+			Handler: func(_ context.Context, event eventstore.RecordedEvent) error {
+				if len(ids) == most {
+					cancel()
+					return context.Canceled
+				}
+				ids = append(ids, event.ID)
+				return nil
+			},
+		}))
+		return ids
+	}
+	first := run(a, 7)
+	require.Len(t, first, 7)
+	for _, pair := range [][2]Side{{a, b}, {b, c}} { // c's was a's two moves ago
+		_, err := Move(t.Context(), pair[0], pair[1], nil)
+		require.NoError(t, err)
+	}
+	second := run(c, 100)
+	var want []uuid.UUID
+	for _, event := range all(t, a) {
+		want = append(want, event.ID)
+	}
+	require.Equal(t, want, append(first, second...), "every event once")
+	stored, err := elsewhere.Load(t.Context(), eventstore.LoadCheckpointRequest{Name: "projection"})
+	require.NoError(t, err)
+	info, err := c.Store.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, info.ID, stored.Checkpoint.Store)
+
+	err = a.Store.Run(t.Context(), eventstore.Subscription{Name: "projection", Checkpoints: elsewhere, UntilCaughtUp: true, Handler: func(context.Context, eventstore.RecordedEvent) error { return nil }})
+	require.ErrorIs(t, err, eventstore.ErrForeignCheckpoint, "the old store was not moved from the new one")
+}
+
+func TestWhatIsAcknowledgedWhileTheStoreIsMovedIsThereOnce(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 1000)
+	var mu sync.Mutex
+	acknowledged := make(map[uuid.UUID]bool)
+	var writers sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			pace := time.NewTicker(100 * time.Microsecond)
+			defer pace.Stop()
+			for i := 0; ; i++ {
+				<-pace.C
+				result, err := a.Store.Append(t.Context(), fmt.Sprintf("w-%d", w), eventstore.Exactly(uint64(i)), eventstore.Event{Type: "T", Data: []byte("1")})
+				if errors.Is(err, eventstore.ErrSealed) {
+					return
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				acknowledged[result.Events[0].ID] = true
+				mu.Unlock()
+			}
+		})
+	}
+	report, err := Move(t.Context(), a, b, nil)
+	writers.Wait()
+	require.NoError(t, err)
+	require.Positive(t, report.Closed)
+	requireMoved(t, a, b)
+	for _, event := range all(t, b) {
+		delete(acknowledged, event.ID)
+	}
+	require.Empty(t, acknowledged)
+}
+
+func TestADryRunEndsBeforeTheSeal(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	report, err := Move(t.Context(), a, b, &Options{DryRun: true})
+	require.NoError(t, err)
+	require.False(t, report.Done)
+	require.Len(t, all(t, b), 10)
+	add(t, a, 3)
+	report, err = Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.Equal(t, 3, report.Copied.Stored, "the dry run's copy is gone on with")
+}
+
+// unsealable is a store that cannot be sealed.
+type unsealable struct{ *memory.Backend }
+
+func (u unsealable) Capabilities() eventstore.Capabilities {
+	caps := u.Backend.Capabilities()
+	caps.Seal = eventstore.No("others write too")
+	return caps
+}
+
+func TestAStoreWithoutASealIsClosedByTheOperatorsWordAndTheReportSaysSo(t *testing.T) {
+	a, b := side(t, unsealable{memory.New()}, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, nil)
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "others write too")
+	require.ErrorContains(t, err, "--writers-stopped")
+	report, err := Move(t.Context(), a, b, &Options{WritersStopped: true})
+	require.NoError(t, err)
+	require.True(t, report.Done)
+	require.False(t, report.Sealed)
+	require.Len(t, report.NotProved, 1)
+	require.Contains(t, report.NotProved[0], "the operator's word")
+
+	add(t, a, 1) // and then one writes all the same
+	report, err = Move(t.Context(), a, b, &Options{WritersStopped: true})
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Copied.Stored)
+}
+
+func TestWhatAMoveRefusesBeforeItWritesAnything(t *testing.T) {
+	event := eventstore.Event{Type: "T", Data: []byte("1")}
+	for name, test := range map[string]struct {
+		prepare func(t *testing.T, from, to Side)
+		want    string
+	}{
+		"a target with another event": {func(t *testing.T, _, to Side) {
+			_, err := to.Store.Append(t.Context(), "a", eventstore.Any(), event)
+			require.NoError(t, err)
+		}, "TO is not empty"},
+		"a sealed target": {func(t *testing.T, _, to Side) {
+			_, err := to.Store.Seal(t.Context(), "closed for the winter")
+			require.NoError(t, err)
+		}, "closed for the winter"},
+		"a source that was moved elsewhere": {func(t *testing.T, from, _ Side) {
+			_, err := from.Store.Seal(t.Context(), "moved to kafka://elsewhere (store 1)")
+			require.NoError(t, err)
+		}, "kafka://elsewhere"},
+		"a checkpoint that nobody can translate": {func(t *testing.T, from, _ Side) {
+			require.NoError(t, from.Checkpoints.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: eventstore.Checkpoint{Name: "foreign", Store: uuid.New()}}))
+		}, `checkpoint "foreign"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+			add(t, a, 5)
+			test.prepare(t, a, b)
+			before := all(t, b)
+			report, err := Move(t.Context(), a, b, nil)
+			require.ErrorIs(t, err, ErrRefused)
+			require.ErrorContains(t, err, test.want)
+			require.False(t, report.Done)
+			require.Equal(t, before, all(t, b), "nothing was written")
+			info, err := a.Store.Info(t.Context())
+			require.NoError(t, err)
+			require.NotContains(t, info.SealReason, "memory:b")
+		})
+	}
+	t.Run("a store into itself", func(t *testing.T) {
+		a := memorySide(t, "memory:a")
+		_, err := Move(t.Context(), a, a, nil)
+		require.ErrorIs(t, err, transfer.ErrSameStore)
+	})
+	t.Run("the way back into a store that was written to since", func(t *testing.T) {
+		a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+		add(t, a, 5)
+		_, err := Move(t.Context(), a, b, nil)
+		require.NoError(t, err)
+		_, err = a.Store.Unseal(t.Context())
+		require.NoError(t, err)
+		add(t, a, 1)
+		_, err = a.Store.Seal(t.Context(), "again")
+		require.NoError(t, err)
+		_, err = Move(t.Context(), b, a, nil)
+		require.ErrorIs(t, err, ErrRefused)
+		require.ErrorContains(t, err, "unsealed and written to")
+	})
+}
+
+// narrow is a store that holds less than others.
+type narrow struct{ *memory.Backend }
+
+func (n narrow) Capabilities() eventstore.Capabilities {
+	caps := n.Backend.Capabilities()
+	caps.BinaryData = eventstore.No("JSON alone")
+	caps.StreamScopedIDs = eventstore.No("one index of all IDs")
+	caps.Limits.StreamPattern = "[a-z]+"
+	caps.Limits.MaxEventBytes = 100
+	return caps
+}
+
+func TestWhatDoesNotFitIsSaidWithItsCountAndItsFirstEvent(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New()}, "memory:b")
+	id := uuid.New()
+	for _, part := range []struct {
+		stream string
+		event  eventstore.Event
+	}{
+		{"fine", eventstore.Event{ID: id, Type: "T", Data: []byte("1")}},
+		{"UPPER", eventstore.Event{Type: "T", Data: []byte("1")}},
+		{"UPPER", eventstore.Event{Type: "T", Data: []byte("2")}},
+		{"bytes", eventstore.Event{Type: "T", Data: []byte{0xff}, ContentType: "application/octet-stream"}},
+		{"large", eventstore.Event{Type: "T", Data: []byte(`"` + strings.Repeat("x", 200) + `"`)}},
+		{"twice", eventstore.Event{ID: id, Type: "T", Data: []byte("1")}},
+	} {
+		_, err := a.Store.Append(t.Context(), part.stream, eventstore.Any(), part.event)
+		require.NoError(t, err)
+	}
+	report, err := Move(t.Context(), a, b, nil)
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "nothing was written")
+	require.Empty(t, all(t, b))
+	counts := make(map[string]int)
+	for _, problem := range report.Problems {
+		counts[problem.What] = problem.Count
+	}
+	require.Equal(t, map[string]int{"stream": 2, "BinaryData: a content type other than JSON": 1, "data": 1, "stream-scoped IDs": 1}, counts)
+	require.Contains(t, report.Problems[0].First, `version 1 of stream "UPPER"`)
+}

@@ -1,0 +1,195 @@
+package move
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// fact is one line of a report: a name and what it says.
+type fact struct{ name, value string }
+
+// headline says in one sentence how a move ended.
+func (r *Report) headline() string {
+	switch {
+	case r.Already:
+		return fmt.Sprintf("%s was moved to %s already, and has not changed since", r.From.Name, r.To.Name)
+	case r.Done:
+		return fmt.Sprintf("moved %s to %s", r.From.Name, r.To.Name)
+	case len(r.Problems) > 0:
+		return fmt.Sprintf("%s does not fit into %s; nothing was written", r.From.Name, r.To.Name)
+	case !r.Seal.IsZero():
+		return fmt.Sprintf("%s was closed after position %s and is not yet moved to %s: run the move again, or unseal it", r.From.Name, r.Seal, r.To.Name)
+	}
+	return fmt.Sprintf("%s is not moved to %s yet", r.From.Name, r.To.Name)
+}
+
+// facts are what all forms of a report say.
+func (r *Report) facts() []fact {
+	facts := []fact{{"from", fmt.Sprintf("%s, %s, store %s", r.From.Name, r.From.Backend, r.From.Store)}, {"to", fmt.Sprintf("%s, %s, store %s", r.To.Name, r.To.Backend, r.To.Store)}}
+	add := func(name, format string, args ...any) {
+		facts = append(facts, fact{name, fmt.Sprintf(format, args...)})
+	}
+	if r.Failure != "" && len(r.Problems) == 0 {
+		add("because", "%s", r.Failure)
+	}
+	for _, problem := range r.Problems {
+		add("does not fit", "%s (%d): %s", problem.What, problem.Count, problem.First)
+	}
+	if r.Already {
+		add("seal", "after position %s", r.Seal)
+		return facts
+	}
+	add("copied", "%d events in this run, %d found there", r.Copied.Stored, r.Copied.Duplicates)
+	if r.Lag > 0 {
+		add("behind", "%s before the seal", r.Lag.Round(time.Millisecond))
+	}
+	if r.Done {
+		for _, side := range []struct {
+			name string
+			ReportSide
+		}{{"from", r.From}, {"to", r.To}} {
+			add(side.name+" holds", "%d events in %d streams, SHA-256 %s, order %s", side.Summary.Events, side.Summary.Streams, side.Summary.Digest, side.Order)
+		}
+		equal := "every stream's digest and the order are equal"
+		if r.AsJSON {
+			equal += ", JSON compared by what it says"
+		}
+		add("verified", "%s", equal)
+	}
+	if r.Sealed {
+		add("seal", "after position %s: %s", r.Seal, r.SealReason)
+	} else if r.Done {
+		add("seal", "none; its last event is at position %s", r.Seal)
+	}
+	for _, trust := range r.NotProved {
+		add("not proved", "%s", trust)
+	}
+	for _, left := range r.NotKept {
+		add("not moved", "%s: %s", left.What, left.Why)
+	}
+	if r.Done {
+		add("closed for", "%s, from the seal to the end", r.Closed.Round(time.Millisecond))
+		add("configuration", "%s", r.ConfigurationLine())
+	}
+	return facts
+}
+
+// WriteText writes the report for people. Names in it are as they are stored, with
+// whatever a terminal would act on.
+func (r *Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintln(&b, r.headline())
+	for _, f := range r.facts() {
+		fmt.Fprintf(&b, "  %-13s %s\n", f.name, f.value)
+	}
+	for _, c := range r.Checkpoints {
+		fmt.Fprintf(&b, "  %-13s %s\n", "checkpoint", c)
+	}
+	for _, p := range r.Phases {
+		fmt.Fprintf(&b, "  %-13s %s\n", string(p.Phase), p.Took.Round(time.Millisecond))
+	}
+	return write(w, b.String())
+}
+
+// String says what became of a checkpoint.
+func (c TranslatedCheckpoint) String() string {
+	if c.Stream == "" {
+		return c.Name + ": before the first event"
+	}
+	return fmt.Sprintf("%s: %s → %s (event %s, version %d of stream %q)", c.Name, c.Old, c.New, c.EventID, c.Version, c.Stream)
+}
+
+// WriteMarkdown writes the report as a page.
+func (r *Report) WriteMarkdown(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n\n| | |\n|---|---|\n", cell(r.headline()))
+	for _, f := range r.facts() {
+		fmt.Fprintf(&b, "| %s | %s |\n", f.name, cell(f.value))
+	}
+	if len(r.Checkpoints) > 0 {
+		b.WriteString("\n| checkpoint | old position | new position | event |\n|---|---|---|---|\n")
+		for _, c := range r.Checkpoints {
+			event := "before the first event"
+			if c.Stream != "" {
+				event = fmt.Sprintf("%s, version %d of %s", c.EventID, c.Version, c.Stream)
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(c.Name), c.Old, c.New, cell(event))
+		}
+	}
+	b.WriteString("\n| phase | took |\n|---|---|\n")
+	for _, p := range r.Phases {
+		fmt.Fprintf(&b, "| %s | %s |\n", p.Phase, p.Took.Round(time.Millisecond))
+	}
+	return write(w, b.String())
+}
+
+// MarshalJSON gives the report's stable form for programs: durations in seconds.
+func (r *Report) MarshalJSON() ([]byte, error) {
+	type side struct {
+		Name    string `json:"name"`
+		Backend string `json:"backend"`
+		Store   string `json:"store"`
+		Events  int    `json:"events"`
+		Streams int    `json:"streams"`
+		Digest  string `json:"digest,omitempty"`
+		Order   string `json:"order,omitempty"`
+	}
+	sideOf := func(s ReportSide) side {
+		out := side{Name: s.Name, Backend: s.Backend, Store: s.Store.String(), Events: s.Summary.Events, Streams: s.Summary.Streams}
+		if r.Done && !r.Already {
+			out.Digest, out.Order = s.Summary.Digest.String(), s.Order.String()
+		}
+		return out
+	}
+	type checkpoint struct {
+		Name    string `json:"name"`
+		Old     string `json:"oldPosition"`
+		New     string `json:"newPosition"`
+		Stream  string `json:"stream,omitempty"`
+		Version uint64 `json:"version,omitempty"`
+		EventID string `json:"eventId,omitempty"`
+	}
+	checkpoints := make([]checkpoint, 0, len(r.Checkpoints))
+	for _, c := range r.Checkpoints {
+		out := checkpoint{Name: c.Name, Old: c.Old.String(), New: c.New.String(), Stream: c.Stream, Version: c.Version}
+		if c.Stream != "" {
+			out.EventID = c.EventID.String()
+		}
+		checkpoints = append(checkpoints, out)
+	}
+	phases := make(map[Phase]float64, len(r.Phases))
+	for _, p := range r.Phases {
+		phases[p.Phase] = p.Took.Seconds()
+	}
+	notMoved := make(map[string]string, len(r.NotKept))
+	for _, left := range r.NotKept {
+		notMoved[left.What] = left.Why
+	}
+	out := map[string]any{
+		"done": r.Done, "already": r.Already, "failure": r.Failure, "from": sideOf(r.From), "to": sideOf(r.To),
+		"stored": r.Copied.Stored, "duplicates": r.Copied.Duplicates,
+		"sealed": r.Sealed, "sealReason": r.SealReason, "sealPosition": r.Seal,
+		"equal": r.Done && !r.Already, "differingStreams": r.Differing, "comparedAsJSON": r.AsJSON,
+		"checkpoints": checkpoints, "problems": r.Problems, "notMoved": notMoved, "notProved": r.NotProved,
+		"phaseSeconds": phases, "lagSeconds": r.Lag.Seconds(), "closedSeconds": r.Closed.Seconds(),
+	}
+	if r.Done {
+		out["configuration"] = r.ConfigurationLine()
+	}
+	return json.Marshal(out)
+}
+
+// cell keeps text inside one cell of a table, and text.
+func cell(s string) string {
+	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(s)
+}
+
+func write(w io.Writer, text string) error {
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}

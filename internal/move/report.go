@@ -1,0 +1,126 @@
+package move
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+// Phase is a part of a move.
+type Phase string
+
+// The phases, in their order.
+const (
+	PhaseFits      Phase = "fits"
+	PhaseCopy      Phase = "copy"
+	PhaseFollow    Phase = "follow"
+	PhaseSeal      Phase = "seal"
+	PhaseDrain     Phase = "drain"
+	PhaseVerify    Phase = "verify"
+	PhaseTranslate Phase = "translate"
+)
+
+// Describe says in words what is done in a phase.
+func (p Phase) Describe() string {
+	switch p {
+	case PhaseFits:
+		return "fits: does TO hold what FROM has"
+	case PhaseCopy:
+		return "copy: FROM's events to TO, and read back"
+	case PhaseFollow:
+		return "follow: until TO is nearly level"
+	case PhaseSeal:
+		return "seal: FROM takes no more appends"
+	case PhaseDrain:
+		return "drain: the last events to TO"
+	case PhaseVerify:
+		return "verify: every stream's digest, and the order"
+	case PhaseTranslate:
+		return "translate: checkpoints to TO's places"
+	}
+	return string(p)
+}
+
+// PhaseTime is how long a phase took.
+type PhaseTime struct {
+	Phase Phase
+	Took  time.Duration
+}
+
+// Report is the outcome of a [Move].
+type Report struct {
+	From, To ReportSide
+	// Done is true where TO is the store now; Already where an earlier move made
+	// it so, and nothing was done.
+	Done, Already bool
+	// Failure is why the move is not done; empty where it is, and in a dry run.
+	Failure string
+	// Problems are what TO cannot hold of FROM; NotKept is what it never keeps.
+	Problems []Problem
+	NotKept  []NotKept
+	// Copied counts what this run copied. Lag is how far TO was behind, in time,
+	// when FROM was sealed or the dry run ended.
+	Copied transfer.Result
+	Lag    time.Duration
+	// Seal is the position of FROM's last event, after which nothing is appended.
+	Seal eventstore.Position
+	// Sealed is false where FROM cannot be sealed.
+	Sealed     bool
+	SealReason string
+	// Checkpoints are those that were translated.
+	Checkpoints []TranslatedCheckpoint
+	// Differing counts the streams whose digests are not the same. AsJSON is true
+	// where data was compared as JSON.
+	Differing int
+	AsJSON    bool
+	// NotProved says what the move took on trust.
+	NotProved []string
+	Phases    []PhaseTime
+	// Closed is the time from the seal to the end: so long nobody could append.
+	Closed time.Duration
+}
+
+// ReportSide is a store of a move.
+type ReportSide struct {
+	Name, Backend string
+	Store         uuid.UUID
+	// Summary is what was read back from it; Order stands for the order of its
+	// events.
+	Summary transfer.Summary
+	Order   transfer.Digest
+}
+
+// NotKept is what stays behind, and why.
+type NotKept struct{ What, Why string }
+
+// TranslatedCheckpoint is a checkpoint before and after the move.
+type TranslatedCheckpoint struct {
+	Name    string
+	Stream  string
+	Version uint64
+	EventID uuid.UUID
+	// Old is the event's position in FROM, New the one in TO.
+	Old, New eventstore.Position
+}
+
+func newReport(from, to Side) *Report {
+	side := func(s Side) ReportSide {
+		return ReportSide{Name: s.Name, Backend: s.Store.Capabilities().Backend}
+	}
+	return &Report{
+		From: side(from), To: side(to), AsJSON: transfer.AsJSON(from.Store, to.Store),
+		Problems: []Problem{}, NotProved: []string{}, // lists in JSON, also where nothing is in them
+	}
+}
+
+func (r *Report) summarize(from, to *transfer.Digests) {
+	r.From.Summary, r.From.Order = from.Summary(), from.Order
+	r.To.Summary, r.To.Order = to.Summary(), to.Order
+}
+
+// ConfigurationLine is the line of an application's config file that names TO.
+func (r *Report) ConfigurationLine() string { return "url: " + strconv.Quote(r.To.Name) }

@@ -1,0 +1,67 @@
+package move
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+func TestAReportSaysTheSameInEachForm(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 6)
+	handle(t, a, "bill|ing <b>", 2)
+	report, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	var text, page strings.Builder
+	require.NoError(t, report.WriteText(&text))
+	require.NoError(t, report.WriteMarkdown(&page))
+	asJSON, err := json.Marshal(report)
+	require.NoError(t, err)
+	for _, want := range []string{
+		report.From.Summary.Digest.String(), report.To.Order.String(), report.Seal.String(), "memory:b",
+		report.Checkpoints[0].EventID.String(), "snapshots", "translate",
+	} {
+		for form, out := range map[string]string{"text": text.String(), "Markdown": page.String(), "JSON": string(asJSON)} {
+			require.Contains(t, out, want, form)
+		}
+	}
+	require.Contains(t, page.String(), `| bill\|ing &lt;b> | `+report.Checkpoints[0].Old.String()+" | "+report.Checkpoints[0].New.String()+" |")
+	require.Contains(t, text.String(), `configuration url: "memory:b"`)
+	require.NotContains(t, string(asJSON), "null", "lists are lists")
+}
+
+func TestAReportOfAMoveThatFailedSaysWhyAndHowFarItCame(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 6)
+	for _, at := range []Phase{PhaseFits, PhaseVerify} {
+		report, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
+			if phase != at {
+				return
+			}
+			if phase == PhaseVerify {
+				_, err := a.Store.Unseal(t.Context())
+				require.NoError(t, err)
+				return
+			}
+			require.NoError(t, a.Checkpoints.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: eventstore.Checkpoint{Name: "x", Store: uuid.New()}}))
+		}})
+		require.ErrorIs(t, err, ErrRefused)
+		var text strings.Builder
+		require.NoError(t, report.WriteText(&text))
+		asJSON, err := json.Marshal(report)
+		require.NoError(t, err)
+		require.Contains(t, string(asJSON), `"done":false`)
+		if at == PhaseFits {
+			require.Contains(t, text.String(), "memory:a does not fit into memory:b; nothing was written")
+			require.NoError(t, a.Checkpoints.Delete(t.Context(), eventstore.DeleteCheckpointRequest{Name: "x"}))
+		} else {
+			require.Contains(t, text.String(), "memory:a was closed after position")
+			require.Contains(t, text.String(), "lifted the seal")
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package move
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+// sealPrefix begins the reason of every seal of a move. Who appends to FROM is told it.
+const sealPrefix = "moved to "
+
+const maxReason = 1024 // bytes, of a seal
+
+func (m *mover) sealReason() string {
+	store := " (store " + m.toInfo.ID.String() + ")"
+	name := strings.ToValidUTF8(m.to.Name[:min(len(m.to.Name), maxReason-len(sealPrefix)-len(store))], "")
+	return sealPrefix + name + store
+}
+
+// sealedForAnother tells whether a seal is that of a move to another store than TO.
+func (m *mover) sealedForAnother() bool {
+	return m.fromInfo.Sealed && strings.HasPrefix(m.fromInfo.SealReason, sealPrefix) &&
+		!strings.HasSuffix(m.fromInfo.SealReason, "(store "+m.toInfo.ID.String()+")")
+}
+
+// close ends FROM's growth: by its seal or, where it has none, by the operator's word.
+func (m *mover) close(ctx context.Context) error {
+	capability := m.from.Store.Capabilities().Seal
+	info, err := eventstore.Info{}, error(nil)
+	switch {
+	case capability.Supported():
+		info, err = m.from.Store.Seal(ctx, m.sealReason())
+	case !m.opts.WritersStopped:
+		return refuse("FROM cannot be sealed (%s). Stop every program that writes to it, take its rights to write away, and run the move again with --writers-stopped; what was copied is kept", capability.Reason())
+	default:
+		info, err = m.from.Store.Info(ctx)
+		m.report.NotProved = append(m.report.NotProved,
+			"that nobody appends to FROM after "+info.Head.Position.String()+": it cannot be sealed ("+capability.Reason()+"), and that its writers are stopped is the operator's word; FROM was looked at once more at the end")
+	}
+	if err != nil {
+		return fmt.Errorf("FROM: %w", err)
+	}
+	m.seal = info.Head
+	m.report.Seal, m.report.Sealed, m.report.SealReason = info.Head.Position, info.Sealed, info.SealReason
+	return nil
+}
+
+// drain waits until TO has everything up to the seal, and nothing else.
+func (m *mover) drain(ctx context.Context) error {
+	if err := m.reach(ctx, m.seal.Position, drainPause); err != nil {
+		return err
+	}
+	if _, place := m.fromTail.at(); place != m.seal {
+		return m.grew(place)
+	}
+	info, err := m.to.Store.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("TO: %w", err)
+	}
+	if _, place := m.toTail.at(); place != info.Head {
+		return refuse("TO's last event is at %s and the last one that was copied at %s: somebody else writes to TO. Stop them; unseal FROM to go on there, or move into a fresh store", info.Head, place)
+	}
+	return nil
+}
+
+// readAgain takes the digests of both stores anew.
+func (m *mover) readAgain(ctx context.Context) error {
+	for _, t := range []*tail{m.fromTail, m.toTail} {
+		fresh := newTail(t.name, t.store, m.asJSON)
+		if err := fresh.read(ctx, nil); err != nil {
+			return err
+		}
+		t.replace(fresh)
+	}
+	return nil
+}
+
+// stillClosed looks once more whether FROM is as it was sealed.
+func (m *mover) stillClosed(ctx context.Context) error {
+	info, err := m.from.Store.Info(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("FROM: %w", err)
+	case info.Head != m.seal:
+		return m.grew(info.Head)
+	case m.report.Sealed && !info.Sealed:
+		return refuse("FROM is not sealed any more: somebody lifted the seal. Run the move again")
+	}
+	return nil
+}
+
+func (m *mover) grew(place eventstore.Place) error {
+	return refuse("FROM has an event at %s, after its last one at %s: its seal was lifted, or its writers were not stopped. Run the move again", place, m.seal)
+}
+
+// verify compares what was read back from both stores.
+func (m *mover) verify(ctx context.Context) error {
+	from, to := m.fromTail.end(), m.toTail.end()
+	if m.resumed && from.Order != to.Order {
+		m.tell("the digests differ, and some are an earlier run's: both stores are read again")
+		if err := m.readAgain(ctx); err != nil {
+			return err
+		}
+		from, to = m.fromTail.end(), m.toTail.end()
+	}
+	if err := m.stillClosed(ctx); err != nil { // which would explain every difference
+		return err
+	}
+	differing, first := from.Differing(to)
+	m.report.Differing = differing
+	if differing > 0 {
+		found, err := transfer.FirstDifference(ctx, m.from.Store, m.to.Store, first, m.asJSON)
+		if err != nil {
+			return err
+		}
+		return refuse("%d streams differ; the first difference is the %s at version %d of stream %q: FROM has %s, TO has %s. FROM stays as it is; unseal it to go on there",
+			differing, found.Field, found.Version, first, found.A, found.B)
+	}
+	if from.Order != to.Order {
+		return refuse("both stores hold the same events, in another order: a subscription that goes on in TO would leave events out. Unseal FROM to go on there, and move into a fresh store")
+	}
+	return nil
+}

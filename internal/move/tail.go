@@ -1,0 +1,106 @@
+package move
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+// tail takes the digests of a store from what is read back from it.
+type tail struct {
+	name  string // "FROM" or "TO"
+	store *eventstore.Store
+
+	mu      sync.Mutex
+	digests *transfer.Digests
+	place   eventstore.Place // of the last event that is in the digests
+	ended   bool             // what comes now does not belong to the move
+}
+
+func newTail(name string, store *eventstore.Store, asJSON bool) *tail {
+	return &tail{name: name, store: store, digests: transfer.NewDigests(asJSON)}
+}
+
+func (t *tail) add(event eventstore.RecordedEvent) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		t.digests.Add(event)
+		t.place = event.Place()
+	}
+}
+
+// end returns the digests, to which nothing is added any more.
+func (t *tail) end() *transfer.Digests {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	return t.digests
+}
+
+// replace takes over what another tail of the same store has read.
+func (t *tail) replace(other *tail) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.digests, t.place = other.digests, other.place
+}
+
+// at returns how many events were read, and the place of the last one.
+func (t *tail) at() (events int, place eventstore.Place) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.digests.Events, t.place
+}
+
+// saved returns what is to be kept for the next start.
+func (t *tail) saved() savedTail {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return savedTail{
+		Digests: t.digests.Clone(), Position: t.place.Position.String(),
+		Stream: t.place.Stream, Version: t.place.Version, ID: t.place.ID,
+	}
+}
+
+// read takes in what the store holds now. each, which may be nil, is called with
+// every event before it is in the digests, and with their number.
+func (t *tail) read(ctx context.Context, each func(eventstore.RecordedEvent)) error {
+	for event, err := range t.store.ReadAll(ctx, eventstore.ReadAllOptions{After: t.place.Position}) {
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.name, restored(err))
+		}
+		if each != nil {
+			each(event)
+		}
+		t.add(event)
+	}
+	return nil
+}
+
+// follow takes in what comes, until ctx is done.
+func (t *tail) follow(ctx context.Context) error {
+	_, place := t.at()
+	for message, err := range t.store.Subscribe(ctx, eventstore.SubscribeOptions{After: place.Position}) {
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("%s: %w", t.name, restored(err))
+		case message.Kind == eventstore.MessageEvent:
+			t.add(message.Event)
+		}
+	}
+	return nil
+}
+
+// restored says what it means that a store no longer holds what was read from it.
+func restored(err error) error {
+	if errors.Is(err, eventstore.ErrForeignCheckpoint) || errors.Is(err, eventstore.ErrCheckpointAhead) {
+		return fmt.Errorf("%w: it no longer holds what was read from it; it was restored from a backup, or replaced: %w", ErrRefused, err)
+	}
+	return err
+}

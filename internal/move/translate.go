@@ -1,0 +1,86 @@
+package move
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+// translate gives TO every checkpoint that FROM keeps, at the same event's place,
+// and in the end the mark that TO was moved from FROM: a move that is killed
+// before it does all of this again, and one that finds the mark is done.
+func (m *mover) translate(ctx context.Context) error {
+	if m.from.Store.Capabilities().Checkpoints.Supported() {
+		for checkpoint, err := range m.from.Store.ListCheckpoints(ctx) {
+			if err != nil {
+				return fmt.Errorf("FROM: %w", err)
+			}
+			if err := m.translateOne(ctx, checkpoint); err != nil {
+				return err
+			}
+		}
+	}
+	if err := m.stillClosed(ctx); err != nil {
+		return err
+	}
+	return m.keep(ctx, eventstore.Checkpoint{Name: eventstore.OriginName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: m.seal})
+}
+
+func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoint) error {
+	switch {
+	case transfer.OwnCheckpoint(checkpoint.Name), checkpoint.Name == eventstore.OriginName(m.toInfo.ID):
+		return nil
+	case isOrigin(checkpoint.Name): // what FROM was moved from, TO is moved from too
+		return m.keep(ctx, checkpoint)
+	}
+	old := checkpoint.Place
+	checkpoint.Store = m.toInfo.ID
+	if !old.IsZero() {
+		place, ok, err := transfer.Holds(ctx, m.to.Store, old)
+		if err != nil {
+			return fmt.Errorf("TO: %w", err)
+		}
+		if !ok {
+			return refuse("checkpoint %q is at %s, which TO does not hold; reset it in FROM, and run the move again", checkpoint.Name, old)
+		}
+		checkpoint.Place = place
+	}
+	m.report.Checkpoints = append(m.report.Checkpoints, TranslatedCheckpoint{
+		Name: checkpoint.Name, Stream: old.Stream, Version: old.Version, EventID: old.ID,
+		Old: old.Position, New: checkpoint.Place.Position,
+	})
+	return m.keep(ctx, checkpoint)
+}
+
+// keep stores a checkpoint in TO, whatever TO has under that name.
+func (m *mover) keep(ctx context.Context, checkpoint eventstore.Checkpoint) error {
+	err := m.to.Checkpoints.Save(ctx, eventstore.SaveCheckpointRequest{Checkpoint: checkpoint, Reset: true})
+	if err != nil {
+		return fmt.Errorf("TO: save checkpoint %q: %w", checkpoint.Name, err)
+	}
+	return nil
+}
+
+// originOf returns the place at which another store was moved to a side.
+func originOf(ctx context.Context, side Side, other uuid.UUID) (eventstore.Place, bool, error) {
+	if side.Checkpoints == nil {
+		return eventstore.Place{}, false, nil
+	}
+	result, err := side.Checkpoints.Load(ctx, eventstore.LoadCheckpointRequest{Name: eventstore.OriginName(other)})
+	if err != nil {
+		return eventstore.Place{}, false, fmt.Errorf("load what %s was moved from: %w", side.Name, err)
+	}
+	return result.Checkpoint.Place, result.Found && result.Checkpoint.Store == other, nil
+}
+
+func isOrigin(name string) bool {
+	return strings.HasPrefix(name, strings.TrimSuffix(eventstore.OriginName(uuid.Nil), uuid.Nil.String()))
+}
+
+// ofMoving tells whether a checkpoint is no subscription's, but kept by a copy or a move.
+func ofMoving(name string) bool { return transfer.OwnCheckpoint(name) || isOrigin(name) }

@@ -27,11 +27,20 @@ func (a *app) json() bool {
 
 // printJSON prints a value as one line.
 func (a *app) printJSON(v any) error {
+	text, err := jsonLine(v)
+	if err != nil {
+		return err
+	}
+	return write(a.out, text)
+}
+
+// jsonLine returns a value as one line of JSON, with what acts on a terminal escaped.
+func jsonLine(v any) (string, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("print JSON: %w", err)
+		return "", fmt.Errorf("print JSON: %w", err)
 	}
-	return write(a.out, cloudevents.EscapeJSON(string(text))+"\n")
+	return cloudevents.EscapeJSON(string(text)) + "\n", nil
 }
 
 func (a *app) printf(format string, args ...any) error {

@@ -154,7 +154,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 version conflict, 4 unknown outco
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		a.quickstartCommand(), a.initCommand(), a.appendCommand(), a.readCommand(), a.followCommand(),
-		a.importCommand(), a.exportCommand(), a.copyCommand(), a.verifyCommand(), a.relayCommand(),
+		a.importCommand(), a.exportCommand(), a.copyCommand(), a.verifyCommand(), a.moveCommand(), a.relayCommand(),
 		a.sealCommand(), a.unsealCommand(), a.statsCommand(), a.capsCommand(), a.conformanceCommand(), a.benchCommand(), a.compareCommand(), a.benchWorkerCommand(),
 		a.checkCommand(), a.esdbtestCommand(), a.dynamodbtestCommand(),
 	)

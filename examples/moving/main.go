@@ -76,38 +76,34 @@ type customer struct {
 }
 
 func (a *application) run(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		before, err := os.ReadFile(a.config)
 		if err != nil {
 			return err
 		}
-		err = a.work(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil // it was told to end
-		case !errors.Is(err, eventstore.ErrSealed):
+		switch err := a.work(ctx); {
+		case errors.Is(err, eventstore.ErrSealed):
+			a.tell("waiting: " + err.Error())
+			a.changed(ctx, before)
+		case ctx.Err() == nil:
 			return err
 		}
-		a.tell("waiting: " + err.Error())
-		if !a.changed(ctx, before) {
-			return nil
-		}
 	}
+	return nil // it was told to end
 }
 
-// changed waits until the config file is another one than before, and returns false
-// where ctx is done first.
-func (a *application) changed(ctx context.Context, before []byte) bool {
+// changed waits until the config file is another one than before, or ctx is done.
+func (a *application) changed(ctx context.Context, before []byte) {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return false
+			return
 		case <-ticker.C:
 		}
 		if now, err := os.ReadFile(a.config); err == nil && !bytes.Equal(now, before) {
-			return true
+			return
 		}
 	}
 }

@@ -145,6 +145,7 @@ func TestASourceThatWasRestoredFromAnOlderBackupIsRefused(t *testing.T) {
 				add(t, a, lives)
 				_, err := Move(t.Context(), a, b, &Options{StateDir: state})
 				require.ErrorIs(t, err, ErrRefused)
+				require.ErrorContains(t, err, "FROM no longer holds event")
 				require.ErrorContains(t, err, "restored from a backup")
 				info, err := a.Store.Info(t.Context())
 				require.NoError(t, err)
@@ -227,6 +228,7 @@ func TestDigestsGoOnWhereTheyWereAndAreTakenAgainWhereTheirFileDoesNotFit(t *tes
 			require.NoError(t, err)
 			path := statePath(opts.StateDir, info.ID, other.ID)
 			require.NotNil(t, readState(path))
+			requireAFlippedBitIsFound(t, path)
 			test.spoil(t, path)
 
 			read.Store(0)
@@ -245,6 +247,16 @@ func TestDigestsGoOnWhereTheyWereAndAreTakenAgainWhereTheirFileDoesNotFit(t *tes
 			require.Equal(t, whole.B.Digest, report.To.Summary.Digest)
 		})
 	}
+}
+
+func requireAFlippedBitIsFound(t *testing.T, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	text[len(text)-8] ^= 1 // of an ID, which would still be one
+	flipped := filepath.Join(t.TempDir(), "flipped")
+	require.NoError(t, os.WriteFile(flipped, text, 0o600))
+	require.Nil(t, readState(flipped))
 }
 
 func TestAMoveWhoseDigestsCannotBeKeptSaysSoAndGoesOn(t *testing.T) {

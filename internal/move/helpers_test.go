@@ -3,6 +3,7 @@ package move
 import (
 	"context"
 	"fmt"
+	"iter"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -88,4 +89,68 @@ func handle(t *testing.T, s Side, name string, n int) []eventstore.RecordedEvent
 	}})
 	require.NoError(t, err)
 	return handled
+}
+
+// spread is a store whose positions are ten times those of others.
+type spread struct{ *memory.Backend }
+
+func apart(p eventstore.Position) eventstore.Position {
+	hi, lo := p.Words()
+	return eventstore.NewPosition(hi*10, lo*10)
+}
+
+func together(p eventstore.Position) eventstore.Position {
+	hi, lo := p.Words()
+	return eventstore.NewPosition(hi/10, lo/10)
+}
+
+func (s spread) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+	results, err := s.Backend.Append(ctx, req)
+	for _, result := range results {
+		for i := range result.Recorded {
+			result.Recorded[i].Position = apart(result.Recorded[i].Position)
+		}
+	}
+	return results, err
+}
+
+func (s spread) page(page eventstore.Page, err error) (eventstore.Page, error) {
+	for i := range page.Events {
+		page.Events[i].Position = apart(page.Events[i].Position)
+	}
+	page.Next.Position = apart(page.Next.Position)
+	return page, err
+}
+
+func (s spread) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
+	return s.page(s.Backend.ReadStream(ctx, req))
+}
+
+func (s spread) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	req.After.Position, req.Before = together(req.After.Position), together(req.Before)
+	return s.page(s.Backend.ReadAll(ctx, req))
+}
+
+func (s spread) Subscribe(ctx context.Context, req eventstore.SubscribeRequest) iter.Seq2[eventstore.Message, error] {
+	req.After.Position = together(req.After.Position)
+	return func(yield func(eventstore.Message, error) bool) {
+		for message, err := range s.Backend.Subscribe(ctx, req) {
+			message.Event.Position, message.Place.Position = apart(message.Event.Position), apart(message.Place.Position)
+			if !yield(message, err) {
+				return
+			}
+		}
+	}
+}
+
+func (s spread) Info(ctx context.Context) (eventstore.Info, error) {
+	info, err := s.Backend.Info(ctx)
+	info.Head.Position = apart(info.Head.Position)
+	return info, err
+}
+
+func (s spread) Seal(ctx context.Context, req eventstore.SealRequest) (eventstore.Info, error) {
+	info, err := s.Backend.Seal(ctx, req)
+	info.Head.Position = apart(info.Head.Position)
+	return info, err
 }

@@ -18,7 +18,7 @@ import (
 )
 
 func TestAStoreIsMovedWithItsCheckpointsAndTheWayBackLeadsIntoTheSealedOne(t *testing.T) {
-	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	a, b := side(t, spread{memory.New()}, "memory:a"), memorySide(t, "memory:b")
 	add(t, a, 30)
 	handled := handle(t, a, "billing", 10)
 	require.NoError(t, a.Store.SaveCheckpoint(t.Context(), eventstore.Checkpoint{Name: "new"}))
@@ -32,6 +32,9 @@ func TestAStoreIsMovedWithItsCheckpointsAndTheWayBackLeadsIntoTheSealedOne(t *te
 	require.Len(t, report.Phases, 7)
 	require.Len(t, report.Checkpoints, 2)
 	require.Equal(t, handled[9].ID, report.Checkpoints[0].EventID)
+	require.Equal(t, handled[9].Position, report.Checkpoints[0].Old)
+	require.Equal(t, all(t, b)[9].Position, report.Checkpoints[0].New)
+	require.NotEqual(t, report.Checkpoints[0].Old, report.Checkpoints[0].New)
 	_, err = a.Store.Append(t.Context(), "a", eventstore.Any(), eventstore.Event{Type: "T", Data: []byte("1")})
 	require.ErrorIs(t, err, eventstore.ErrSealed)
 	require.ErrorContains(t, err, "moved to memory:b")
@@ -59,7 +62,7 @@ func TestAStoreIsMovedWithItsCheckpointsAndTheWayBackLeadsIntoTheSealedOne(t *te
 }
 
 func TestACheckpointKeptElsewhereIsTranslatedWhenItIsLoaded(t *testing.T) {
-	a, b, c := memorySide(t, "memory:a"), memorySide(t, "memory:b"), memorySide(t, "memory:c")
+	a, b, c := side(t, spread{memory.New()}, "memory:a"), memorySide(t, "memory:b"), memorySide(t, "memory:c")
 	elsewhere := memorySide(t, "memory:elsewhere").Checkpoints
 	add(t, a, 20)
 	run := func(s Side, most int) (ids []uuid.UUID) {
@@ -135,6 +138,18 @@ func TestWhatIsAcknowledgedWhileTheStoreIsMovedIsThereOnce(t *testing.T) {
 		delete(acknowledged, event.ID)
 	}
 	require.Empty(t, acknowledged)
+}
+
+func TestWhatIsAppendedJustBeforeTheSealIsDrained(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
+		if phase == PhaseSeal {
+			add(t, a, 3000)
+		}
+	}})
+	require.NoError(t, err)
+	requireMoved(t, a, b)
 }
 
 func TestADryRunEndsBeforeTheSeal(t *testing.T) {

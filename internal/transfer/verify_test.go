@@ -73,6 +73,26 @@ func TestStoresWithTheSameStreamsInAnotherOrderAreEqual(t *testing.T) {
 	require.Equal(t, report.A, report.B)
 }
 
+func TestTheOrderOfEventsHasADigestOfItsOwn(t *testing.T) {
+	x := eventstore.RecordedEvent{Stream: "x", Version: 1, Event: eventstore.Event{ID: uuid.New(), Type: "T"}}
+	y := x
+	y.Stream = "y" // the same event in another stream
+	one, two := NewDigests(false), NewDigests(false)
+	one.Add(x)
+	one.Add(y)
+	two.Add(y)
+	two.Add(x)
+	require.Equal(t, one.Summary(), two.Summary())
+	require.NotEqual(t, one.Order, two.Order)
+	copied := one.Clone()
+	one.Add(eventstore.RecordedEvent{Stream: "x", Version: 2})
+	require.Equal(t, 2, copied.Events)
+	require.NotEqual(t, one.Streams["x"], copied.Streams["x"])
+	n, first := one.Differing(copied)
+	require.Equal(t, 1, n)
+	require.Equal(t, "x", first)
+}
+
 func TestMeasureCountsWhatAStoreHolds(t *testing.T) {
 	store := newStore(t, nil)
 	empty, err := Measure(t.Context(), store, nil)

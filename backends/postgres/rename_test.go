@@ -214,12 +214,7 @@ func TestASwapWhileAnAppendWaitsWritesToNeitherOrTheRightStore(t *testing.T) {
 		_, err := store.Append(context.WithoutCancel(t.Context()), "order-1", eventstore.NoStream(), event("Placed", "{}"))
 		waiting <- err
 	}()
-	require.Eventually(t, func() bool {
-		var n int
-		err := pool.QueryRow(t.Context(), `select count(*) from pg_locks where locktype = 'advisory' and not granted
-			and database = (select oid from pg_database where datname = current_database())`).Scan(&n)
-		return err == nil && n > 0
-	}, soon, now, "nobody waits at the lock")
+	awaitWaiter(t, pool)
 	swap(t, pool)
 	require.NoError(t, holder.Rollback(t.Context()))
 	err = <-waiting
@@ -230,6 +225,17 @@ func TestASwapWhileAnAppendWaitsWritesToNeitherOrTheRightStore(t *testing.T) {
 		definite(t, err, "append")
 	}
 	require.Equal(t, live, content(t, pool, "staging"))
+}
+
+// awaitWaiter waits until a session waits for the lock that orders appends.
+func awaitWaiter(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var n int
+		err := pool.QueryRow(t.Context(), `select count(*) from pg_locks where locktype = 'advisory' and not granted
+			and database = (select oid from pg_database where datname = current_database())`).Scan(&n)
+		return err == nil && n > 0
+	}, soon, now, "nobody waits at the lock")
 }
 
 func TestARenamedStoreLivesOnAndItsOldNameIsAnother(t *testing.T) {

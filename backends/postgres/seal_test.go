@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"strconv"
 	"testing"
 
@@ -100,4 +101,32 @@ func TestSealingNeedsARightOfItsOwn(t *testing.T) {
 	require.Equal(t, "sealed already", info.SealReason)
 	_, err = store.Append(t.Context(), "order-1", eventstore.Any(), event("Placed", "{}"))
 	require.ErrorIs(t, err, eventstore.ErrSealed)
+}
+
+// An append that holds the order's lock is before the seal, however long its transaction
+// takes: whoever has read up to the seal has it.
+func TestASealWaitsForTheAppendThatIsUnderWay(t *testing.T) {
+	store, backend, pool := openStore(t)
+	holder, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = holder.Rollback(context.WithoutCancel(t.Context())) }() // where the test fails
+	_, err = backend.AppendTx(t.Context(), holder, "order-1", eventstore.NoStream(), event("Placed", "{}"))
+	require.NoError(t, err)
+	type answer struct {
+		info eventstore.Info
+		err  error
+	}
+	sealed := make(chan answer, 1)
+	go func() {
+		info, err := store.Seal(context.WithoutCancel(t.Context()), "moving")
+		sealed <- answer{info, err}
+	}()
+	awaitWaiter(t, pool)
+	require.NoError(t, holder.Commit(t.Context()))
+	got := <-sealed
+	require.NoError(t, got.err)
+	require.Equal(t, "order-1", got.info.Head.Stream, "the append that was under way")
+	after, err := store.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, got.info, after)
 }

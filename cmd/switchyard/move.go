@@ -20,6 +20,7 @@ type moveFlags struct {
 	dryRun, writersStopped   bool
 	maxLag                   time.Duration
 	stateDir, format, output string
+	refused                  refusedFlag
 }
 
 func (a *app) moveCommand() *cobra.Command {
@@ -42,12 +43,15 @@ before the seal. To give up, 'switchyard unseal FROM'. The way back is a move th
 way, into a fresh store or into the sealed one.
 
 A FROM that cannot be sealed (see caps) is closed by hand: stop every program that writes
-to it and say so with --writers-stopped; the report says what is then not proved.`,
+to it and say so with --writers-stopped; the report says what is then not proved.
+
+` + refusedHelp,
 		Example: `  switchyard move sqlite:orders.db postgres://db.example.com/orders --dry-run
   switchyard move sqlite:orders.db postgres://db.example.com/orders --format markdown -o moved.md`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.move(cmd.Context(), args[0], args[1], f) },
 	}
+	f.refused.add(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.dryRun, "dry-run", false, "end before the seal: applications stay on FROM")
 	flags.BoolVar(&f.writersStopped, "writers-stopped", false, "nobody writes to a FROM that cannot be sealed: you have seen to it")
@@ -93,7 +97,7 @@ func (a *app) moveStore(ctx context.Context, from, to *handle, fromArg, toArg st
 	progress := a.report("read back")
 	defer func() { progress.end() }()
 	report, err := move.Move(ctx, sides[0], sides[1], &move.Options{
-		DryRun: f.dryRun, WritersStopped: f.writersStopped, MaxLag: f.maxLag, StateDir: f.stateFolder(),
+		OnRefused: f.refused.remedies, DryRun: f.dryRun, WritersStopped: f.writersStopped, MaxLag: f.maxLag, StateDir: f.stateFolder(),
 		Phase: func(phase move.Phase) {
 			progress.end()
 			a.tell("%s", phase.Describe())

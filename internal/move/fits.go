@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
@@ -40,7 +41,7 @@ func (m *mover) identify(ctx context.Context) (err error) {
 		return refuse("TO keeps no checkpoints: %s", m.to.Store.Capabilities().Checkpoints.Reason())
 	}
 	m.asJSON = transfer.AsJSON(m.from.Store, m.to.Store)
-	m.fromTail, m.toTail = newTail("FROM", m.from.Store, m.asJSON), newTail("TO", m.to.Store, m.asJSON)
+	m.fromTail, m.toTail = newTail("FROM", m.from.Store, m.asJSON, cloudevents.Source(m.toInfo.ID)), newTail("TO", m.to.Store, m.asJSON, cloudevents.Source(m.fromInfo.ID))
 	m.statePath = statePath(m.opts.StateDir, m.fromInfo.ID, m.toInfo.ID)
 	if done, err := m.isDone(ctx); done || err != nil {
 		return err
@@ -107,7 +108,14 @@ func (m *mover) holdsOnlyFrom(ctx context.Context) error {
 	if head.IsZero() {
 		return nil
 	}
-	switch _, ok, err := transfer.Holds(ctx, m.from.Store, head); {
+	last, ok, err := transfer.OriginalAt(ctx, m.to.Store, cloudevents.Source(m.fromInfo.ID), head)
+	if err != nil {
+		return fmt.Errorf("TO: %w", err)
+	}
+	if ok {
+		_, ok, err = transfer.Holds(ctx, m.from.Store, last)
+	}
+	switch {
 	case err != nil:
 		return fmt.Errorf("FROM: %w", err)
 	case !ok && found:
@@ -127,8 +135,8 @@ func (m *mover) fits(ctx context.Context) error {
 	m.report.NotKept = append(m.report.NotKept,
 		NotKept{What: "snapshots", Why: "they are a cache; applications make them again"},
 		NotKept{What: "positions", Why: "they are each store's own; checkpoints are translated"})
-	found := &problems{list: m.report.Problems}
-	if err := m.fitCheckpoints(ctx, found); err != nil {
+	found, wrong := &problems{list: m.report.Problems}, &problems{}
+	if err := m.fitCheckpoints(ctx, wrong); err != nil {
 		return err
 	}
 	check, used := transfer.Checker(m.to.Store), m.usedIDs()
@@ -149,9 +157,13 @@ func (m *mover) fits(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(m.opts.OnRefused) > 0 {
+		m.report.Remedied, found.list = found.list, nil
+	}
+	found.list = append(found.list, wrong.list...)
 	m.report.Problems = found.list
 	if len(found.list) > 0 {
-		return refuse("TO cannot hold all that FROM has: %s; nothing was written", found)
+		return refuse("TO cannot hold all that FROM has: %s; nothing was written (--on-refused says what to do with events)", found)
 	}
 	return nil
 }
@@ -191,7 +203,7 @@ func (m *mover) usedIDs() func(uuid.UUID) bool {
 	if m.to.Store.Capabilities().StreamScopedIDs.Supported() || !m.from.Store.Capabilities().StreamScopedIDs.Supported() {
 		return func(uuid.UUID) bool { return false }
 	}
-	m.fromTail = newTail("FROM", m.from.Store, m.asJSON) // all of it is to be looked at
+	m.fromTail = newTail("FROM", m.from.Store, m.asJSON, cloudevents.Source(m.toInfo.ID)) // all of it is to be looked at
 	met := make(map[uuid.UUID]struct{})
 	return func(id uuid.UUID) bool {
 		_, before := met[id]

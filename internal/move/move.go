@@ -34,6 +34,9 @@ type Side struct {
 
 // Options configures a [Move]. The zero value, like nil, means the defaults.
 type Options struct {
+	// OnRefused is what is done with an event that TO refuses: the first of these that
+	// helps. With none, nothing is written where such an event is found beforehand.
+	OnRefused []transfer.Remedy
 	// DryRun ends before the seal.
 	DryRun bool
 	// WritersStopped says that nobody writes to a FROM that cannot be sealed.
@@ -181,15 +184,11 @@ func (m *mover) handOver(ctx context.Context) error {
 	return nil
 }
 
-// copyOptions is where a policy for the events that TO refuses is passed to the
-// copy, and what was done with them comes back.
-func (m *mover) copyOptions() *transfer.CopyOptions {
-	return &transfer.CopyOptions{Follow: true, Checkpoints: m.to.Checkpoints}
-}
-
 // copy copies and follows until ctx is done.
 func (m *mover) copy(ctx context.Context) error {
-	result, err := transfer.Copy(ctx, m.from.Store, m.to.Store, m.copyOptions())
+	result, err := transfer.Copy(ctx, m.from.Store, m.to.Store, &transfer.CopyOptions{
+		Follow: true, Checkpoints: m.to.Checkpoints, OnRefused: m.opts.OnRefused,
+	})
 	m.report.Copied = result
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil

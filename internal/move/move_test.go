@@ -253,19 +253,24 @@ func TestWhatAMoveRefusesBeforeItWritesAnything(t *testing.T) {
 }
 
 // narrow is a store that holds less than others.
-type narrow struct{ *memory.Backend }
+type narrow struct {
+	*memory.Backend
+	streams  string // a pattern
+	maxBytes int    // of an event
+}
 
 func (n narrow) Capabilities() eventstore.Capabilities {
 	caps := n.Backend.Capabilities()
 	caps.BinaryData = eventstore.No("JSON alone")
 	caps.StreamScopedIDs = eventstore.No("one index of all IDs")
-	caps.Limits.StreamPattern = "[a-z]+"
-	caps.Limits.MaxEventBytes = 100
+	caps.Limits.StreamPattern = n.streams
+	caps.Limits.MaxEventBytes = n.maxBytes
 	return caps
 }
 
-func TestWhatDoesNotFitIsSaidWithItsCountAndItsFirstEvent(t *testing.T) {
-	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New()}, "memory:b")
+// unfit fills a store with events of which narrow ones refuse all but the first.
+func unfit(t *testing.T, s Side) {
+	t.Helper()
 	id := uuid.New()
 	for _, part := range []struct {
 		stream string
@@ -275,12 +280,17 @@ func TestWhatDoesNotFitIsSaidWithItsCountAndItsFirstEvent(t *testing.T) {
 		{"UPPER", eventstore.Event{Type: "T", Data: []byte("1")}},
 		{"UPPER", eventstore.Event{Type: "T", Data: []byte("2")}},
 		{"bytes", eventstore.Event{Type: "T", Data: []byte{0xff}, ContentType: "application/octet-stream"}},
-		{"large", eventstore.Event{Type: "T", Data: []byte(`"` + strings.Repeat("x", 200) + `"`)}},
+		{"large", eventstore.Event{Type: "T", Data: []byte(`"` + strings.Repeat("x", 2000) + `"`)}},
 		{"twice", eventstore.Event{ID: id, Type: "T", Data: []byte("1")}},
 	} {
-		_, err := a.Store.Append(t.Context(), part.stream, eventstore.Any(), part.event)
+		_, err := s.Store.Append(t.Context(), part.stream, eventstore.Any(), part.event)
 		require.NoError(t, err)
 	}
+}
+
+func TestWhatDoesNotFitIsSaidWithItsCountAndItsFirstEvent(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z]+", 100}, "memory:b")
+	unfit(t, a)
 	report, err := Move(t.Context(), a, b, nil)
 	require.ErrorIs(t, err, ErrRefused)
 	require.ErrorContains(t, err, "nothing was written")
@@ -291,4 +301,58 @@ func TestWhatDoesNotFitIsSaidWithItsCountAndItsFirstEvent(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"stream": 2, "BinaryData: a content type other than JSON": 1, "data": 1, "stream-scoped IDs": 1}, counts)
 	require.Contains(t, report.Problems[0].First, `version 1 of stream "UPPER"`)
+}
+
+func TestWhatDoesNotFitIsMovedByARemedyAndVerifiedAsItWas(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b")
+	unfit(t, a)
+	events := all(t, a)
+	for i, event := range events {
+		require.NoError(t, a.Store.SaveCheckpoint(t.Context(), eventstore.Checkpoint{Name: fmt.Sprint("after ", i), Place: event.Place()}))
+	}
+	opts := &Options{OnRefused: []transfer.Remedy{transfer.Rename, transfer.KeepBytes, transfer.Skip}}
+	report, err := Move(t.Context(), a, b, opts)
+	require.NoError(t, err)
+	require.True(t, report.Done)
+	require.Empty(t, report.Problems)
+	require.Len(t, report.Remedied, 4)
+	refused := report.Copied.Refused
+	// The double is memory, which takes an ID twice all the same.
+	require.Equal(t, []int{1, 2, 1}, []int{refused.KeptBytes, refused.Renamed, refused.Skipped})
+	require.Equal(t, report.From.Summary, report.To.Summary)
+
+	moved := all(t, b)
+	require.Len(t, moved, len(events))
+	require.Len(t, report.Checkpoints, len(events))
+	for i, c := range report.Checkpoints {
+		require.Equal(t, events[i].Position, c.Old)
+		require.Equal(t, moved[i].Position, c.New, "of the event, or of what stands for it")
+	}
+	again, err := Move(t.Context(), a, b, opts)
+	require.NoError(t, err)
+	require.True(t, again.Already)
+
+	text, err := report.MarshalJSON()
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"skipped":1`)
+	var page strings.Builder
+	require.NoError(t, report.WriteText(&page))
+	require.Contains(t, page.String(), "1 kept as bytes, 2 renamed, 0 renumbered, 0 parked, 1 skipped")
+}
+
+func TestAMoveByRemediesThatWasKilledGoesOn(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b")
+	unfit(t, a)
+	opts := &Options{OnRefused: []transfer.Remedy{transfer.Skip}, DryRun: true}
+	for range 2 { // the second one finds an event that is not FROM's as it is at TO's end
+		report, err := Move(t.Context(), a, b, opts)
+		require.NoError(t, err)
+		require.False(t, report.Done)
+	}
+	opts.DryRun = false
+	report, err := Move(t.Context(), a, b, opts)
+	require.NoError(t, err)
+	require.True(t, report.Done)
+	require.Zero(t, report.Copied.Refused.Skipped, "what an earlier run skipped is not skipped again")
+	require.Equal(t, 6, report.To.Summary.Events)
 }

@@ -38,11 +38,17 @@ func (r *Report) facts() []fact {
 	for _, problem := range r.Problems {
 		add("does not fit", "%s (%d): %s", problem.What, problem.Count, problem.First)
 	}
+	for _, problem := range r.Remedied {
+		add("changed", "%s (%d): %s", problem.What, problem.Count, problem.First)
+	}
 	if r.Already {
 		add("seal", "after position %s", r.Seal)
 		return facts
 	}
 	add("copied", "%d events in this run, %d found there", r.Copied.Stored, r.Copied.Duplicates)
+	if refused := r.Copied.Refused; !refused.None() {
+		add("refused", "in this run %d kept as bytes, %d renamed, %d renumbered, %d parked, %d skipped; each says so in TO", refused.KeptBytes, refused.Renamed, refused.Renumbered, refused.Parked, refused.Skipped)
+	}
 	if r.Lag > 0 {
 		add("behind", "%s before the seal", r.Lag.Round(time.Millisecond))
 	}
@@ -175,6 +181,9 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		"equal": r.Done && !r.Already, "differingStreams": r.Differing, "comparedAsJSON": r.AsJSON,
 		"checkpoints": checkpoints, "problems": r.Problems, "notMoved": notMoved, "notProved": r.NotProved,
 		"phaseSeconds": phases, "lagSeconds": r.Lag.Seconds(), "closedSeconds": r.Closed.Seconds(),
+	}
+	if len(r.Remedied) > 0 {
+		out["remedied"], out["refused"] = r.Remedied, r.Copied.Refused
 	}
 	if r.Done {
 		out["configuration"] = r.ConfigurationLine()

@@ -62,6 +62,9 @@ type Report struct {
 	// Problems are what TO cannot hold of FROM; NotKept is what it never keeps.
 	Problems []Problem
 	NotKept  []NotKept
+	// Remedied are what TO cannot hold of FROM's events as they are, where the options
+	// say what is done with those. What was done is in Copied, and in TO.
+	Remedied []Problem
 	// Copied counts what this run copied. Lag is how far TO was behind, in time,
 	// when FROM was sealed or the dry run ended.
 	Copied transfer.Result

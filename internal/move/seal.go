@@ -69,7 +69,7 @@ func (m *mover) drain(ctx context.Context) error {
 // readAgain takes the digests of both stores anew.
 func (m *mover) readAgain(ctx context.Context) error {
 	for _, t := range []*tail{m.fromTail, m.toTail} {
-		fresh := newTail(t.name, t.store, m.asJSON)
+		fresh := newTail(t.name, t.store, m.asJSON, t.digests.Source)
 		if err := fresh.read(ctx, nil); err != nil {
 			return err
 		}

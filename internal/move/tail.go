@@ -21,8 +21,8 @@ type tail struct {
 	ended   bool             // what comes now does not belong to the move
 }
 
-func newTail(name string, store *eventstore.Store, asJSON bool) *tail {
-	return &tail{name: name, store: store, digests: transfer.NewDigests(asJSON)}
+func newTail(name string, store *eventstore.Store, asJSON bool, other string) *tail {
+	return &tail{name: name, store: store, digests: transfer.NewDigests(asJSON, other)}
 }
 
 func (t *tail) add(event eventstore.RecordedEvent) {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
@@ -41,7 +42,7 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 	old := checkpoint.Place
 	checkpoint.Store = m.toInfo.ID
 	if !old.IsZero() {
-		place, ok, err := transfer.Holds(ctx, m.to.Store, old)
+		place, ok, err := transfer.Translate(ctx, m.to.Store, cloudevents.Source(m.fromInfo.ID), old)
 		if err != nil {
 			return fmt.Errorf("TO: %w", err)
 		}

@@ -14,6 +14,9 @@ import (
 type Digests struct {
 	// AsJSON takes the data of JSON events by what it says; see [AsJSON].
 	AsJSON bool
+	// Source is the other store, such as "switchyard:UUID": events that were changed on
+	// their way from it are taken as they were there; see [Restore].
+	Source string
 	// Streams has the digest of each stream by its name.
 	Streams map[string]StreamDigest
 	// Events counts all events.
@@ -34,27 +37,28 @@ type StreamDigest struct {
 // them keeps JSON and not its bytes (capability ExactData).
 func AsJSON(stores ...*eventstore.Store) bool { return !keepsBytes(stores...) }
 
-// NewDigests returns the digests of no events.
-func NewDigests(asJSON bool) *Digests {
-	return &Digests{AsJSON: asJSON, Streams: make(map[string]StreamDigest)}
+// NewDigests returns the digests of no events, to be held against those of the source.
+func NewDigests(asJSON bool, source string) *Digests {
+	return &Digests{AsJSON: asJSON, Source: source, Streams: make(map[string]StreamDigest)}
 }
 
 // Add takes in the next event of the store.
 func (d *Digests) Add(event eventstore.RecordedEvent) {
-	s := d.Streams[event.Stream]
-	d.canonical = appendCanonical(append(d.canonical[:0], s.Sum[:]...), event, d.AsJSON)
+	original := Restore(event, d.Source)
+	s, sum := d.Streams[original.Stream], original.Digest(d.AsJSON)
+	d.canonical = append(append(d.canonical[:0], s.Sum[:]...), sum[:]...)
 	s.Sum = sha256.Sum256(d.canonical)
 	s.Events++
-	d.Streams[event.Stream] = s
+	d.Streams[original.Stream] = s
 	d.Events++
 	d.canonical = append(d.canonical[:0], d.Order[:]...)
 	d.canonical = append(d.canonical, s.Sum[:]...)
-	d.Order = sha256.Sum256(append(d.canonical, event.Stream...))
+	d.Order = sha256.Sum256(append(d.canonical, original.Stream...))
 }
 
 // Clone returns a copy that later events do not change.
 func (d *Digests) Clone() *Digests {
-	return &Digests{AsJSON: d.AsJSON, Streams: maps.Clone(d.Streams), Events: d.Events, Order: d.Order}
+	return &Digests{AsJSON: d.AsJSON, Source: d.Source, Streams: maps.Clone(d.Streams), Events: d.Events, Order: d.Order}
 }
 
 // Summary returns what was added, as one digest over all streams by their names.

@@ -151,6 +151,10 @@ func openFilled(t *testing.T, backend eventstore.Backend) *eventstore.Store {
 // requireRestored holds that the target, read in its order, gives the source's events.
 func requireRestored(t *testing.T, f *filled, target *eventstore.Store) {
 	t.Helper()
+	report, err := Verify(t.Context(), openFilled(t, f), target, nil)
+	require.NoError(t, err)
+	require.True(t, report.Equal(), "first difference: %+v", report.First)
+	require.Equal(t, report.A.Digest, report.B.Digest)
 	stored, source := all(t, target), cloudevents.Source(f.id)
 	require.Len(t, stored, len(f.events))
 	versions := make(map[string]uint64)

@@ -50,3 +50,14 @@ func Checker(to *eventstore.Store) func(eventstore.RecordedEvent) error {
 		return to.CheckAppend(part)
 	}
 }
+
+// OriginalAt returns which of a source's events a target has at a place, by stream,
+// version and ID; it may have changed, parked or skipped it on its way. It is false where
+// the target has no event there.
+func OriginalAt(ctx context.Context, target *eventstore.Store, source string, place eventstore.Place) (eventstore.Place, bool, error) {
+	event, ok, err := eventAt(ctx, target, place.Stream, place.Version)
+	if err != nil || !ok {
+		return eventstore.Place{}, false, err
+	}
+	return Restore(event, source).Place(), true, nil
+}

@@ -62,15 +62,24 @@ type Discrepancy struct {
 
 // Verify compares two stores stream by stream. It holds one digest for each
 // stream in memory. First is the first difference of the first differing stream,
-// in the streams' alphabetical order.
+// in the streams' alphabetical order. Events that a transfer changed, parked or skipped
+// on their way from one to the other are compared as they were.
 func Verify(ctx context.Context, a, b *eventstore.Store, progress func(Progress)) (Report, error) {
 	asJSON := !keepsBytes(a, b)
+	var others [2]string
+	for i, store := range []*eventstore.Store{b, a} {
+		info, err := store.Info(ctx)
+		if err != nil {
+			return Report{}, err
+		}
+		others[i] = cloudevents.Source(info.ID)
+	}
 	var digests [2]*Digests
 	group, groupCtx := errgroup.WithContext(ctx)
 	ticks := make(chan int, 16) // reads of both scans, reported by one goroutine
 	for i, store := range []*eventstore.Store{a, b} {
 		group.Go(func() (err error) {
-			digests[i], err = scan(groupCtx, store, asJSON, ticks)
+			digests[i], err = scan(groupCtx, store, NewDigests(asJSON, others[i]), ticks)
 			return err
 		})
 	}
@@ -99,8 +108,7 @@ func Verify(ctx context.Context, a, b *eventstore.Store, progress func(Progress)
 	return report, err
 }
 
-func scan(ctx context.Context, store *eventstore.Store, asJSON bool, ticks chan<- int) (*Digests, error) {
-	digests := NewDigests(asJSON)
+func scan(ctx context.Context, store *eventstore.Store, digests *Digests, ticks chan<- int) (*Digests, error) {
 	for event, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
 		if err != nil {
 			return nil, err

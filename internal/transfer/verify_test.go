@@ -77,7 +77,7 @@ func TestTheOrderOfEventsHasADigestOfItsOwn(t *testing.T) {
 	x := eventstore.RecordedEvent{Stream: "x", Version: 1, Event: eventstore.Event{ID: uuid.New(), Type: "T"}}
 	y := x
 	y.Stream = "y" // the same event in another stream
-	one, two := NewDigests(false), NewDigests(false)
+	one, two := NewDigests(false, ""), NewDigests(false, "")
 	one.Add(x)
 	one.Add(y)
 	two.Add(y)

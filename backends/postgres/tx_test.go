@@ -229,3 +229,25 @@ func saveAt(t *testing.T, backend *postgres.Backend, name string, store uuid.UUI
 		Name: name, Store: store, Place: eventstore.Place{Position: eventstore.NewPosition(at, 0), Stream: "s", Version: at, ID: uuid.New()},
 	}})
 }
+
+// Such a transaction may see the store as it was before it had the lock, and give an
+// event a version that another one has.
+func TestAnAppendInATransactionWithAnOlderSnapshotIsRefused(t *testing.T) {
+	t.Parallel()
+	store, backend, pool := openStore(t)
+	for level, events := range map[pgx.TxIsoLevel][]eventstore.Event{
+		pgx.RepeatableRead: {event("Placed", "{}")},
+		pgx.Serializable:   {event("Placed", "{}"), event("Paid", "{}")},
+	} {
+		tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: level})
+		require.NoError(t, err)
+		_, err = backend.AppendTx(t.Context(), tx, "order-1", eventstore.Any(), events...)
+		require.ErrorContains(t, err, "use read committed", level)
+		require.NotErrorIs(t, err, eventstore.ErrUnavailable)
+		require.NotErrorIs(t, err, eventstore.ErrConflict)
+		require.NoError(t, tx.Rollback(t.Context()))
+	}
+	info, err := store.Info(t.Context())
+	require.NoError(t, err)
+	require.True(t, info.Head.IsZero())
+}

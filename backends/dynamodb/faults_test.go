@@ -255,6 +255,19 @@ func TestConflictingTransactionsAreNoErrorAndLoseNothing(t *testing.T) {
 	require.NoError(t, l.audit(t.Context(), w.store()))
 }
 
+// One append by itself: the Store would repeat one of unknown outcome.
+func TestAReasonThatPassesIsWaitedForAndNoUnknownOutcome(t *testing.T) {
+	for _, code := range []string{dynamodbtest.CodeTransactionConflict, dynamodbtest.CodeThrottling, dynamodbtest.CodeThroughputExceeded} {
+		t.Run(code, func(t *testing.T) {
+			w := newWorld(t, nil)
+			b := w.backend(nil, nil)
+			w.srv.SetHooks(dynamodbtest.Hooks{Before: dynamodbtest.Only(transact, dynamodbtest.FailTimes(5, dynamodbtest.Canceled(code, dynamodbtest.CodeNone)))})
+			_, err := b.Append(t.Context(), part("order-1", eventstore.NoStream(), event()))
+			require.NoError(t, err)
+		})
+	}
+}
+
 func TestThrottlingIsWaitedForAndNeverAnUnknownOutcome(t *testing.T) {
 	w := newWorld(t, nil)
 	stores := []*eventstore.Store{w.store(), w.store()}
@@ -452,6 +465,61 @@ func TestARefusedRepetitionSaysNothingAboutASendThatMayArrive(t *testing.T) {
 		require.NoError(t, b.Close())
 		w.srv.Stop()
 	}
+}
+
+// A send whose answer was lost may have been carried out, whatever its repetition is
+// answered.
+func TestNoRefusalIsDefiniteAfterAnAnswerThatWasLost(t *testing.T) {
+	for name, refusal := range map[string]func(call dynamodbtest.Call) error{
+		"no right":    func(dynamodbtest.Call) error { return dynamodbtest.AccessDenied("dynamodb:PutItem") },
+		"throttled":   func(dynamodbtest.Call) error { return dynamodbtest.Throttled() },
+		"in conflict": conflicted,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			b := w.backend(nil, nil)
+			var sent sends
+			w.srv.SetHooks(dynamodbtest.Hooks{
+				Before: dynamodbtest.Only(transact, func(_ context.Context, call dynamodbtest.Call) error {
+					if _, nth := sent.send(call); nth > 1 {
+						return refusal(call)
+					}
+					return nil
+				}),
+				After: dynamodbtest.AfterAny(dynamodbtest.Only(transact, dynamodbtest.FailTimes(1, dynamodbtest.ErrDrop))),
+			})
+			req := part("order-1", eventstore.NoStream(), event())
+			_, err := b.Append(t.Context(), req)
+			require.ErrorIs(t, err, eventstore.ErrUnknownOutcome)
+			require.NotErrorIs(t, err, eventstore.ErrUnavailable)
+			w.srv.SetHooks(dynamodbtest.Hooks{})
+			results, err := b.Append(t.Context(), req)
+			require.NoError(t, err)
+			require.True(t, results[0].Duplicate, "the first send was carried out")
+		})
+	}
+}
+
+func TestASealThatLosesItsTurnReplacesNothing(t *testing.T) {
+	w := newWorld(t, nil)
+	b, other, l := w.backend(nil, nil), w.store(), newLedger()
+	var once sync.Once
+	w.srv.SetHooks(dynamodbtest.Hooks{Before: dynamodbtest.Only(transact, func(ctx context.Context, call dynamodbtest.Call) error {
+		if strings.Contains(string(call.Body), `"seal"`) {
+			once.Do(func() {
+				sent := events(1)
+				result, err := other.Append(ctx, "order-1", eventstore.NoStream(), sent...)
+				l.note(sent, result, err)
+			})
+		}
+		return nil
+	})})
+	info, err := b.Seal(t.Context(), eventstore.SealRequest{Reason: "moved"})
+	require.NoError(t, err)
+	require.True(t, info.Sealed)
+	require.Equal(t, "order-1", info.Head.Stream)
+	require.Len(t, l.stored, 1)
+	require.NoError(t, l.audit(t.Context(), w.store()))
 }
 
 func TestOfTwoHandlesOneWinsAndTheOtherIsToldTheVersion(t *testing.T) {

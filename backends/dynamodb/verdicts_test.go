@@ -1,6 +1,7 @@
 package dynamodb_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -141,21 +142,19 @@ func TestMutantsOfTheRepetitionAreFound(t *testing.T) {
 func TestNothingThatWasLearnedSurvivesAnUnknownOutcome(t *testing.T) {
 	scenario := func(t require.TestingT, w *world, believe bool) {
 		b := w.backend(nil, nil)
-		b.SetPatience(1, 1)
 		req := part("order-1", eventstore.NoStream(), event())
-		release := make(chan struct{})
-		w.srv.SetHooks(dynamodbtest.Hooks{Before: dynamodbtest.Only(transact, dynamodbtest.Hold(release))})
+		w.srv.SetHooks(dynamodbtest.Hooks{Before: dynamodbtest.Only(transact, func(context.Context, dynamodbtest.Call) error { return dynamodbtest.ErrDrop })})
 		_, err := b.Append(w.t.Context(), req)
-		require.Error(t, err)
+		require.ErrorIs(t, err, eventstore.ErrUnknownOutcome)
 		w.srv.SetHooks(dynamodbtest.Hooks{})
 		if believe { // the mutant's view: it took the append for stored
 			b.BelieveWritten("order-1", req.Parts[0].Events...)
 		}
-		b.SetPatience(1e9, 1e9)
+		queries := w.srv.Usage().Requests["Query"]
 		results, err := b.Append(w.t.Context(), part("order-1", eventstore.NoStream(), event()))
 		require.NoError(t, err, "nothing was stored")
+		require.Equal(t, queries+2, w.srv.Usage().Requests["Query"], "the ends of the log and of the stream are read anew")
 		require.EqualValues(t, 1, results[0].Recorded[0].Version)
-		close(release)
 	}
 	scenario(t, newWorld(t, nil), false)
 	require.Contains(t, finds(func(f require.TestingT) { scenario(f, newWorld(t, nil), true) }), "nothing was stored")

@@ -128,11 +128,12 @@ func leaseSwaps(ctx context.Context, env *Env) error {
 	}
 	none := eventstore.Lease{}
 	first := eventstore.Lease{Name: "billing", Epoch: 1, Owner: "o'neil, process 7 «a»", TTL: 1234567 * time.Microsecond}
-	renewed, free, second := first, first, first
+	renewed, free, second, third := first, first, first, first
 	// Each has a length of its own, which is not the one that was stored before.
 	renewed.Renewals, renewed.TTL = 1, 7*time.Hour+time.Nanosecond
 	free.Renewals, free.Owner, free.TTL = 2, "", 100*time.Millisecond
 	second.Epoch, second.Owner, second.TTL = 2, "another", 15*time.Second
+	third.Epoch, third.Owner, third.TTL = 3, second.Owner, 20*time.Second
 	otherOwner := first
 	otherOwner.Owner = "somebody else"
 	for i, step := range []struct {
@@ -151,6 +152,8 @@ func leaseSwaps(ctx context.Context, env *Env) error {
 		{"renew a lease that was released", renewed, first, false, free},
 		{"take a lease that is free", free, second, true, second},
 		{"renew a lease of an earlier epoch", free, renewed, false, second},
+		{"take a lease from oneself", second, third, true, third},
+		{"take a lease as one had it in an earlier epoch", second, first, false, third},
 	} {
 		result, err := keepers[i%2].SwapLease(ctx, eventstore.SwapLeaseRequest{Name: "billing", Old: step.from, New: step.to})
 		if err != nil {

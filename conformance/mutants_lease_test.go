@@ -157,6 +157,7 @@ func leaseMutants() []classMutant {
 		})},
 		{"does not compare the renewals of a lease", "lease/compare-and-swap", "renewed meanwhile", swaps(func(stored eventstore.Lease, req *eventstore.SwapLeaseRequest) { req.Old.Renewals = stored.Renewals })},
 		{"does not compare the owner of a lease", "lease/compare-and-swap", "another owner is thought to have", swaps(func(stored eventstore.Lease, req *eventstore.SwapLeaseRequest) { req.Old.Owner = stored.Owner })},
+		{"does not compare the epoch of a lease", "lease/compare-and-swap", "in an earlier epoch", swaps(func(stored eventstore.Lease, req *eventstore.SwapLeaseRequest) { req.Old.Epoch = stored.Epoch })},
 		{"takes any lease for the first one's", "lease/compare-and-swap", "as if it were known", swaps(func(stored eventstore.Lease, req *eventstore.SwapLeaseRequest) {
 			if stored.Epoch == 0 {
 				req.Old = stored

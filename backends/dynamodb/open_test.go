@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,6 +146,21 @@ func TestAServerThatIsGoneIsUnavailableAndNothingWasSent(t *testing.T) {
 	require.NotErrorIs(t, err, eventstore.ErrUnknownOutcome, "no connection was had")
 	_, err = b.Info(t.Context())
 	require.ErrorIs(t, err, eventstore.ErrUnavailable)
+}
+
+func TestWhoOpensSecondHasTheIdentityOfTheFirst(t *testing.T) {
+	w := newWorld(t, nil)
+	w.backend(&dynamodb.Options{Namespace: "other"}, nil) // makes the table
+	var asked atomic.Bool
+	var first *dynamodb.Backend
+	w.srv.SetHooks(dynamodbtest.Hooks{Before: dynamodbtest.Only("PutItem", func(context.Context, dynamodbtest.Call) error {
+		if !asked.Swap(true) {
+			first = w.backend(nil, nil)
+		}
+		return nil
+	})})
+	second := w.backend(nil, nil)
+	require.Equal(t, first.ID(), second.ID())
 }
 
 func TestStoresInOneTableDoNotSeeEachOther(t *testing.T) {

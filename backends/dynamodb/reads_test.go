@@ -91,6 +91,20 @@ func TestARepetitionReadsEachChunkOnce(t *testing.T) {
 
 // The log's last item may have some hundred KB. A look at what follows it does not pay
 // for it each time.
+func TestALongStreamsEndIsReadOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	b := w.backend(nil, nil)
+	var queries int64
+	for i := range 6 {
+		_, err := b.Append(t.Context(), part("order-1", eventstore.Any(), events(100)...))
+		require.NoError(t, err)
+		if i == 0 {
+			queries = w.srv.Usage().Requests["Query"]
+		}
+	}
+	require.Equal(t, queries, w.srv.Usage().Requests["Query"], "what the handle wrote itself it need not read")
+}
+
 func TestALookAtTheEndCostsAUnitWhateverStandsThere(t *testing.T) {
 	w := newWorld(t, nil)
 	large := part("order-1", eventstore.NoStream())

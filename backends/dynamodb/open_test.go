@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/dynamodb"
@@ -161,6 +162,25 @@ func TestWhoOpensSecondHasTheIdentityOfTheFirst(t *testing.T) {
 	})})
 	second := w.backend(nil, nil)
 	require.Equal(t, first.ID(), second.ID())
+}
+
+func TestAStoreThatIsReplacedUnderAHandleIsNoticed(t *testing.T) {
+	w := newWorld(t, nil)
+	b, api := w.backend(nil, nil), w.client(nil)
+	key := map[string]types.AttributeValue{"pk": &types.AttributeValueMemberS{Value: "/store"}, "sk": &types.AttributeValueMemberN{Value: "0"}}
+	stored, err := api.GetItem(t.Context(), &sdk.GetItemInput{TableName: aws.String("events"), Key: key})
+	require.NoError(t, err)
+	another := uuid.New()
+	stored.Item["id"] = &types.AttributeValueMemberS{Value: another.String()}
+	_, err = api.PutItem(t.Context(), &sdk.PutItemInput{TableName: aws.String("events"), Item: stored.Item})
+	require.NoError(t, err)
+	info, err := b.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, another, info.ID)
+	_, err = api.DeleteItem(t.Context(), &sdk.DeleteItemInput{TableName: aws.String("events"), Key: key})
+	require.NoError(t, err)
+	_, err = b.Info(t.Context())
+	require.ErrorContains(t, err, "holds no store any more")
 }
 
 func TestStoresInOneTableDoNotSeeEachOther(t *testing.T) {

@@ -2,6 +2,7 @@ package dynamodb_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -181,6 +182,29 @@ func TestAStoreThatIsReplacedUnderAHandleIsNoticed(t *testing.T) {
 	require.NoError(t, err)
 	_, err = b.Info(t.Context())
 	require.ErrorContains(t, err, "holds no store any more")
+}
+
+func TestAChunkOfAnotherEventThanTheLogRefersToIsDamage(t *testing.T) {
+	w := newWorld(t, nil)
+	b, api := w.backend(nil, nil), w.client(nil)
+	large := event()
+	large.Data = make([]byte, 4<<10)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(large.Data) // it does not deflate, so that the chunk is plain
+	_, err := b.Append(t.Context(), part("order-1", eventstore.NoStream(), large))
+	require.NoError(t, err)
+	key := map[string]types.AttributeValue{"pk": &types.AttributeValueMemberS{Value: "/s/order-1"}, "sk": &types.AttributeValueMemberN{Value: "1"}}
+	stored, err := api.GetItem(t.Context(), &sdk.GetItemInput{TableName: aws.String("events"), Key: key})
+	require.NoError(t, err)
+	events, ok := stored.Item["e"].(*types.AttributeValueMemberL)
+	require.True(t, ok)
+	first, ok := events.Value[0].(*types.AttributeValueMemberM)
+	require.True(t, ok)
+	another := uuid.New()
+	first.Value["i"] = &types.AttributeValueMemberB{Value: another[:]}
+	_, err = api.PutItem(t.Context(), &sdk.PutItemInput{TableName: aws.String("events"), Item: stored.Item})
+	require.NoError(t, err)
+	_, err = w.backend(nil, nil).ReadAll(t.Context(), eventstore.ReadAllRequest{PageSize: eventstore.PageSize{MaxEvents: 10, MaxBytes: 1 << 20}})
+	require.ErrorContains(t, err, "holds other events than the log says")
 }
 
 func TestStoresInOneTableDoNotSeeEachOther(t *testing.T) {

@@ -54,6 +54,9 @@ func (a *app) compare(ctx context.Context, args []string, f compareFlags) error 
 	if f.scale != "full" && f.scale != smallScale {
 		return usagef("--scale %q is not full or small", f.scale)
 	}
+	if err := writable(f.out); err != nil {
+		return err
+	}
 	report := comparison.Report{
 		Made:    time.Now().UTC(),
 		Machine: fmt.Sprintf("%s/%s, %d processors", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),

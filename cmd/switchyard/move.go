@@ -70,6 +70,9 @@ func (a *app) move(ctx context.Context, fromArg, toArg string, f moveFlags) erro
 	if f.maxLag <= 0 {
 		return usagef("--max-lag %s is not above zero", f.maxLag)
 	}
+	if err := writable(f.output); err != nil {
+		return err
+	}
 	return a.reading(ctx, fromArg, func(from *handle) error {
 		return a.with(ctx, toArg, func(to *handle) error {
 			report, err := a.moveStore(ctx, from, to, fromArg, toArg, f)
@@ -162,12 +165,25 @@ func asText(render func(*move.Report, io.Writer) error) func(*move.Report) (stri
 	}
 }
 
+// writable refuses a file for a report before the work whose only proof that is. Where
+// it is not there yet it is made; "" is standard output.
+func writable(file string) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("the report's file: %w", err)
+	}
+	return f.Close()
+}
+
 func (a *app) writeReport(file, text string) error {
 	if file == "" {
 		return write(a.out, text)
 	}
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return fmt.Errorf("write the report: %w", err)
+		return errors.Join(fmt.Errorf("write the report, which is printed instead: %w", err), write(a.out, text))
 	}
 	return nil
 }

@@ -103,6 +103,7 @@ func TestMoveRefusesWithTheReason(t *testing.T) {
 		"a source that is not there":      {[]string{sqliteURL(t), to}, exitUsage, "holds no store"},
 		"an unknown form":                 {[]string{from, to, "--format", "xml"}, exitUsage, "--format"},
 		"no lag at all":                   {[]string{from, to, "--max-lag", "0s"}, exitUsage, "--max-lag"},
+		"a report that cannot be written": {[]string{from, sqliteURL(t), "--output", t.TempDir()}, exitFailed, "is a directory"},
 		"a target without a known scheme": {[]string{from, "nosql:x"}, exitUsage, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

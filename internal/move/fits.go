@@ -47,7 +47,7 @@ func (m *mover) identify(ctx context.Context) (err error) {
 		return err
 	}
 	if m.sealedForAnother() {
-		return refuse("FROM is sealed: %s; if it is to be moved here all the same, unseal it first", m.fromInfo.SealReason)
+		return m.movedElsewhere()
 	}
 	if m.toInfo.Sealed {
 		if err := m.wayBack(ctx); err != nil {
@@ -67,7 +67,7 @@ func (m *mover) isDone(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	m.report.Already, m.report.Done = true, true
-	m.report.Seal = origin.Position
+	m.report.Seal, m.report.Sealed, m.report.SealReason = origin.Position, m.fromInfo.Sealed, m.fromInfo.SealReason
 	return true, nil
 }
 
@@ -141,6 +141,9 @@ func (m *mover) fits(ctx context.Context) error {
 	}
 	check, used := transfer.Checker(m.to.Store), m.usedIDs()
 	err := m.fromTail.read(ctx, func(event eventstore.RecordedEvent) {
+		if m.wasChanged(event, wrong) {
+			return
+		}
 		if err := check(event); err != nil {
 			found.add(rule(err), about(event), err)
 		}
@@ -166,6 +169,22 @@ func (m *mover) fits(ctx context.Context) error {
 		return refuse("TO cannot hold all that FROM has: %s; nothing was written (--on-refused says what to do with events)", found)
 	}
 	return nil
+}
+
+// wasChanged tells whether the digests would take an event for another one: it says
+// that a transfer changed it on its way from one of the two stores.
+func (m *mover) wasChanged(event eventstore.RecordedEvent, found *problems) bool {
+	var why string
+	switch {
+	case transfer.Changed(event, cloudevents.Source(m.toInfo.ID)):
+		why = "it was changed on its way from TO, which has it as it was; move into a fresh store"
+	case transfer.Changed(event, cloudevents.Source(m.fromInfo.ID)):
+		why = "its metadata says that it was changed on its way from FROM, where it is; it would be compared as another event"
+	default:
+		return false
+	}
+	found.add("events changed by --on-refused", about(event), errors.New(why))
+	return true
 }
 
 func about(event eventstore.RecordedEvent) string {

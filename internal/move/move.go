@@ -37,7 +37,7 @@ type Options struct {
 	// OnRefused is what is done with an event that TO refuses: the first of these that
 	// helps. With none, nothing is written where such an event is found beforehand.
 	OnRefused []transfer.Remedy
-	// DryRun ends before the seal.
+	// DryRun ends before the seal; on the way back before TO is opened again.
 	DryRun bool
 	// WritersStopped says that nobody writes to a FROM that cannot be sealed.
 	WritersStopped bool
@@ -108,6 +108,10 @@ func (m *mover) run(ctx context.Context) error {
 	}
 	if err := m.fits(ctx); err != nil {
 		return err
+	}
+	if m.back && m.opts.DryRun {
+		m.tell("TO is sealed since it was moved to FROM; a dry run does not open it, and ends here")
+		return nil
 	}
 	if m.back {
 		m.tell("TO is sealed since it was moved to FROM; it is opened again")

@@ -20,10 +20,14 @@ func (m *mover) sealReason() string {
 	return sealPrefix + name + store
 }
 
-// sealedForAnother tells whether a seal is that of a move to another store than TO.
+// sealedForAnother tells whether FROM has a seal that does not say that it moved to TO:
+// it was moved to another store, or closed by hand for no move.
 func (m *mover) sealedForAnother() bool {
-	return m.fromInfo.Sealed && strings.HasPrefix(m.fromInfo.SealReason, sealPrefix) &&
-		!strings.HasSuffix(m.fromInfo.SealReason, "(store "+m.toInfo.ID.String()+")")
+	return m.fromInfo.Sealed && !strings.HasSuffix(m.fromInfo.SealReason, "(store "+m.toInfo.ID.String()+")")
+}
+
+func (m *mover) movedElsewhere() error {
+	return refuse("FROM is sealed: %s; if it is to be moved here all the same, unseal it first", m.fromInfo.SealReason)
 }
 
 // close ends FROM's growth: by its seal or, where it has none, by the operator's word.
@@ -42,6 +46,10 @@ func (m *mover) close(ctx context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("FROM: %w", err)
+	}
+	m.fromInfo = info
+	if m.sealedForAnother() { // meanwhile, and the first seal's reason stays
+		return m.movedElsewhere()
 	}
 	m.seal = info.Head
 	m.report.Seal, m.report.Sealed, m.report.SealReason = info.Head.Position, info.Sealed, info.SealReason

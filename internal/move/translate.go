@@ -17,6 +17,7 @@ import (
 // before it does all of this again, and one that finds the mark is done.
 func (m *mover) translate(ctx context.Context) error {
 	if m.from.Store.Capabilities().Checkpoints.Supported() {
+		kept := make(map[string]struct{})
 		for checkpoint, err := range m.from.Store.ListCheckpoints(ctx) {
 			if err != nil {
 				return fmt.Errorf("FROM: %w", err)
@@ -24,6 +25,10 @@ func (m *mover) translate(ctx context.Context) error {
 			if err := m.translateOne(ctx, checkpoint); err != nil {
 				return err
 			}
+			kept[checkpoint.Name] = struct{}{}
+		}
+		if err := m.dropOld(ctx, kept); err != nil {
+			return err
 		}
 	}
 	if err := m.stillClosed(ctx); err != nil {
@@ -56,6 +61,42 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 		Old: old.Position, New: checkpoint.Place.Position,
 	})
 	return m.keep(ctx, checkpoint)
+}
+
+// dropOld looks at the subscriptions' checkpoints of TO that FROM does not keep. One
+// from the time before TO was moved to FROM was deleted in FROM since, so that its
+// subscription starts anew; it would skip what lies before. Of any other one nobody
+// knows whether it is wanted: it is left, and reported.
+func (m *mover) dropOld(ctx context.Context, kept map[string]struct{}) error {
+	moved, back, err := originOf(ctx, m.from, m.toInfo.ID)
+	if err != nil {
+		return err
+	}
+	var old []string
+	for checkpoint, err := range m.to.Store.ListCheckpoints(ctx) {
+		if err != nil {
+			return fmt.Errorf("TO: %w", err)
+		}
+		if _, ok := kept[checkpoint.Name]; ok || ofMoving(checkpoint.Name) {
+			continue
+		}
+		if back && !moved.Position.Before(checkpoint.Place.Position) {
+			old = append(old, checkpoint.Name)
+			continue
+		}
+		m.report.NotProved = append(m.report.NotProved,
+			fmt.Sprintf("that TO's checkpoint %q is wanted: FROM keeps none of that name; delete it in TO if its subscription is to start anew", checkpoint.Name))
+	}
+	for _, name := range old {
+		if err := m.to.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: name}); err != nil {
+			return fmt.Errorf("TO: delete checkpoint %q: %w", name, err)
+		}
+		m.report.NotKept = append(m.report.NotKept, NotKept{
+			What: fmt.Sprintf("TO's old checkpoint %q", name),
+			Why:  "it was deleted in FROM since TO was moved there; its subscription starts anew",
+		})
+	}
+	return nil
 }
 
 // keep stores a checkpoint in TO, whatever TO has under that name.

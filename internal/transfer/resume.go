@@ -61,3 +61,9 @@ func OriginalAt(ctx context.Context, target *eventstore.Store, source string, pl
 	}
 	return Restore(event, source).Place(), true, nil
 }
+
+// Changed tells whether an event says that a transfer has changed it, parked it or
+// skipped it on its way from a source, such as "switchyard:UUID".
+func Changed(event eventstore.RecordedEvent, source string) bool {
+	return len(Restore(event, source).Remedies) > 0
+}

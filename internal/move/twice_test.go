@@ -1,0 +1,141 @@
+package move
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+func sealed(t *testing.T, s Side) bool {
+	t.Helper()
+	info, err := s.Store.Info(t.Context())
+	require.NoError(t, err)
+	return info.Sealed
+}
+
+func TestOfTwoMovesToTwoStoresAtOnceOneIsRefused(t *testing.T) {
+	a, b, c := memorySide(t, "memory:a"), memorySide(t, "memory:b"), memorySide(t, "memory:c")
+	add(t, a, 10)
+	report, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
+		if phase == PhaseSeal {
+			first, err := Move(t.Context(), a, c, nil)
+			require.NoError(t, err)
+			require.True(t, first.Done)
+		}
+	}})
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "moved to memory:c")
+	require.False(t, report.Done)
+	_, found, err := originOf(t.Context(), b, report.From.Store)
+	require.NoError(t, err)
+	require.False(t, found, "TO does not say that FROM was moved to it")
+}
+
+func TestAStoreThatWasSealedByHandIsNotMoved(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	_, err := a.Store.Seal(t.Context(), "maintenance")
+	require.NoError(t, err)
+	_, err = Move(t.Context(), a, b, nil)
+	require.ErrorIs(t, err, ErrRefused) // or its writers are not told where it went, and a second move could end too
+	require.ErrorContains(t, err, "maintenance; if it is to be moved here all the same, unseal it first")
+	require.Empty(t, all(t, b))
+
+	_, err = a.Store.Unseal(t.Context())
+	require.NoError(t, err)
+	report, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	again, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.True(t, again.Already)
+	require.Equal(t, report.SealReason, again.SealReason)
+	text, err := json.Marshal(again)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"sealed":true`)
+}
+
+func TestACheckpointThatWasDeletedSinceDoesNotComeBackWithTheStore(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, spread{memory.New()}, "memory:b")
+	add(t, a, 10)
+	for _, name := range []string{"billing", "mail"} {
+		require.Len(t, handle(t, a, name, 10), 10)
+	}
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.NoError(t, b.Store.DeleteCheckpoint(t.Context(), "billing")) // so that it starts anew
+	add(t, b, 2)
+
+	report, err := Move(t.Context(), b, a, nil)
+	require.NoError(t, err)
+	require.Contains(t, report.NotKept, NotKept{`TO's old checkpoint "billing"`, "it was deleted in FROM since TO was moved there; its subscription starts anew"})
+	require.Len(t, handle(t, a, "billing", 100), 12)
+	require.Len(t, handle(t, a, "mail", 100), 2)
+}
+
+func TestACheckpointOfTOThatFROMDoesNotKeepIsReported(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, spread{memory.New()}, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, &Options{DryRun: true})
+	require.NoError(t, err)
+	require.Len(t, handle(t, b, "made beforehand", 10), 10)
+	report, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{`that TO's checkpoint "made beforehand" is wanted: FROM keeps none of that name; delete it in TO if its subscription is to start anew`}, report.NotProved)
+	require.Empty(t, handle(t, b, "made beforehand", 100), "and it is left as it is")
+}
+
+func TestADryRunOfTheWayBackLeavesTheOldStoreSealed(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	add(t, b, 5)
+	report, err := Move(t.Context(), b, a, &Options{DryRun: true})
+	require.NoError(t, err)
+	require.False(t, report.Done)
+	require.True(t, sealed(t, a), "a program that still writes there is refused")
+	require.False(t, sealed(t, b))
+	again, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.True(t, again.Already, "run once more the move changes nothing")
+}
+
+func TestTheWayBackOfWhatWasChangedLeadsIntoAFreshStore(t *testing.T) {
+	for _, remedies := range [][]transfer.Remedy{{transfer.Rename, transfer.KeepBytes, transfer.Skip}, {transfer.Skip}} {
+		a, b, c := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b"), memorySide(t, "memory:c")
+		unfit(t, a)
+		_, err := Move(t.Context(), a, b, &Options{OnRefused: remedies})
+		require.NoError(t, err)
+		for _, opts := range []*Options{nil, {OnRefused: []transfer.Remedy{transfer.Rename, transfer.Skip}}} {
+			report, err := Move(t.Context(), b, a, opts)
+			require.ErrorIs(t, err, ErrRefused)
+			require.ErrorContains(t, err, "on its way from TO, which has it as it was; move into a fresh store")
+			require.Len(t, report.Problems, 1, "and nothing else is wrong")
+			require.True(t, sealed(t, a))
+			require.False(t, sealed(t, b))
+		}
+		_, err = Move(t.Context(), b, c, nil)
+		require.NoError(t, err)
+		requireMoved(t, b, c)
+	}
+}
+
+func TestAnEventThatOnlyLooksChangedIsFoundBeforeTheSeal(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	info, err := a.Store.Info(t.Context())
+	require.NoError(t, err)
+	_, err = a.Store.Append(t.Context(), "a", eventstore.Any(), eventstore.Event{Type: "T", Data: []byte("1"), Metadata: map[string]string{
+		"$original": `{"source":"switchyard:` + info.ID.String() + `","remedies":["rename"],"stream":"other"}`,
+	}})
+	require.NoError(t, err)
+	_, err = Move(t.Context(), a, b, nil)
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "its metadata says that it was changed on its way from FROM")
+	require.False(t, sealed(t, a))
+	require.Empty(t, all(t, b))
+}

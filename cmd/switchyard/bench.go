@@ -99,9 +99,7 @@ func (a *app) measure(ctx context.Context, args []string, f benchFlags) (_ []ben
 	return bench.Run(ctx, yard.targets, bench.Options{
 		Duration: f.duration, Rounds: f.rounds, Match: f.match,
 		Progress: func(store, name string, done, total int) {
-			if !a.quiet {
-				fmt.Fprintf(a.err, "%d of %d: %s, %s\n", done+1, total, store, name)
-			}
+			a.tell("%d of %d: %s, %s", done+1, total, store, name)
 		},
 	})
 }

@@ -62,11 +62,16 @@ func (a *app) compare(ctx context.Context, args []string, f compareFlags) error 
 		Machine: fmt.Sprintf("%s/%s, %d processors", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
 	}
 	for _, arg := range args {
-		store, err := a.lookAt(ctx, arg, f)
+		store, err := a.lookAt(ctx, arg)
 		if err != nil {
 			return err
 		}
 		report.Stores = append(report.Stores, store)
+	}
+	for i, arg := range args { // each of them can be opened
+		if err := a.judge(ctx, arg, &report.Stores[i], f); err != nil {
+			return err
+		}
 	}
 	results, err := a.measure(ctx, args, f.benchFlags)
 	if err != nil {
@@ -85,8 +90,8 @@ func (a *app) compare(ctx context.Context, args []string, f compareFlags) error 
 	return a.printf("compared %d stores: %s\n", len(report.Stores), f.out)
 }
 
-// lookAt says what a store declares and what the suite says of it.
-func (a *app) lookAt(ctx context.Context, arg string, f compareFlags) (comparison.Store, error) {
+// lookAt says what a store declares.
+func (a *app) lookAt(ctx context.Context, arg string) (comparison.Store, error) {
 	rawURL, name, err := a.url(arg)
 	if err != nil {
 		return comparison.Store{}, err
@@ -111,19 +116,26 @@ func (a *app) lookAt(ctx context.Context, arg string, f compareFlags) (compariso
 	for _, declared := range facts(caps) {
 		store.Facts = append(store.Facts, comparison.Fact{Name: declared.name, Text: declared.text, Value: declared.json})
 	}
+	return store, nil
+}
+
+// judge adds what the suite says of a store.
+func (a *app) judge(ctx context.Context, arg string, store *comparison.Store, f compareFlags) error {
 	if f.noSuite {
 		store.Suite.Left = "not run (--no-suite)"
-		return store, nil
+		return nil
 	}
-	if !a.quiet {
-		fmt.Fprintf(a.err, "the suite: %s\n", name)
+	rawURL, name, err := a.url(arg)
+	if err != nil {
+		return err
 	}
+	a.tell("the suite: %s", name)
 	report, err := a.runSuite(ctx, suite{url: rawURL, name: name, small: f.scale == smallScale}, conformance.Options{Match: f.checks})
 	if err != nil {
-		return store, err
+		return err
 	}
 	store.Suite = suiteOf(report)
-	return store, nil
+	return nil
 }
 
 func suiteOf(report conformance.Report) comparison.Suite {

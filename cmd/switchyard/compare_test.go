@@ -47,6 +47,19 @@ func TestAComparisonIsOneFileAndTheSameAsJSON(t *testing.T) {
 	require.Equal(t, exitUsage, call(t, "", "compare", "memory:", "--scale", "x").code)
 }
 
+func TestAComparisonThatCannotBeMadeIsRefusedBeforeItsFirstSuite(t *testing.T) {
+	for name, args := range map[string][]string{
+		"a second store that is none": {"memory:", "nosql:", "--out", filepath.Join(t.TempDir(), "x.html")},
+		"a file that is a folder":     {"memory:", "--out", t.TempDir()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := call(t, "", append([]string{"compare", "--checks", "^append/returns", "--match", "^$"}, args...)...)
+			require.NotZero(t, got.code)
+			require.NotContains(t, got.err, "the suite")
+		})
+	}
+}
+
 // The page is drawn by a browser as wide as a phone: nothing of it is wider, but for
 // tables that scroll by themselves, and it asks for nothing.
 func TestAComparisonIsReadableOnAPhone(t *testing.T) {

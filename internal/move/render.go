@@ -191,9 +191,9 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// cell keeps text inside one cell of a table, and text.
+// cell keeps text inside one cell of a table, and text: no tag, link or image.
 func cell(s string) string {
-	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(s)
+	return strings.NewReplacer(`\`, `\\`, "|", `\|`, "[", `\[`, "\n", " ", "<", "&lt;").Replace(s)
 }
 
 func write(w io.Writer, text string) error {

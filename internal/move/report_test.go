@@ -31,6 +31,7 @@ func TestAReportSaysTheSameInEachForm(t *testing.T) {
 		}
 	}
 	require.Contains(t, page.String(), `| bill\|ing &lt;b> | `+report.Checkpoints[0].Old.String()+" | "+report.Checkpoints[0].New.String()+" |")
+	require.Equal(t, `a\\\|b !\[x](http://e/) &lt;i>`, cell("a\\|b ![x](http://e/) <i>"), "a backslash does not set the bar free")
 	require.Contains(t, text.String(), `configuration url: "memory:b"`)
 	require.NotContains(t, string(asJSON), "null", "lists are lists")
 }

@@ -68,6 +68,9 @@ func (m *mover) drain(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("TO: %w", err)
 	}
+	if info.Sealed {
+		return refuse("TO was sealed meanwhile: %s; unseal FROM to go on there, or TO, and run the move again", info.SealReason)
+	}
 	if _, place := m.toTail.at(); place != info.Head {
 		return refuse("TO's last event is at %s and the last one that was copied at %s: somebody else writes to TO. Stop them; unseal FROM to go on there, or move into a fresh store", info.Head, place)
 	}

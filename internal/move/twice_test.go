@@ -1,8 +1,10 @@
 package move
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,6 +36,22 @@ func TestOfTwoMovesToTwoStoresAtOnceOneIsRefused(t *testing.T) {
 	_, found, err := originOf(t.Context(), b, report.From.Store)
 	require.NoError(t, err)
 	require.False(t, found, "TO does not say that FROM was moved to it")
+}
+
+func TestOfTwoMovesAgainstEachOtherOneIsRefused(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, &Options{DryRun: true}) // and both are level
+	require.NoError(t, err)
+	report, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
+		if phase == PhaseSeal {
+			_, err := Move(t.Context(), b, a, nil)
+			require.NoError(t, err)
+		}
+	}})
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "TO was sealed meanwhile: moved to memory:a")
+	require.False(t, report.Done)
 }
 
 func TestAStoreThatWasSealedByHandIsNotMoved(t *testing.T) {
@@ -138,4 +156,70 @@ func TestAnEventThatOnlyLooksChangedIsFoundBeforeTheSeal(t *testing.T) {
 	require.ErrorContains(t, err, "its metadata says that it was changed on its way from FROM")
 	require.False(t, sealed(t, a))
 	require.Empty(t, all(t, b))
+}
+
+func TestAMoveThatIsDoneIsTakenUpAgainWhereTheSealWasLifted(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	_, err = a.Store.Unseal(t.Context())
+	require.NoError(t, err)
+	report, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.False(t, report.Already, "somebody may append to FROM")
+	require.True(t, sealed(t, a))
+}
+
+func TestAMoveThereAndBackAndThereAgainIsNotDoneByTheFirstOne(t *testing.T) {
+	a, b := side(t, unsealable{memory.New()}, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, &Options{WritersStopped: true})
+	require.NoError(t, err)
+	_, err = Move(t.Context(), b, a, nil) // and nothing was appended in between
+	require.NoError(t, err)
+	report, err := Move(t.Context(), a, b, &Options{WritersStopped: true})
+	require.NoError(t, err)
+	require.False(t, report.Already)
+	require.False(t, sealed(t, b), "it takes appends")
+}
+
+func TestACheckpointThatWasMadeInTOOnTheWayBackIsLeft(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, spread{memory.New()}, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	add(t, b, 2)
+	_, err = Move(t.Context(), b, a, &Options{Phase: func(phase Phase) {
+		if phase == PhaseSeal {
+			require.Len(t, handle(t, a, "made beforehand", 12), 12)
+		}
+	}})
+	require.NoError(t, err)
+	require.Empty(t, handle(t, a, "made beforehand", 100))
+}
+
+func TestFROMIsNotSealedWhileTOIsTooFarBehind(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	report, err := Move(ctx, a, b, &Options{MaxLag: 1}) // nothing is as fast
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Positive(t, report.Lag)
+	require.False(t, sealed(t, a))
+}
+
+func TestWhatIsAppendedToTOAtOnceIsNotInTheReport(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	report, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
+		if phase == PhaseTranslate {
+			add(t, b, 3)
+			require.Len(t, handle(t, b, "early", 100), 13)
+		}
+	}})
+	require.NoError(t, err)
+	require.Equal(t, 10, report.To.Summary.Events)
+	require.Equal(t, report.From.Summary, report.To.Summary)
 }

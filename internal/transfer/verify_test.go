@@ -200,3 +200,18 @@ func TestADifferenceIsNamedByItsVersionInStreamsThatBeginLater(t *testing.T) {
 	require.Equal(t, uint64(10), report.First.Version, "the fifth, of a stream that begins at 6")
 	require.Equal(t, "event", report.First.Field)
 }
+
+func TestTheFirstOfSeveralStreamsThatDifferIsTheFirstByName(t *testing.T) {
+	a, b := NewDigests(false, ""), NewDigests(false, "")
+	for _, stream := range []string{"c", "a", "e"} {
+		a.Add(eventstore.RecordedEvent{Stream: stream, Version: 1})
+	}
+	for _, stream := range []string{"d", "b"} {
+		b.Add(eventstore.RecordedEvent{Stream: stream, Version: 1})
+	}
+	for range 20 { // of a map, in whatever order
+		n, first := a.Differing(b)
+		require.Equal(t, 5, n)
+		require.Equal(t, "a", first)
+	}
+}

@@ -49,6 +49,9 @@ func (m *mover) identify(ctx context.Context) (err error) {
 	if m.sealedForAnother() {
 		return m.movedElsewhere()
 	}
+	if err := m.wrongWay(ctx); err != nil {
+		return err
+	}
 	if m.toInfo.Sealed {
 		if err := m.wayBack(ctx); err != nil {
 			return err
@@ -79,7 +82,14 @@ func (m *mover) wayBack(ctx context.Context) error {
 		return err
 	case !found:
 		return refuse("TO is sealed, and FROM was not moved from it: %s", m.toInfo.SealReason)
-	case origin != m.toInfo.Head:
+	}
+	ours := origin == m.toInfo.Head
+	if !ours { // or what an earlier run of the way back has copied
+		if ours, err = m.headIsFromFROM(ctx); err != nil {
+			return err
+		}
+	}
+	if !ours {
 		return refuse("TO is sealed, and its last event is at %s, not at %s as when it was moved to FROM: it was unsealed and written to; move into a fresh store", m.toInfo.Head, origin)
 	}
 	m.back = true
@@ -108,20 +118,50 @@ func (m *mover) holdsOnlyFrom(ctx context.Context) error {
 	if head.IsZero() {
 		return nil
 	}
-	last, ok, err := transfer.OriginalAt(ctx, m.to.Store, cloudevents.Source(m.fromInfo.ID), head)
-	if err != nil {
-		return fmt.Errorf("TO: %w", err)
-	}
-	if ok {
-		_, ok, err = transfer.Holds(ctx, m.from.Store, last)
-	}
-	switch {
+	switch ok, err := m.headIsFromFROM(ctx); {
 	case err != nil:
-		return fmt.Errorf("FROM: %w", err)
+		return err
 	case !ok && found:
 		return refuse("TO's last event %s at %s is not FROM's: somebody else writes to TO, or FROM was restored from a backup; stop them, and move into a fresh store", head.ID, head)
 	case !ok:
 		return refuse("TO is not empty, and its last event %s at %s is not FROM's; move into a fresh store", head.ID, head)
+	}
+	return nil
+}
+
+// headIsFromFROM tells whether FROM holds TO's last event.
+func (m *mover) headIsFromFROM(ctx context.Context) (bool, error) {
+	last, ok, err := transfer.OriginalAt(ctx, m.to.Store, cloudevents.Source(m.fromInfo.ID), m.toInfo.Head)
+	if err != nil {
+		return false, fmt.Errorf("TO: %w", err)
+	}
+	if !ok {
+		return false, nil
+	}
+	if _, ok, err = transfer.Holds(ctx, m.from.Store, last); err != nil {
+		return false, fmt.Errorf("FROM: %w", err)
+	}
+	return ok, nil
+}
+
+// wrongWay refuses a move of the old store into the new one, once the way back was
+// begun: TO is the live store then, and its checkpoints would be overwritten with
+// FROM's older ones.
+func (m *mover) wrongWay(ctx context.Context) error {
+	_, moved, err := originOf(ctx, m.to, m.fromInfo.ID)
+	if err != nil || !moved || m.toInfo.Sealed || m.from.Checkpoints == nil {
+		return err
+	}
+	copied, begun, err := transfer.CopiedFrom(ctx, m.from.Checkpoints, m.toInfo.ID)
+	if err != nil {
+		return fmt.Errorf("FROM: %w", err)
+	}
+	back, _, err := originOf(ctx, m.from, m.toInfo.ID)
+	if err != nil {
+		return err
+	}
+	if begun && back.Position.Before(copied.Position) {
+		return refuse("FROM was moved to TO, and the way back has begun and not ended: TO is the store that is in use; move it to FROM, or into a fresh store")
 	}
 	return nil
 }

@@ -118,6 +118,7 @@ func (m *mover) run(ctx context.Context) error {
 		if _, err := m.to.Store.Unseal(ctx); err != nil {
 			return fmt.Errorf("TO: %w", err)
 		}
+		defer m.closeAgain(ctx)
 	}
 	group, background := errgroup.WithContext(ctx)
 	background, stop := context.WithCancel(background)

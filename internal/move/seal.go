@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/transfer"
@@ -54,6 +55,21 @@ func (m *mover) close(ctx context.Context) error {
 	m.seal = info.Head
 	m.report.Seal, m.report.Sealed, m.report.SealReason = info.Head.Position, info.Sealed, info.SealReason
 	return nil
+}
+
+const closeTimeout = 5 * time.Second
+
+// closeAgain seals a TO that was opened for a way back which has not ended, also where
+// ctx has: FROM is still in use, and who writes to TO would be in a store of his own.
+func (m *mover) closeAgain(ctx context.Context) {
+	if m.report.Done {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	if _, err := m.to.Store.Seal(ctx, m.toInfo.SealReason); err != nil {
+		m.tell("TO was opened and cannot be sealed again; see that nobody writes to it: %v", err)
+	}
 }
 
 // drain waits until TO has everything up to the seal, and nothing else.

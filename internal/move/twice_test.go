@@ -184,6 +184,20 @@ func TestAMoveThereAndBackAndThereAgainIsNotDoneByTheFirstOne(t *testing.T) {
 	require.False(t, sealed(t, b), "it takes appends")
 }
 
+func TestTheWayBackFromAStoreWithoutASealCanBeMovedThereAgain(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, unsealable{memory.New()}, "memory:b")
+	add(t, a, 10)
+	for range 2 {
+		_, err := Move(t.Context(), a, b, nil)
+		require.NoError(t, err)
+		add(t, b, 2)
+		_, err = Move(t.Context(), b, a, &Options{WritersStopped: true})
+		require.NoError(t, err)
+		requireMoved(t, b, a)
+		add(t, a, 2)
+	}
+}
+
 func TestACheckpointThatWasMadeInTOOnTheWayBackIsLeft(t *testing.T) {
 	a, b := memorySide(t, "memory:a"), side(t, spread{memory.New()}, "memory:b")
 	add(t, a, 10)
@@ -230,4 +244,47 @@ func TestWhatIsAppendedToTOAtOnceIsNotInTheReport(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 10, report.To.Summary.Events)
 	require.Equal(t, report.From.Summary, report.To.Summary)
+}
+
+func TestAWayBackThatIsEndedLeavesTheOldStoreSealedAndGoesOn(t *testing.T) {
+	for name, during := range map[string]func(t *testing.T, old Side, cancel func()){
+		"by Ctrl-C": func(_ *testing.T, _ Side, cancel func()) { cancel() },
+		"by a program that still writes to the old store": func(t *testing.T, old Side, _ func()) {
+			t.Helper()
+			_, err := old.Store.Append(t.Context(), "stale", eventstore.Any(), eventstore.Event{Type: "T", Data: []byte("1")})
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := memorySide(t, "memory:a"), side(t, spread{memory.New()}, "memory:b")
+			add(t, a, 10)
+			require.Len(t, handle(t, a, "billing", 10), 10)
+			_, err := Move(t.Context(), a, b, nil)
+			require.NoError(t, err)
+			add(t, b, 5)
+			require.NoError(t, b.Store.ResetCheckpoint(t.Context(), eventstore.Checkpoint{Name: "billing"})) // to be handled anew
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			_, err = Move(ctx, b, a, &Options{Phase: func(phase Phase) {
+				if phase == PhaseFollow {
+					during(t, a, cancel)
+				}
+			}})
+			require.Error(t, err)
+			require.True(t, sealed(t, a))
+
+			_, err = Move(t.Context(), a, b, nil)
+			require.ErrorIs(t, err, ErrRefused, "the wrong way")
+			_, err = Move(t.Context(), b, a, nil)
+			if len(all(t, a)) > 15 {
+				require.ErrorIs(t, err, ErrRefused)
+				require.ErrorContains(t, err, "unsealed and written to")
+				require.True(t, sealed(t, a))
+				return
+			}
+			require.NoError(t, err)
+			requireMoved(t, b, a)
+			require.Len(t, handle(t, a, "billing", 100), 15)
+		})
+	}
 }

@@ -317,7 +317,7 @@ func TestNothingIsLostOrDoubledWhenTheServerIsKilled(t *testing.T) {
 		require.NoError(t, server.Kill())
 		require.NoError(t, server.Start(t.Context()))
 	}
-	f.audit(openStore(t, pool, &marten.Options{Append: marten.Quick}))
+	f.audit(openStore(t, connect(t, server.URL()), &marten.Options{Append: marten.Quick}))
 }
 
 func TestACommitWhoseAnswerIsLostIsSettledByTheStore(t *testing.T) {

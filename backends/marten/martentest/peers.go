@@ -13,6 +13,7 @@ import (
 	"github.com/switchyard-dev/switchyard/conformance"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/bench"
+	"github.com/switchyard-dev/switchyard/internal/bench/pgpeers"
 )
 
 // Peers are the baselines of a benchmark on one server: what a .NET writer does at the
@@ -97,39 +98,11 @@ func (p *Peers) fill(ctx context.Context) error {
 	return err
 }
 
-// scan reads events in the order of their numbers with one query, over and over, into
-// fields that are used again.
+// scan reads events in the order of their numbers with one query.
 func (p *Peers) scan(ctx context.Context, _ *eventstore.Store, d time.Duration) (bench.Result, error) {
 	if err := p.fill(ctx); err != nil {
 		return bench.Result{}, err
 	}
-	rows, start := 0, time.Now()
-	for time.Since(start) < d {
-		n, err := p.scanOnce(ctx)
-		if err != nil {
-			return bench.Result{}, err
-		}
-		rows += n
-	}
-	return bench.Result{Rate: float64(rows) / time.Since(start).Seconds(), Unit: "events"}, ctx.Err()
-}
-
-func (p *Peers) scanOnce(ctx context.Context) (int, error) {
-	rows, err := p.pool.Query(ctx, `select seq_id, version, id, timestamp, stream_id::text, type, data::text from `+p.tables.name("mt_events")+` order by seq_id limit $1`, scanned)
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	var number, version int64
-	var id uuid.UUID
-	var at time.Time
-	var stream, kind string
-	n := 0
-	for ; rows.Next(); n++ {
-		var data []byte // the event's own, as every reader needs it
-		if err := rows.Scan(&number, &version, &id, &at, &stream, &kind, &data); err != nil {
-			return n, err
-		}
-	}
-	return n, rows.Err()
+	return pgpeers.Scan(ctx, p.pool, d, `select seq_id, version, id, timestamp, stream_id::text, type, data::text from `+
+		p.tables.name("mt_events")+` order by seq_id limit $1`, scanned)
 }

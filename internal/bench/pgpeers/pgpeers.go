@@ -188,12 +188,18 @@ func (p *Peers) copy(ctx context.Context, _ *eventstore.Store, d time.Duration) 
 	})
 }
 
-// scan reads the copied rows in the order of their positions with one query, over
-// and over, into fields that are used again: nothing can read them faster.
+// scan reads the copied rows in the order of their positions: nothing can read them faster.
 func (p *Peers) scan(ctx context.Context, _ *eventstore.Store, d time.Duration) (bench.Result, error) {
+	return Scan(ctx, p.pool, d, `select global_position, version, id, created_at, stream_id, event_type, event_data
+		from switchyard_peers.copied order by global_position limit 100000`)
+}
+
+// Scan runs one query over and over for so long, and reads its rows into fields that are
+// used again. Its columns are an event's position, version, ID, time, stream, type and data.
+func Scan(ctx context.Context, pool *pgxpool.Pool, d time.Duration, query string, args ...any) (bench.Result, error) {
 	rows, start := 0, time.Now()
 	for time.Since(start) < d {
-		n, err := p.scanOnce(ctx)
+		n, err := scanOnce(ctx, pool, query, args)
 		if err != nil {
 			return bench.Result{}, err
 		}
@@ -202,9 +208,8 @@ func (p *Peers) scan(ctx context.Context, _ *eventstore.Store, d time.Duration) 
 	return bench.Result{Rate: float64(rows) / time.Since(start).Seconds(), Unit: "events"}, ctx.Err()
 }
 
-func (p *Peers) scanOnce(ctx context.Context) (int, error) {
-	rows, err := p.pool.Query(ctx, `select global_position, version, id, created_at, stream_id, event_type, event_data
-		from switchyard_peers.copied order by global_position limit 100000`)
+func scanOnce(ctx context.Context, pool *pgxpool.Pool, query string, args []any) (int, error) {
+	rows, err := pool.Query(ctx, query, args...)
 	if err != nil {
 		return 0, err
 	}

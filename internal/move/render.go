@@ -183,7 +183,10 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		"phaseSeconds": phases, "lagSeconds": r.Lag.Seconds(), "closedSeconds": r.Closed.Seconds(),
 	}
 	if len(r.Remedied) > 0 {
-		out["remedied"], out["refused"] = r.Remedied, r.Copied.Refused
+		out["remedied"] = r.Remedied
+	}
+	if !r.Copied.Refused.None() { // also of events that came after fits
+		out["refused"] = r.Copied.Refused
 	}
 	if r.Done {
 		out["configuration"] = r.ConfigurationLine()

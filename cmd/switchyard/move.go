@@ -40,7 +40,8 @@ func (a *app) moveCommand() *cobra.Command {
 
 End it anyhow, at any point, and run it again: it goes on where it was. --dry-run ends
 before the seal. To give up, 'switchyard unseal FROM'. The way back is a move the other
-way, into a fresh store or into the sealed one.
+way, into a fresh store or into the sealed one, which is opened behind FROM's seal: nobody
+can append while what came since is copied.
 
 A FROM that cannot be sealed (see caps) is closed by hand: stop every program that writes
 to it and say so with --writers-stopped; the report says what is then not proved.

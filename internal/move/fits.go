@@ -43,57 +43,19 @@ func (m *mover) identify(ctx context.Context) (err error) {
 	m.asJSON = transfer.AsJSON(m.from.Store, m.to.Store)
 	m.fromTail, m.toTail = newTail("FROM", m.from.Store, m.asJSON, cloudevents.Source(m.toInfo.ID)), newTail("TO", m.to.Store, m.asJSON, cloudevents.Source(m.fromInfo.ID))
 	m.statePath = statePath(m.opts.StateDir, m.fromInfo.ID, m.toInfo.ID)
+	if err := m.wrongWay(ctx); err != nil {
+		return err
+	}
 	if done, err := m.isDone(ctx); done || err != nil {
 		return err
 	}
 	if m.sealedForAnother() {
 		return m.movedElsewhere()
 	}
-	if err := m.wrongWay(ctx); err != nil {
+	if err := m.wayBack(ctx); err != nil {
 		return err
-	}
-	if m.toInfo.Sealed {
-		if err := m.wayBack(ctx); err != nil {
-			return err
-		}
 	}
 	return m.holdsOnlyFrom(ctx)
-}
-
-// isDone tells whether TO was moved from FROM, which has not changed since.
-func (m *mover) isDone(ctx context.Context) (bool, error) {
-	origin, found, err := originOf(ctx, m.to, m.fromInfo.ID)
-	if err != nil || !found || origin != m.fromInfo.Head || m.toInfo.Sealed {
-		return false, err
-	}
-	if m.from.Store.Capabilities().Seal.Supported() && !m.fromInfo.Sealed {
-		return false, nil
-	}
-	m.report.Already, m.report.Done = true, true
-	m.report.Seal, m.report.Sealed, m.report.SealReason = origin.Position, m.fromInfo.Sealed, m.fromInfo.SealReason
-	return true, nil
-}
-
-// wayBack allows a sealed TO where it was moved to FROM, and has stayed as it was.
-func (m *mover) wayBack(ctx context.Context) error {
-	origin, found, err := originOf(ctx, m.from, m.toInfo.ID)
-	switch {
-	case err != nil:
-		return err
-	case !found:
-		return refuse("TO is sealed, and FROM was not moved from it: %s", m.toInfo.SealReason)
-	}
-	ours := origin == m.toInfo.Head
-	if !ours { // or what an earlier run of the way back has copied
-		if ours, err = m.headIsFromFROM(ctx); err != nil {
-			return err
-		}
-	}
-	if !ours {
-		return refuse("TO is sealed, and its last event is at %s, not at %s as when it was moved to FROM: it was unsealed and written to; move into a fresh store", m.toInfo.Head, origin)
-	}
-	m.back = true
-	return nil
 }
 
 // holdsOnlyFrom refuses a TO that holds other events than FROM, and a FROM that has
@@ -142,28 +104,6 @@ func (m *mover) headIsFromFROM(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("FROM: %w", err)
 	}
 	return ok, nil
-}
-
-// wrongWay refuses a move of the old store into the new one, once the way back was
-// begun: TO is the live store then, and its checkpoints would be overwritten with
-// FROM's older ones.
-func (m *mover) wrongWay(ctx context.Context) error {
-	_, moved, err := originOf(ctx, m.to, m.fromInfo.ID)
-	if err != nil || !moved || m.toInfo.Sealed || m.from.Checkpoints == nil {
-		return err
-	}
-	copied, begun, err := transfer.CopiedFrom(ctx, m.from.Checkpoints, m.toInfo.ID)
-	if err != nil {
-		return fmt.Errorf("FROM: %w", err)
-	}
-	back, _, err := originOf(ctx, m.from, m.toInfo.ID)
-	if err != nil {
-		return err
-	}
-	if begun && back.Position.Before(copied.Position) {
-		return refuse("FROM was moved to TO, and the way back has begun and not ended: TO is the store that is in use; move it to FROM, or into a fresh store")
-	}
-	return nil
 }
 
 // fits reads FROM and says what of it TO cannot hold. Its digests are taken in the

@@ -66,6 +66,16 @@ func (d *dying) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) 
 	return err
 }
 
+func (d *dying) Seal(ctx context.Context, req eventstore.SealRequest) (eventstore.Info, error) {
+	if !req.Lift {
+		return d.Backend.Seal(ctx, req)
+	}
+	d.at("unseal")
+	info, err := d.Backend.Seal(ctx, req)
+	d.at("unsealed")
+	return info, err
+}
+
 func moveAndDie(spec string) error {
 	parts := strings.Split(spec, "|")
 	kind, point, _ := strings.Cut(parts[3], ":")
@@ -96,6 +106,16 @@ func moveAndDie(spec string) error {
 	return err
 }
 
+// moveInProcess moves a store in a process that ends at a point.
+func moveInProcess(t *testing.T, from, to, dir, point string) error {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), asMove+"="+strings.Join([]string{from, to, filepath.Join(dir, "state"), point}, "|"))
+	out, err := cmd.CombinedOutput()
+	require.Empty(t, string(out), point)
+	return err
+}
+
 func TestAMoveThatIsKilledAtAnyPointGoesOn(t *testing.T) {
 	dir := t.TempDir()
 	fromPath, toPath := filepath.Join(dir, "from.db"), filepath.Join(dir, "to.db")
@@ -106,13 +126,7 @@ func TestAMoveThatIsKilledAtAnyPointGoesOn(t *testing.T) {
 	handled := handle(t, from, "billing", 100)
 	require.NoError(t, from.Store.SaveCheckpoint(t.Context(), eventstore.Checkpoint{Name: "other"}))
 
-	run := func(point string) error {
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), asMove+"="+strings.Join([]string{fromPath, toPath, filepath.Join(dir, "state"), point}, "|"))
-		out, err := cmd.CombinedOutput()
-		require.Empty(t, string(out), point)
-		return err
-	}
+	run := func(point string) error { return moveInProcess(t, fromPath, toPath, dir, point) }
 	open := true
 	for _, point := range []string{
 		"phase:fits", "phase:copy", "append:1", "appended:1", "phase:follow", "phase:seal", "phase:drain",
@@ -135,4 +149,47 @@ func TestAMoveThatIsKilledAtAnyPointGoesOn(t *testing.T) {
 	rest := handle(t, to, "billing", 10_000)
 	require.Len(t, append(handled, rest...), len(all(t, from)))
 	require.Equal(t, all(t, from)[100].ID, rest[0].ID)
+}
+
+func TestAWayBackThatIsKilledLeavesNoTwoStoresOpenAndGoesOn(t *testing.T) {
+	for _, point := range []string{
+		"save:1", "saved:1", "phase:seal", "unseal:1", "unsealed:1", "phase:copy", "append:1", "appended:1",
+		"phase:drain", "phase:verify", "phase:translate", "save:3", "saved:3",
+	} {
+		t.Run(point, func(t *testing.T) {
+			dir := t.TempDir()
+			oldPath, newPath := filepath.Join(dir, "old.db"), filepath.Join(dir, "new.db")
+			former, err := sqliteSide(t.Context(), oldPath)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, former.Store.Close()) }()
+			current, err := sqliteSide(t.Context(), newPath)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, current.Store.Close()) }()
+			add(t, former, 10)
+			require.Len(t, handle(t, former, "billing", 10), 10)
+			_, err = Move(t.Context(), former, current, nil)
+			require.NoError(t, err)
+			add(t, current, 5)
+			require.NoError(t, current.Store.ResetCheckpoint(t.Context(), eventstore.Checkpoint{Name: "billing"})) // to be handled anew
+
+			for range 2 { // killed again where it goes on
+				if err := moveInProcess(t, newPath, oldPath, dir, point); err != nil {
+					require.ErrorContains(t, err, "killed")
+				}
+				require.False(t, !sealed(t, former) && !sealed(t, current), "both take appends")
+			}
+			if sealed(t, current) == sealed(t, former) { // in the middle of it
+				_, err = Move(t.Context(), former, current, nil)
+				require.ErrorIs(t, err, ErrRefused, "the wrong way")
+			}
+			require.NoError(t, moveInProcess(t, newPath, oldPath, dir, "nowhere:0"))
+			require.True(t, sealed(t, current))
+			require.False(t, sealed(t, former))
+			requireMoved(t, current, former)
+			require.Len(t, handle(t, former, "billing", 100), 15)
+			begun, err := goesBack(t.Context(), former, infoOf(t, current).ID)
+			require.NoError(t, err)
+			require.False(t, begun)
+		})
+	}
 }

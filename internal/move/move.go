@@ -87,13 +87,15 @@ type mover struct {
 	report           *Report
 	fromInfo, toInfo eventstore.Info
 	asJSON           bool // one of them keeps JSON and not its bytes
-	back             bool // TO is sealed since it was moved to FROM, and is opened again
+	back             bool // TO was moved to FROM, and is moved back to
+	reopen           bool // and it has been sealed since, and is opened again behind FROM's seal
 	resumed          bool // digests of an earlier run are gone on with
 	fromTail, toTail *tail
 	statePath        string
 	saving           sync.Mutex       // of the state
 	closing          atomic.Bool      // the state is not kept any more: writers wait
 	seal             eventstore.Place // FROM's last event
+	closed           time.Time        // when FROM was
 	phase            Phase
 	phaseBegan       time.Time
 }
@@ -109,16 +111,18 @@ func (m *mover) run(ctx context.Context) error {
 	if err := m.fits(ctx); err != nil {
 		return err
 	}
-	if m.back && m.opts.DryRun {
+	if m.reopen && m.opts.DryRun {
 		m.tell("TO is sealed since it was moved to FROM; a dry run does not open it, and ends here")
 		return nil
 	}
-	if m.back {
-		m.tell("TO is sealed since it was moved to FROM; it is opened again")
-		if _, err := m.to.Store.Unseal(ctx); err != nil {
-			return fmt.Errorf("TO: %w", err)
-		}
+	if err := m.setOut(ctx); err != nil {
+		return err
+	}
+	if m.reopen {
 		defer m.closeAgain(ctx)
+		if err := m.changeSeals(ctx); err != nil {
+			return err
+		}
 	}
 	group, background := errgroup.WithContext(ctx)
 	background, stop := context.WithCancel(background)
@@ -149,26 +153,18 @@ func (m *mover) handOver(ctx context.Context) error {
 	if _, err := m.level(ctx); err != nil {
 		return err
 	}
-	m.begin(PhaseFollow)
-	for {
-		lag, err := m.level(ctx)
-		if err != nil {
+	if !m.reopen {
+		m.begin(PhaseFollow)
+		if err := m.nearlyLevel(ctx); err != nil || m.opts.DryRun {
 			return err
 		}
-		m.report.Lag = lag
-		if lag <= m.opts.MaxLag {
-			break
-		}
-	}
-	if m.opts.DryRun {
-		return nil
 	}
 	m.closing.Store(true) // and everything else can wait
 	m.keepStateNow()
-	m.begin(PhaseSeal)
-	began := time.Now()
-	if err := m.close(ctx); err != nil {
-		return err
+	if !m.reopen {
+		if err := m.close(ctx); err != nil {
+			return err
+		}
 	}
 	m.begin(PhaseDrain)
 	if err := m.drain(ctx); err != nil {
@@ -182,11 +178,24 @@ func (m *mover) handOver(ctx context.Context) error {
 	if err := m.translate(ctx); err != nil {
 		return err
 	}
-	m.report.Closed = time.Since(began)
+	m.report.Closed = time.Since(m.closed)
 	m.report.Done = true
 	m.endPhase()
 	m.report.summarize(m.fromTail.end(), m.toTail.end())
 	return nil
+}
+
+// nearlyLevel waits until TO is less than the option's time behind.
+func (m *mover) nearlyLevel(ctx context.Context) error {
+	for {
+		lag, err := m.level(ctx)
+		if err != nil {
+			return err
+		}
+		if m.report.Lag = lag; lag <= m.opts.MaxLag {
+			return nil
+		}
+	}
 }
 
 // copy copies and follows until ctx is done.

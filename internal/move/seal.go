@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
@@ -15,10 +17,10 @@ const sealPrefix = "moved to "
 
 const maxReason = 1024 // bytes, of a seal
 
-func (m *mover) sealReason() string {
-	store := " (store " + m.toInfo.ID.String() + ")"
-	name := strings.ToValidUTF8(m.to.Name[:min(len(m.to.Name), maxReason-len(sealPrefix)-len(store))], "")
-	return sealPrefix + name + store
+// sealReason says where a store has gone.
+func sealReason(name string, store uuid.UUID) string {
+	end := " (store " + store.String() + ")"
+	return sealPrefix + strings.ToValidUTF8(name[:min(len(name), maxReason-len(sealPrefix)-len(end))], "") + end
 }
 
 // sealedForAnother tells whether FROM has a seal that does not say that it moved to TO:
@@ -33,11 +35,13 @@ func (m *mover) movedElsewhere() error {
 
 // close ends FROM's growth: by its seal or, where it has none, by the operator's word.
 func (m *mover) close(ctx context.Context) error {
+	m.begin(PhaseSeal)
+	m.closed = time.Now()
 	capability := m.from.Store.Capabilities().Seal
 	info, err := eventstore.Info{}, error(nil)
 	switch {
 	case capability.Supported():
-		info, err = m.from.Store.Seal(ctx, m.sealReason())
+		info, err = m.from.Store.Seal(ctx, sealReason(m.to.Name, m.toInfo.ID))
 	case !m.opts.WritersStopped:
 		return refuse("FROM cannot be sealed (%s). Stop every program that writes to it, take its rights to write away, and run the move again with --writers-stopped; what was copied is kept", capability.Reason())
 	default:
@@ -59,15 +63,29 @@ func (m *mover) close(ctx context.Context) error {
 
 const closeTimeout = 5 * time.Second
 
+// changeSeals closes FROM and then opens TO, which is sealed since it was moved to FROM.
+// In this order, and before the copy, no crash leaves both open to writers.
+func (m *mover) changeSeals(ctx context.Context) error {
+	m.tell("TO is sealed since it was moved to FROM; FROM is closed first, and then TO opened")
+	if err := m.close(ctx); err != nil {
+		return err
+	}
+	if _, err := m.to.Store.Unseal(ctx); err != nil {
+		return fmt.Errorf("TO: %w", err)
+	}
+	return nil
+}
+
 // closeAgain seals a TO that was opened for a way back which has not ended, also where
-// ctx has: FROM is still in use, and who writes to TO would be in a store of his own.
+// ctx has: the operator may open FROM again, and who writes to TO would be in a store of
+// his own.
 func (m *mover) closeAgain(ctx context.Context) {
 	if m.report.Done {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	if _, err := m.to.Store.Seal(ctx, m.toInfo.SealReason); err != nil {
+	if _, err := m.to.Store.Seal(ctx, sealReason(m.from.Name, m.fromInfo.ID)); err != nil {
 		m.tell("TO was opened and cannot be sealed again; see that nobody writes to it: %v", err)
 	}
 }

@@ -34,12 +34,15 @@ func (m *mover) translate(ctx context.Context) error {
 	if err := m.stillClosed(ctx); err != nil {
 		return err
 	}
-	return m.keep(ctx, eventstore.Checkpoint{Name: eventstore.OriginName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: m.seal})
+	if err := m.keep(ctx, eventstore.Checkpoint{Name: eventstore.OriginName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: m.seal}); err != nil {
+		return err
+	}
+	return m.arrive(ctx)
 }
 
 func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoint) error {
 	switch {
-	case transfer.OwnCheckpoint(checkpoint.Name), checkpoint.Name == eventstore.OriginName(m.toInfo.ID):
+	case transfer.OwnCheckpoint(checkpoint.Name), isWayBack(checkpoint.Name), checkpoint.Name == eventstore.OriginName(m.toInfo.ID):
 		return nil
 	case isOrigin(checkpoint.Name): // what FROM was moved from, TO is moved from too
 		return m.keep(ctx, checkpoint)
@@ -125,4 +128,6 @@ func isOrigin(name string) bool {
 }
 
 // ofMoving tells whether a checkpoint is no subscription's, but kept by a copy or a move.
-func ofMoving(name string) bool { return transfer.OwnCheckpoint(name) || isOrigin(name) }
+func ofMoving(name string) bool {
+	return transfer.OwnCheckpoint(name) || isOrigin(name) || isWayBack(name)
+}

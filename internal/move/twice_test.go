@@ -3,6 +3,7 @@ package move
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,11 +14,16 @@ import (
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
-func sealed(t *testing.T, s Side) bool {
+func infoOf(t *testing.T, s Side) eventstore.Info {
 	t.Helper()
 	info, err := s.Store.Info(t.Context())
 	require.NoError(t, err)
-	return info.Sealed
+	return info
+}
+
+func sealed(t *testing.T, s Side) bool {
+	t.Helper()
+	return infoOf(t, s).Sealed
 }
 
 func TestOfTwoMovesToTwoStoresAtOnceOneIsRefused(t *testing.T) {
@@ -205,7 +211,7 @@ func TestACheckpointThatWasMadeInTOOnTheWayBackIsLeft(t *testing.T) {
 	require.NoError(t, err)
 	add(t, b, 2)
 	_, err = Move(t.Context(), b, a, &Options{Phase: func(phase Phase) {
-		if phase == PhaseSeal {
+		if phase == PhaseVerify {
 			require.Len(t, handle(t, a, "made beforehand", 12), 12)
 		}
 	}})
@@ -266,17 +272,21 @@ func TestAWayBackThatIsEndedLeavesTheOldStoreSealedAndGoesOn(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			_, err = Move(ctx, b, a, &Options{Phase: func(phase Phase) {
-				if phase == PhaseFollow {
+				if phase == PhaseCopy {
 					during(t, a, cancel)
 				}
 			}})
 			require.Error(t, err)
 			require.True(t, sealed(t, a))
+			require.True(t, sealed(t, b), "it is left, until the move is run again or it is unsealed")
 
+			_, err = b.Store.Unseal(t.Context()) // given up for now
+			require.NoError(t, err)
 			_, err = Move(t.Context(), a, b, nil)
-			require.ErrorIs(t, err, ErrRefused, "the wrong way")
+			require.ErrorIs(t, err, ErrRefused)
+			require.ErrorContains(t, err, "the way back has begun and not ended")
 			_, err = Move(t.Context(), b, a, nil)
-			if len(all(t, a)) > 15 {
+			if slices.ContainsFunc(all(t, a), func(event eventstore.RecordedEvent) bool { return event.Stream == "stale" }) {
 				require.ErrorIs(t, err, ErrRefused)
 				require.ErrorContains(t, err, "unsealed and written to")
 				require.True(t, sealed(t, a))

@@ -44,6 +44,10 @@ type Record struct {
 	// in the target comes to; stored that the target holds the event there already.
 	assigned, stored bool
 	broken           error // why a line is no event; Data is the line
+	// other is what an earlier run may have made of the line: of one whose ID is no
+	// UUID the event, or the line as a whole. passed says that the target holds it.
+	other  *Record
+	passed bool
 }
 
 // from makes a Record of a stored event.

@@ -38,7 +38,8 @@ type ImportOptions struct {
 // Importing the same text again, or what is left of it after a failure, stores
 // what is missing and changes nothing else. Where the store forgets IDs, the streams
 // of lines without a version are read first, and their IDs held in memory: about 50
-// bytes for each event of these streams.
+// bytes for each event of these streams. Events that the store refuses are passed over
+// where it holds them already by any remedy.
 //
 // Errors: a *LineError for a line that cannot be read or that the store refuses,
 // with every line before it stored; the store's errors; the context's.

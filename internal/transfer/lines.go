@@ -56,15 +56,7 @@ func (p lineParser) lines(r io.Reader, read *atomic.Int64) iter.Seq2[Record, err
 			case len(bytes.TrimSpace(line)) == 0:
 				continue
 			}
-			record, err := p.Parse(line)
-			switch {
-			case err != nil && !whole:
-				err = fmt.Errorf("it is cut off, for no line break ends it: %w", err)
-			case err != nil && p.anyLine:
-				record, err = Record{Event: eventstore.Event{Data: bytes.Clone(bytes.TrimRight(line, "\r\n"))}, broken: err}, nil
-			case err != nil:
-				err = wrongLine(err)
-			}
+			record, err := p.record(line, whole)
 			if err != nil {
 				yield(Record{}, &LineError{Line: n, Err: err})
 				return
@@ -77,13 +69,46 @@ func (p lineParser) lines(r io.Reader, read *atomic.Int64) iter.Seq2[Record, err
 	}
 }
 
+// record returns what is made of a line; whole tells whether a line break ends it.
+func (p lineParser) record(line []byte, whole bool) (Record, error) {
+	record, err := p.Parse(line)
+	asLine := func(err error) Record {
+		return Record{Event: eventstore.Event{Data: bytes.Clone(bytes.TrimRight(line, "\r\n"))}, broken: err}
+	}
+	switch {
+	case err == nil && record.was != nil: // another ID
+		record.other = new(asLine(record.reason))
+		return record, nil
+	case err == nil:
+		return record, nil
+	case !whole:
+		return record, fmt.Errorf("it is cut off, for no line break ends it: %w", err)
+	case !p.anyLine:
+		return record, wrongLine(err)
+	}
+	broken := asLine(err)
+	if isWrongID(err) {
+		p.anyID = true
+		defer func() { p.anyID = false }()
+		if event, err := p.Parse(line); err == nil {
+			broken.other = &event
+		}
+	}
+	return broken, nil
+}
+
 // wrongLine says how to go on after a line that is no event.
 func wrongLine(err error) error {
 	f := faultLine
-	if wrongID := (*idError)(nil); errors.As(err, &wrongID) {
+	if isWrongID(err) {
 		f = faultID
 	}
 	return refusedError(f, nil, err)
+}
+
+func isWrongID(err error) bool {
+	var wrongID *idError
+	return errors.As(err, &wrongID)
 }
 
 // lineReader reads lines of up to so many bytes.

@@ -14,7 +14,7 @@ import (
 func (w *writer) settle(ctx context.Context, r Record, f fault, refusal error) error {
 	form := w.form(r)
 	tried := make(map[attempt]int)
-	for {
+	for looked := false; ; looked = true {
 		if f == faultPlace {
 			next, found, err := w.place(ctx, r, form, refusal)
 			if err != nil || found {
@@ -23,6 +23,11 @@ func (w *writer) settle(ctx context.Context, r Record, f fault, refusal error) e
 			f = faultID
 			if next.Version != form.Version || next.assigned {
 				form, f = next, faultVersion
+			}
+		}
+		if !looked {
+			if found, err := w.isHeld(ctx, r); err != nil || found {
+				return err
 			}
 		}
 		if f != faultVersion {
@@ -46,6 +51,41 @@ func (w *writer) settle(ctx context.Context, r Record, f fault, refusal error) e
 		}
 		f = w.faultOf(refusal, ready)
 	}
+}
+
+// isHeld tells whether the target holds a refused record already, by whichever remedy.
+func (w *writer) isHeld(ctx context.Context, r Record) (bool, error) {
+	event, found, err := w.held.find(ctx, r, w.asJSON)
+	switch {
+	case err != nil:
+		return false, located(r, err)
+	case !found:
+		return false, nil
+	}
+	w.pass()
+	if Restore(event, r.source).Apart() {
+		return true, nil
+	}
+	w.learn(r, event.Version)
+	if event.Stream != r.Stream && w.first(faultStream) == Rename {
+		w.renamed[r.Stream] = event.Stream
+	}
+	return true, nil
+}
+
+// standsOtherwise tells whether the target holds what an earlier run made of a line.
+func (w *writer) standsOtherwise(ctx context.Context, r Record) (bool, error) {
+	if r.other == nil {
+		return false, nil
+	}
+	_, found, err := w.held.find(ctx, *r.other, w.asJSON)
+	return found, err
+}
+
+// pass counts a record that the target holds.
+func (w *writer) pass() {
+	w.result.Read++
+	w.result.Duplicates++
 }
 
 // writeOne appends one form of a record, where the target does not hold it already.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -54,6 +55,7 @@ type writer struct {
 	remedies  []Remedy
 	result    Result
 	known     *known // nil where the store recognises every ID
+	held      *held
 	// Of streams of the source that have another name in the target, that name, and of
 	// those whose versions are lower there, by how much.
 	renamed map[string]string
@@ -77,6 +79,7 @@ func newWriter(store *eventstore.Store, remedies []Remedy) *writer {
 		asJSON:    !keepsBytes(store),
 		remedies:  remedies,
 		known:     newKnown(store),
+		held:      newHeld(store),
 		renamed:   make(map[string]string),
 		lower:     make(map[string]uint64),
 	}
@@ -106,7 +109,7 @@ func (w *writer) write(ctx context.Context, records []Record) error {
 }
 
 // group returns the forms of the first records, as many as may go into one append.
-func (w *writer) group(ctx context.Context, records []Record) ([]Record, error) {
+func (w *writer) group(ctx context.Context, records []Record) (forms []Record, err error) {
 	w.known.forget()
 	w.forms = w.forms[:0]
 	bytes, parts := 0, 1
@@ -117,7 +120,10 @@ func (w *writer) group(ctx context.Context, records []Record) ([]Record, error) 
 				return nil, err
 			}
 		}
-		alone := form.stored || r.broken != nil
+		if form.passed, err = w.standsOtherwise(ctx, r); err != nil {
+			return nil, err
+		}
+		alone := form.stored || form.passed || r.broken != nil
 		bytes += form.Size()
 		if i > 0 && !w.continues(w.forms[i-1], form) {
 			parts++
@@ -132,6 +138,16 @@ func (w *writer) group(ctx context.Context, records []Record) ([]Record, error) 
 		}
 	}
 	return w.forms, nil
+}
+
+// first returns the remedy that is tried first against a fault, "" where none is.
+func (w *writer) first(f fault) Remedy {
+	for _, remedy := range w.remedies {
+		if slices.Contains(f.remedies(), remedy) {
+			return remedy
+		}
+	}
+	return ""
 }
 
 // form returns a record as its stream is known to be stored.
@@ -194,6 +210,8 @@ func (w *writer) part(r Record) eventstore.StreamAppend {
 func (w *writer) writeGroup(ctx context.Context, records, forms []Record) error {
 	var err error
 	switch {
+	case forms[0].passed:
+		w.pass()
 	case records[0].broken != nil:
 		err = records[0].broken
 	case len(records) == 1:

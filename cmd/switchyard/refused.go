@@ -74,8 +74,12 @@ func (a *app) printRefused(r transfer.Refusals) error {
 	if r.None() {
 		return nil
 	}
-	if err := a.printf("refused by the target: %s kept as bytes, %s renamed, %s renumbered, %s parked, %s skipped\n",
-		grouped(r.KeptBytes), grouped(r.Renamed), grouped(r.Renumbered), grouped(r.Parked), grouped(r.Skipped)); err != nil {
+	quoted := ""
+	if r.Quoted > 0 {
+		quoted = fmt.Sprintf("; %s quoted, for they looked changed", grouped(r.Quoted))
+	}
+	if err := a.printf("refused by the target: %s kept as bytes, %s renamed, %s renumbered, %s parked, %s skipped%s\n",
+		grouped(r.KeptBytes), grouped(r.Renamed), grouped(r.Renumbered), grouped(r.Parked), grouped(r.Skipped), quoted); err != nil {
 		return err
 	}
 	for i, d := range r.Decisions {

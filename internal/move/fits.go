@@ -119,9 +119,10 @@ func (m *mover) fits(ctx context.Context) error {
 	if err := m.fitCheckpoints(ctx, wrong); err != nil {
 		return err
 	}
-	check, used := transfer.Checker(m.to.Store), m.usedIDs()
+	check, used := transfer.Checker(m.to.Store, cloudevents.Source(m.fromInfo.ID)), m.usedIDs()
 	err := m.fromTail.read(ctx, func(event eventstore.RecordedEvent) {
-		if m.wasChanged(event, wrong) {
+		if m.cameChanged(event) {
+			wrong.add("events changed by --on-refused", about(event), errors.New(changedOnItsWay))
 			return
 		}
 		if err := check(event); err != nil {
@@ -151,20 +152,21 @@ func (m *mover) fits(ctx context.Context) error {
 	return nil
 }
 
-// wasChanged tells whether the digests would take an event for another one: it says
-// that a transfer changed it on its way from one of the two stores.
-func (m *mover) wasChanged(event eventstore.RecordedEvent, found *problems) bool {
-	var why string
-	switch {
-	case transfer.Changed(event, cloudevents.Source(m.toInfo.ID)):
-		why = "it was changed on its way from TO, which has it as it was; move into a fresh store"
-	case transfer.Changed(event, cloudevents.Source(m.fromInfo.ID)):
-		why = "its metadata says that it was changed on its way from FROM, where it is; it would be compared as another event"
-	default:
-		return false
+// changedOnItsWay is why an event of FROM cannot go back where it came from.
+const changedOnItsWay = "it was changed on its way from TO, which has it as it was; move into a fresh store"
+
+// cameChanged tells whether an event says that a transfer changed it on its way from TO.
+func (m *mover) cameChanged(event eventstore.RecordedEvent) bool {
+	return transfer.Changed(event, cloudevents.Source(m.toInfo.ID))
+}
+
+// stillFits refuses what comes while FROM is followed and would be found only by the
+// digests, which is behind the seal. What TO refuses for another reason ends the copy.
+func (m *mover) stillFits(event eventstore.RecordedEvent) error {
+	if !m.cameChanged(event) {
+		return nil
 	}
-	found.add("events changed by --on-refused", about(event), errors.New(why))
-	return true
+	return refuse("%s says of itself that %s. Where FROM is sealed, unseal it to go on there", about(event), changedOnItsWay)
 }
 
 func about(event eventstore.RecordedEvent) string {

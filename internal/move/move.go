@@ -128,8 +128,8 @@ func (m *mover) run(ctx context.Context) error {
 	background, stop := context.WithCancel(background)
 	defer stop()
 	group.Go(func() error { return m.copy(background) })
-	group.Go(func() error { return m.fromTail.follow(background) })
-	group.Go(func() error { return m.toTail.follow(background) })
+	group.Go(func() error { return m.fromTail.follow(background, m.stillFits) })
+	group.Go(func() error { return m.toTail.follow(background, nil) })
 	group.Go(func() error {
 		m.keepState(background)
 		return nil

@@ -47,7 +47,7 @@ func (r *Report) facts() []fact {
 	}
 	add("copied", "%d events in this run, %d found there", r.Copied.Stored, r.Copied.Duplicates)
 	if refused := r.Copied.Refused; !refused.None() {
-		add("refused", "in this run %d kept as bytes, %d renamed, %d renumbered, %d parked, %d skipped; each says so in TO", refused.KeptBytes, refused.Renamed, refused.Renumbered, refused.Parked, refused.Skipped)
+		add("refused", "in this run %d kept as bytes, %d renamed, %d renumbered, %d parked, %d skipped, %d quoted; each says so in TO", refused.KeptBytes, refused.Renamed, refused.Renumbered, refused.Parked, refused.Skipped, refused.Quoted)
 	}
 	if r.Lag > 0 {
 		add("behind", "%s before the seal", r.Lag.Round(time.Millisecond))

@@ -81,8 +81,8 @@ func (t *tail) read(ctx context.Context, each func(eventstore.RecordedEvent)) er
 	return nil
 }
 
-// follow takes in what comes, until ctx is done.
-func (t *tail) follow(ctx context.Context) error {
+// follow takes in what comes, until ctx is done. check, which may be nil, ends it.
+func (t *tail) follow(ctx context.Context, check func(eventstore.RecordedEvent) error) error {
 	_, place := t.at()
 	for message, err := range t.store.Subscribe(ctx, eventstore.SubscribeOptions{After: place.Position}) {
 		switch {
@@ -91,6 +91,11 @@ func (t *tail) follow(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("%s: %w", t.name, restored(err))
 		case message.Kind == eventstore.MessageEvent:
+			if check != nil {
+				if err := check(message.Event); err != nil {
+					return err
+				}
+			}
 			t.add(message.Event)
 		}
 	}

@@ -149,21 +149,6 @@ func TestTheWayBackOfWhatWasChangedLeadsIntoAFreshStore(t *testing.T) {
 	}
 }
 
-func TestAnEventThatOnlyLooksChangedIsFoundBeforeTheSeal(t *testing.T) {
-	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
-	info, err := a.Store.Info(t.Context())
-	require.NoError(t, err)
-	_, err = a.Store.Append(t.Context(), "a", eventstore.Any(), eventstore.Event{Type: "T", Data: []byte("1"), Metadata: map[string]string{
-		"$original": `{"source":"switchyard:` + info.ID.String() + `","remedies":["rename"],"stream":"other"}`,
-	}})
-	require.NoError(t, err)
-	_, err = Move(t.Context(), a, b, nil)
-	require.ErrorIs(t, err, ErrRefused)
-	require.ErrorContains(t, err, "its metadata says that it was changed on its way from FROM")
-	require.False(t, sealed(t, a))
-	require.Empty(t, all(t, b))
-}
-
 func TestAMoveThatIsDoneIsTakenUpAgainWhereTheSealWasLifted(t *testing.T) {
 	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
 	add(t, a, 10)

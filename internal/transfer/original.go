@@ -206,19 +206,43 @@ func (o Original) Digest(asJSON bool) Digest {
 	return digest
 }
 
+// errQuoted is the reason of a record that is quoted.
+var errQuoted = errors.New("its own $original metadata, or its content, says that it was changed on its way from where it is")
+
+// quoted returns a record so that [Restore] gives it back, whatever it says of itself.
+func (r Record) quoted() Record {
+	if r.broken != nil || !Changed(r.recorded(), r.source) {
+		return r
+	}
+	was := r
+	r.was, r.reason = &was, errQuoted
+	r.remedies = append(slices.Clone(r.remedies), Quote)
+	return r
+}
+
 // Restore returns an event of a target as its source has it, where it was changed,
 // parked or skipped on its way from there; any other event as it is. The source is
-// such as "switchyard:UUID", or what the lines of an imported file name.
+// such as "switchyard:UUID", or what the lines of an imported file name. What the metadata
+// says comes first: an event that was parked or skipped has none.
 func Restore(event eventstore.RecordedEvent, source string) Original {
-	kept := Original{RecordedEvent: event}
-	encoded, marked := event.Metadata[originalKey]
-	apart := strings.HasPrefix(event.Stream, refusedPrefix) && (event.Type == parkedType || event.Type == skippedType)
-	if apart {
-		encoded = string(event.Data)
+	if encoded, marked := event.Metadata[originalKey]; marked {
+		if o, ok := restore(event, source, encoded, false); ok {
+			return o
+		}
 	}
+	if strings.HasPrefix(event.Stream, refusedPrefix) && (event.Type == parkedType || event.Type == skippedType) {
+		if o, ok := restore(event, source, string(event.Data), true); ok {
+			return o
+		}
+	}
+	return Original{RecordedEvent: event}
+}
+
+// restore returns what an event was by the JSON that says so, and whether it does.
+func restore(event eventstore.RecordedEvent, source, encoded string, apart bool) (Original, bool) {
 	var was original
-	if !apart && !marked || json.Unmarshal([]byte(encoded), &was) != nil || was.Source != source || len(was.Remedies) == 0 {
-		return kept
+	if json.Unmarshal([]byte(encoded), &was) != nil || was.Source != source || len(was.Remedies) == 0 {
+		return Original{}, false
 	}
 	o := Original{RecordedEvent: event, Remedies: was.Remedies, sha256: was.SHA256}
 	if apart {
@@ -242,10 +266,10 @@ func Restore(event eventstore.RecordedEvent, source string) Original {
 		o.RecordedAt = *was.RecordedAt
 	}
 	if was.Base64 && json.Unmarshal(event.Data, &o.Data) != nil {
-		return kept
+		return Original{}, false
 	}
 	o.Metadata = was.metadata(event.Metadata)
-	return o
+	return o, true
 }
 
 // metadata returns an event's own, of the one that the target has.

@@ -30,6 +30,9 @@ const (
 	// Renumber gives a lower version. Nobody chooses it: Rename, Park and Skip bring
 	// it along, for streams that begin above version 1 or lost an event.
 	Renumber Remedy = "renumber"
+	// Quote keeps what an event says of itself inside what is said of it: its metadata
+	// reads as if a transfer had changed it on its way from where it is. Nobody chooses it.
+	Quote Remedy = "quote"
 )
 
 // ParseRemedies reads remedies separated by commas, each once, in the order in
@@ -167,6 +170,9 @@ type Refusals struct {
 	Renumbered int `json:"renumbered"`
 	Parked     int `json:"parked"`
 	Skipped    int `json:"skipped"`
+	// Quoted counts events that nothing refused, and that say of themselves what a
+	// transfer says.
+	Quoted int `json:"quoted,omitempty"`
 	// Decisions are the first 1000: one an event, and of a stream that is renamed or
 	// renumbered as a whole the first event.
 	Decisions []Decision `json:"decisions"`
@@ -176,7 +182,7 @@ type Refusals struct {
 
 // None tells whether nothing was refused.
 func (r Refusals) None() bool {
-	return r.KeptBytes+r.Renamed+r.Renumbered+r.Parked+r.Skipped == 0
+	return r.KeptBytes+r.Renamed+r.Renumbered+r.Parked+r.Skipped+r.Quoted == 0
 }
 
 // Decision is what became of one event.
@@ -211,6 +217,8 @@ func (r *Refusals) add(record Record, stored eventstore.RecordedEvent) {
 			r.Parked++
 		case Skip:
 			r.Skipped++
+		case Quote:
+			r.Quoted++
 		}
 	}
 	if record.reason == nil {

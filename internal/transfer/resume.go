@@ -37,15 +37,16 @@ func Holds(ctx context.Context, store *eventstore.Store, place eventstore.Place)
 	return event.Place(), true, nil
 }
 
-// Checker returns what tells whether a store would refuse an event of another one,
-// for what the store can hold, without I/O. Its errors match ErrInvalid or
-// ErrUnsupported.
-func Checker(to *eventstore.Store) func(eventstore.RecordedEvent) error {
+// Checker returns what tells whether a store would refuse an event of a source, such as
+// "switchyard:UUID", for what the store can hold, without I/O. Its errors match ErrInvalid
+// or ErrUnsupported.
+func Checker(to *eventstore.Store, source string) func(eventstore.RecordedEvent) error {
 	keepTimes := to.Capabilities().PreservedRecordTime.Supported()
 	return func(event eventstore.RecordedEvent) error {
-		part := eventstore.StreamAppend{Stream: event.Stream, Expected: eventstore.Any(), Events: []eventstore.Event{event.Event}}
+		form := from(event, source).quoted().marked()
+		part := eventstore.StreamAppend{Stream: form.Stream, Expected: eventstore.Any(), Events: []eventstore.Event{form.Event}}
 		if keepTimes {
-			part.RecordedAt = &event.RecordedAt
+			part.RecordedAt = form.RecordedAt
 		}
 		return to.CheckAppend(part)
 	}

@@ -154,11 +154,13 @@ func (w *writer) first(f fault) Remedy {
 func (w *writer) form(r Record) Record {
 	name, renamed := w.renamed[r.Stream]
 	lower := w.lower[r.Stream]
+	r = r.quoted()
 	if !renamed && (lower == 0 || r.Version <= lower) {
 		return r
 	}
-	was := r
-	r.was = &was
+	if was := r; !errors.Is(r.reason, errQuoted) {
+		r.was = &was
+	}
 	if renamed {
 		r.Stream, r.remedies = name, append(r.remedies, Rename)
 	}

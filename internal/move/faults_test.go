@@ -81,6 +81,11 @@ func TestTheSameEventsInAnotherOrderAreRefused(t *testing.T) {
 
 func TestWhatHappensBetweenTheSealAndTheEndIsNoticed(t *testing.T) {
 	one := eventstore.Event{Type: "T", Data: []byte("1")}
+	writesToTO := func(t *testing.T, _, to Side) {
+		t.Helper()
+		_, err := to.Store.Append(t.Context(), "foreign", eventstore.Any(), one)
+		require.NoError(t, err)
+	}
 	for name, test := range map[string]struct {
 		at   Phase
 		do   func(t *testing.T, from, to Side)
@@ -100,10 +105,9 @@ func TestWhatHappensBetweenTheSealAndTheEndIsNoticed(t *testing.T) {
 			_, err = from.Store.Append(t.Context(), "a", eventstore.Any(), one)
 			require.NoError(t, err)
 		}, "FROM has an event at"},
-		"somebody writes to TO": {PhaseSeal, func(t *testing.T, _, to Side) {
-			_, err := to.Store.Append(t.Context(), "foreign", eventstore.Any(), one)
-			require.NoError(t, err)
-		}, ""},
+		"somebody writes to TO before the seal":      {PhaseSeal, writesToTO, ""},
+		"somebody writes to TO after the drain":      {PhaseVerify, writesToTO, "somebody else writes to TO"},
+		"somebody writes to TO after the comparison": {PhaseTranslate, writesToTO, "somebody else writes to TO"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
@@ -116,6 +120,9 @@ func TestWhatHappensBetweenTheSealAndTheEndIsNoticed(t *testing.T) {
 			require.ErrorIs(t, err, ErrRefused)
 			require.ErrorContains(t, err, test.want)
 			require.False(t, report.Done)
+			_, found, err := originOf(t.Context(), b, report.From.Store)
+			require.NoError(t, err)
+			require.False(t, found, "TO does not say that it was moved")
 		})
 	}
 }

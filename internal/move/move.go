@@ -95,6 +95,7 @@ type mover struct {
 	saving           sync.Mutex       // of the state
 	closing          atomic.Bool      // the state is not kept any more: writers wait
 	seal             eventstore.Place // FROM's last event
+	toHead           eventstore.Place // TO's last event, which is FROM's
 	closed           time.Time        // when FROM was
 	phase            Phase
 	phaseBegan       time.Time

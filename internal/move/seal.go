@@ -105,10 +105,16 @@ func (m *mover) drain(ctx context.Context) error {
 	if info.Sealed {
 		return refuse("TO was sealed meanwhile: %s; unseal FROM to go on there, or TO, and run the move again", info.SealReason)
 	}
-	if _, place := m.toTail.at(); place != info.Head {
-		return refuse("TO's last event is at %s and the last one that was copied at %s: somebody else writes to TO. Stop them; unseal FROM to go on there, or move into a fresh store", info.Head, place)
+	_, m.toHead = m.toTail.at()
+	return m.onlyOurs(info.Head)
+}
+
+// onlyOurs refuses a TO in which somebody else has appended.
+func (m *mover) onlyOurs(head eventstore.Place) error {
+	if head == m.toHead {
+		return nil
 	}
-	return nil
+	return refuse("TO's last event is at %s and the last one that was copied at %s: somebody else writes to TO. Stop them; unseal FROM to go on there, or move into a fresh store", head, m.toHead)
 }
 
 // readAgain takes the digests of both stores anew.
@@ -123,7 +129,7 @@ func (m *mover) readAgain(ctx context.Context) error {
 	return nil
 }
 
-// stillClosed looks once more whether FROM is as it was sealed.
+// stillClosed looks once more whether FROM is as it was sealed, and TO as it was drained.
 func (m *mover) stillClosed(ctx context.Context) error {
 	info, err := m.from.Store.Info(ctx)
 	switch {
@@ -134,7 +140,10 @@ func (m *mover) stillClosed(ctx context.Context) error {
 	case m.report.Sealed && !info.Sealed:
 		return refuse("FROM is not sealed any more: somebody lifted the seal. Run the move again")
 	}
-	return nil
+	if info, err = m.to.Store.Info(ctx); err != nil {
+		return fmt.Errorf("TO: %w", err)
+	}
+	return m.onlyOurs(info.Head)
 }
 
 func (m *mover) grew(place eventstore.Place) error {

@@ -223,15 +223,28 @@ func TestFROMIsNotSealedWhileTOIsTooFarBehind(t *testing.T) {
 	require.False(t, sealed(t, a))
 }
 
+// marking calls back when a store is told what it was moved from.
+type marking struct {
+	eventstore.Checkpoints
+	marked func()
+}
+
+func (m marking) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
+	err := m.Checkpoints.Save(ctx, req)
+	if isOrigin(req.Checkpoint.Name) {
+		m.marked()
+	}
+	return err
+}
+
 func TestWhatIsAppendedToTOAtOnceIsNotInTheReport(t *testing.T) {
 	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
 	add(t, a, 10)
-	report, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
-		if phase == PhaseTranslate {
-			add(t, b, 3)
-			require.Len(t, handle(t, b, "early", 100), 13)
-		}
-	}})
+	b.Checkpoints = marking{b.Checkpoints, func() {
+		add(t, b, 3)
+		require.Len(t, handle(t, b, "early", 100), 13)
+	}}
+	report, err := Move(t.Context(), a, b, nil)
 	require.NoError(t, err)
 	require.Equal(t, 10, report.To.Summary.Events)
 	require.Equal(t, report.From.Summary, report.To.Summary)

@@ -173,10 +173,15 @@ func about(event eventstore.RecordedEvent) string {
 	return fmt.Sprintf("event %s at %s", event.ID, event.Place())
 }
 
-// fitCheckpoints finds the checkpoints that nobody could translate.
+// fitCheckpoints finds the checkpoints that nobody could translate, and those that would
+// be set back in a TO that was in use.
 func (m *mover) fitCheckpoints(ctx context.Context, found *problems) error {
 	if !m.from.Store.Capabilities().Checkpoints.Supported() {
 		return nil
+	}
+	_, moved, err := originOf(ctx, m.to, m.fromInfo.ID)
+	if err != nil {
+		return err
 	}
 	for checkpoint, err := range m.from.Store.ListCheckpoints(ctx) {
 		if err != nil {
@@ -194,9 +199,28 @@ func (m *mover) fitCheckpoints(ctx context.Context, found *problems) error {
 			return fmt.Errorf("FROM: %w", err)
 		case !checkpoint.Place.IsZero() && !checkpoint.Place.Named():
 			found.add("checkpoints", where, errors.New("it does not name the event at its position; run its subscription once, or reset it"))
+		case moved && !m.back:
+			if err := m.fitInUse(ctx, checkpoint, found); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// fitInUse looks at a checkpoint of a TO that FROM was moved to before, and that was in
+// use since.
+func (m *mover) fitInUse(ctx context.Context, checkpoint eventstore.Checkpoint, found *problems) error {
+	place, there, err := m.translated(ctx, checkpoint)
+	if err != nil || !there {
+		return err
+	}
+	further, ok, err := m.furtherInTO(ctx, checkpoint.Name, place)
+	if ok {
+		found.add("checkpoints", fmt.Sprintf("checkpoint %q", checkpoint.Name),
+			fmt.Errorf("TO has it at %s, and FROM at what is %s there: TO was in use since FROM was moved to it, and its subscription would get again what it has handled; delete it in TO if it may, or move into a fresh store", further, place))
+	}
+	return err
 }
 
 // usedIDs returns what tells whether an ID was met before, where TO would mind.

@@ -103,9 +103,16 @@ func (r *Report) WriteText(w io.Writer) error {
 // String says what became of a checkpoint.
 func (c TranslatedCheckpoint) String() string {
 	if c.Stream == "" {
-		return c.Name + ": before the first event"
+		return c.Name + ": before the first event" + c.setBack()
 	}
-	return fmt.Sprintf("%s: %s → %s (event %s, version %d of stream %q)", c.Name, c.Old, c.New, c.EventID, c.Version, c.Stream)
+	return fmt.Sprintf("%s: %s → %s (event %s, version %d of stream %q)%s", c.Name, c.Old, c.New, c.EventID, c.Version, c.Stream, c.setBack())
+}
+
+func (c TranslatedCheckpoint) setBack() string {
+	if c.SetBackFrom.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(", set back from %s in TO: events up to there come again", c.SetBackFrom)
 }
 
 // WriteMarkdown writes the report as a page.
@@ -122,7 +129,7 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 			if c.Stream != "" {
 				event = fmt.Sprintf("%s, version %d of %s", c.EventID, c.Version, c.Stream)
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(c.Name), c.Old, c.New, cell(event))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(c.Name), c.Old, c.New, cell(event+c.setBack()))
 		}
 	}
 	b.WriteString("\n| phase | took |\n|---|---|\n")
@@ -157,12 +164,16 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		Stream  string `json:"stream,omitempty"`
 		Version uint64 `json:"version,omitempty"`
 		EventID string `json:"eventId,omitempty"`
+		SetBack string `json:"setBackFrom,omitempty"`
 	}
 	checkpoints := make([]checkpoint, 0, len(r.Checkpoints))
 	for _, c := range r.Checkpoints {
 		out := checkpoint{Name: c.Name, Old: c.Old.String(), New: c.New.String(), Stream: c.Stream, Version: c.Version}
 		if c.Stream != "" {
 			out.EventID = c.EventID.String()
+		}
+		if !c.SetBackFrom.IsZero() {
+			out.SetBack = c.SetBackFrom.String()
 		}
 		checkpoints = append(checkpoints, out)
 	}

@@ -108,6 +108,9 @@ type TranslatedCheckpoint struct {
 	EventID uuid.UUID
 	// Old is the event's position in FROM, New the one in TO.
 	Old, New eventstore.Position
+	// SetBackFrom, where not zero, is where TO had it: further on than FROM, so that its
+	// subscription gets events again.
+	SetBackFrom eventstore.Position
 }
 
 func newReport(from, to Side) *Report {

@@ -47,23 +47,52 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 	case isOrigin(checkpoint.Name): // what FROM was moved from, TO is moved from too
 		return m.keep(ctx, checkpoint)
 	}
-	old := checkpoint.Place
-	checkpoint.Store = m.toInfo.ID
-	if !old.IsZero() {
-		place, ok, err := transfer.Translate(ctx, m.to.Store, cloudevents.Source(m.fromInfo.ID), old)
-		if err != nil {
-			return fmt.Errorf("TO: %w", err)
-		}
-		if !ok {
-			return refuse("checkpoint %q is at %s, which TO does not hold; reset it in FROM, and run the move again", checkpoint.Name, old)
-		}
-		checkpoint.Place = place
+	place, ok, err := m.translated(ctx, checkpoint)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return refuse("checkpoint %q is at %s, which TO does not hold; reset it in FROM, and run the move again", checkpoint.Name, checkpoint.Place)
 	}
-	m.report.Checkpoints = append(m.report.Checkpoints, TranslatedCheckpoint{
+	old := checkpoint.Place
+	translated := TranslatedCheckpoint{
 		Name: checkpoint.Name, Stream: old.Stream, Version: old.Version, EventID: old.ID,
-		Old: old.Position, New: checkpoint.Place.Position,
-	})
+		Old: old.Position, New: place.Position,
+	}
+	if !m.back { // where TO's are older than FROM's
+		further, ok, err := m.furtherInTO(ctx, checkpoint.Name, place)
+		if err != nil {
+			return err
+		}
+		if ok {
+			translated.SetBackFrom = further.Position
+		}
+	}
+	m.report.Checkpoints = append(m.report.Checkpoints, translated)
+	checkpoint.Store, checkpoint.Place = m.toInfo.ID, place
 	return m.keep(ctx, checkpoint)
+}
+
+// translated returns where in TO a checkpoint of FROM is, and whether its event is there.
+func (m *mover) translated(ctx context.Context, checkpoint eventstore.Checkpoint) (eventstore.Place, bool, error) {
+	if checkpoint.Place.IsZero() {
+		return checkpoint.Place, true, nil
+	}
+	place, ok, err := transfer.Translate(ctx, m.to.Store, cloudevents.Source(m.fromInfo.ID), checkpoint.Place)
+	if err != nil {
+		err = fmt.Errorf("TO: %w", err)
+	}
+	return place, ok, err
+}
+
+// furtherInTO returns where TO has a checkpoint, and whether that is after a place.
+func (m *mover) furtherInTO(ctx context.Context, name string, place eventstore.Place) (eventstore.Place, bool, error) {
+	result, err := m.to.Checkpoints.Load(ctx, eventstore.LoadCheckpointRequest{Name: name})
+	if err != nil {
+		return eventstore.Place{}, false, fmt.Errorf("TO: load checkpoint %q: %w", name, err)
+	}
+	there := result.Checkpoint
+	return there.Place, result.Found && there.Store == m.toInfo.ID && place.Position.Before(there.Place.Position), nil
 }
 
 // dropOld looks at the subscriptions' checkpoints of TO that FROM does not keep. One

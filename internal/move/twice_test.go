@@ -296,3 +296,65 @@ func TestAWayBackThatIsEndedLeavesTheOldStoreSealedAndGoesOn(t *testing.T) {
 		})
 	}
 }
+
+func TestACheckpointOfATOThatWasInUseIsNotSetBack(t *testing.T) {
+	a, b := side(t, spread{memory.New()}, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	require.Len(t, handle(t, a, "billing", 4), 4)
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.Len(t, handle(t, b, "billing", 100), 6)
+	_, err = a.Store.Unseal(t.Context())
+	require.NoError(t, err)
+	add(t, a, 2)
+
+	report, err := Move(t.Context(), a, b, nil)
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "TO has it at 10 (version 4 of stream \"a\"), and FROM at what is 4 (version 2 of stream \"a\") there")
+	require.Equal(t, 1, report.Problems[0].Count)
+	require.False(t, sealed(t, a))
+	require.Len(t, all(t, b), 10, "nothing was written")
+
+	require.NoError(t, b.Store.DeleteCheckpoint(t.Context(), "billing"))
+	_, err = Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.Len(t, handle(t, b, "billing", 100), 8, "it was said so")
+}
+
+func TestACheckpointThatIsSetBackInAFreshTOIsReported(t *testing.T) {
+	a, b := side(t, spread{memory.New()}, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	require.Len(t, handle(t, a, "billing", 4), 4)
+	require.NoError(t, a.Store.SaveCheckpoint(t.Context(), eventstore.Checkpoint{Name: "new"}))
+	_, err := Move(t.Context(), a, b, &Options{DryRun: true})
+	require.NoError(t, err)
+	for _, name := range []string{"billing", "new"} {
+		require.Len(t, handle(t, b, name, 7), 7, "a trial")
+	}
+	report, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.Len(t, report.Checkpoints, 2)
+	for _, c := range report.Checkpoints {
+		require.Equal(t, eventstore.NewPosition(7, 0), c.SetBackFrom)
+		require.Contains(t, c.String(), "set back from 7 in TO")
+	}
+	text, err := json.Marshal(report)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"setBackFrom":"7"`)
+	require.Len(t, handle(t, b, "billing", 100), 6)
+}
+
+func TestACheckpointThatWasResetIsSetBackOnTheWayBackHoweverOftenItIsGone(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	require.Len(t, handle(t, a, "billing", 100), 10)
+	for range 2 {
+		_, err := Move(t.Context(), a, b, nil)
+		require.NoError(t, err)
+		require.NoError(t, b.Store.ResetCheckpoint(t.Context(), eventstore.Checkpoint{Name: "billing"}))
+		report, err := Move(t.Context(), b, a, nil)
+		require.NoError(t, err)
+		require.True(t, report.Checkpoints[0].SetBackFrom.IsZero(), "the old store's was older, and nobody's")
+		require.Len(t, handle(t, a, "billing", 100), 10)
+	}
+}

@@ -53,7 +53,7 @@ func TestMoveTellsItsPhasesAndReportsInThreeForms(t *testing.T) {
 
 	dry := call(t, "", "move", from, sqliteURL(t), "--dry-run", "--state", state, "--text")
 	require.Zero(t, dry.code, dry.err)
-	require.Contains(t, dry.out, "is not moved to")
+	require.Contains(t, dry.out, "fits into")
 	require.NotContains(t, dry.err, "seal:")
 	for _, format := range []string{"text", "markdown", "json"} {
 		to, file := sqliteURL(t), filepath.Join(t.TempDir(), "report")

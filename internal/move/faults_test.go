@@ -245,8 +245,11 @@ func TestDigestsGoOnWhereTheyWereAndAreTakenAgainWhereTheirFileDoesNotFit(t *tes
 			require.NoFileExists(t, path)
 			if test.again {
 				require.GreaterOrEqual(t, read.Load(), int64(50))
+				require.Zero(t, report.From.Before)
 			} else {
 				require.Zero(t, read.Load())
+				require.Equal(t, []int{50, 50}, []int{report.From.Before, report.To.Before})
+				require.Equal(t, []string{"that " + path + " is as an earlier run left it: the digests of FROM's first 50 events and of TO's first 50 come from there; without that file all is read again"}, report.NotProved)
 			}
 			whole, err := transfer.Verify(t.Context(), a.Store, b.Store, nil)
 			require.NoError(t, err)

@@ -229,6 +229,7 @@ func (m *mover) usedIDs() func(uuid.UUID) bool {
 		return func(uuid.UUID) bool { return false }
 	}
 	m.fromTail = newTail("FROM", m.from.Store, m.asJSON, cloudevents.Source(m.toInfo.ID)) // all of it is to be looked at
+	m.report.From.Before = 0
 	met := make(map[uuid.UUID]struct{})
 	return func(id uuid.UUID) bool {
 		_, before := met[id]

@@ -72,8 +72,12 @@ func Move(ctx context.Context, from, to Side, opts *Options) (*Report, error) {
 	if m.opts.StateEvery <= 0 {
 		m.opts.StateEvery = 5 * time.Second
 	}
+	m.report.DryRun = m.opts.DryRun
 	err := m.run(ctx)
 	m.endPhase()
+	if m.fromTail != nil && !m.report.Already {
+		m.report.summarize(m.fromTail.end(), m.toTail.end())
+	}
 	if err != nil {
 		m.report.Failure = err.Error()
 	}
@@ -181,8 +185,6 @@ func (m *mover) handOver(ctx context.Context) error {
 	}
 	m.report.Closed = time.Since(m.closed)
 	m.report.Done = true
-	m.endPhase()
-	m.report.summarize(m.fromTail.end(), m.toTail.end())
 	return nil
 }
 

@@ -2,6 +2,7 @@ package move
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -47,6 +48,9 @@ func TestAStoreIsMovedWithItsCheckpointsAndTheWayBackLeadsIntoTheSealedOne(t *te
 	again, err := Move(t.Context(), a, b, nil)
 	require.NoError(t, err)
 	require.True(t, again.Already, "nothing is done twice")
+	text, err := json.Marshal(again)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), `"events"`, "and nothing read")
 
 	add(t, b, 12)
 	back, err := Move(t.Context(), b, a, nil)
@@ -159,6 +163,16 @@ func TestADryRunEndsBeforeTheSeal(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, report.Done)
 	require.Len(t, all(t, b), 10)
+	var page strings.Builder
+	require.NoError(t, report.WriteText(&page))
+	require.Contains(t, page.String(), "dry run: memory:a fits into memory:b; nothing is sealed, and applications stay where they are\n")
+	require.Contains(t, page.String(), "10 events of the first so far, and 10 of the second")
+	require.Contains(t, page.String(), "at the end")
+	text, err := json.Marshal(report)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"dryRun":true`)
+	require.Equal(t, 2, strings.Count(string(text), `"events":10`), "of each of the two")
+	require.NotContains(t, string(text), `"digest"`, "it is not of all")
 	add(t, a, 3)
 	report, err = Move(t.Context(), a, b, nil)
 	require.NoError(t, err)
@@ -343,7 +357,7 @@ func TestWhatDoesNotFitIsMovedByARemedyAndVerifiedAsItWas(t *testing.T) {
 func TestAMoveByRemediesThatWasKilledGoesOn(t *testing.T) {
 	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b")
 	unfit(t, a)
-	opts := &Options{OnRefused: []transfer.Remedy{transfer.Skip}, DryRun: true}
+	opts := &Options{OnRefused: []transfer.Remedy{transfer.Skip}, DryRun: true, StateDir: t.TempDir()}
 	for range 2 { // the second one finds an event that is not FROM's as it is at TO's end
 		report, err := Move(t.Context(), a, b, opts)
 		require.NoError(t, err)
@@ -354,5 +368,9 @@ func TestAMoveByRemediesThatWasKilledGoesOn(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, report.Done)
 	require.Zero(t, report.Copied.Refused.Skipped, "what an earlier run skipped is not skipped again")
+	require.Equal(t, 4, report.Refused.Skipped, "and the report is the whole move's")
 	require.Equal(t, 6, report.To.Summary.Events)
+	var page strings.Builder
+	require.NoError(t, report.WriteText(&page))
+	require.Contains(t, page.String(), "0 parked, 4 skipped")
 }

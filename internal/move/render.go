@@ -20,6 +20,8 @@ func (r *Report) headline() string {
 		return fmt.Sprintf("moved %s to %s", r.From.Name, r.To.Name)
 	case len(r.Problems) > 0:
 		return fmt.Sprintf("%s does not fit into %s; nothing was written", r.From.Name, r.To.Name)
+	case r.DryRun && r.Failure == "":
+		return fmt.Sprintf("dry run: %s fits into %s; nothing is sealed, and applications stay where they are", r.From.Name, r.To.Name)
 	case !r.Seal.IsZero():
 		return fmt.Sprintf("%s was closed after position %s and is not yet moved to %s: run the move again, or unseal it", r.From.Name, r.Seal, r.To.Name)
 	}
@@ -46,10 +48,16 @@ func (r *Report) facts() []fact {
 		return facts
 	}
 	add("copied", "%d events in this run, %d found there", r.Copied.Stored, r.Copied.Duplicates)
-	if refused := r.Copied.Refused; !refused.None() {
-		add("refused", "in this run %d kept as bytes, %d renamed, %d renumbered, %d parked, %d skipped, %d quoted; each says so in TO", refused.KeptBytes, refused.Renamed, refused.Renumbered, refused.Parked, refused.Skipped, refused.Quoted)
+	if refused := r.Refused; !refused.None() {
+		add("refused", "%d kept as bytes, %d renamed, %d renumbered, %d parked, %d skipped, %d quoted; each says so in TO", refused.KeptBytes, refused.Renamed, refused.Renumbered, refused.Parked, refused.Skipped, refused.Quoted)
 	}
-	if r.Lag > 0 {
+	if !r.Done && r.measured {
+		add("read back", "%d events of the first so far, and %d of the second", r.From.Summary.Events, r.To.Summary.Events)
+	}
+	switch {
+	case r.Lag > 0 && r.DryRun:
+		add("behind", "%s at the end", r.Lag.Round(time.Millisecond))
+	case r.Lag > 0:
 		add("behind", "%s before the seal", r.Lag.Round(time.Millisecond))
 	}
 	if r.Done {
@@ -145,14 +153,18 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		Name    string `json:"name"`
 		Backend string `json:"backend"`
 		Store   string `json:"store"`
-		Events  int    `json:"events"`
-		Streams int    `json:"streams"`
+		Events  *int   `json:"events,omitempty"` // absent where nothing was read
+		Streams *int   `json:"streams,omitempty"`
+		Before  int    `json:"eventsOfEarlierRuns,omitempty"`
 		Digest  string `json:"digest,omitempty"`
 		Order   string `json:"order,omitempty"`
 	}
 	sideOf := func(s ReportSide) side {
-		out := side{Name: s.Name, Backend: s.Backend, Store: s.Store.String(), Events: s.Summary.Events, Streams: s.Summary.Streams}
-		if r.Done && !r.Already {
+		out := side{Name: s.Name, Backend: s.Backend, Store: s.Store.String(), Before: s.Before}
+		if r.measured {
+			out.Events, out.Streams = &s.Summary.Events, &s.Summary.Streams
+		}
+		if r.Done && r.measured {
 			out.Digest, out.Order = s.Summary.Digest.String(), s.Order.String()
 		}
 		return out
@@ -186,7 +198,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		notMoved[left.What] = left.Why
 	}
 	out := map[string]any{
-		"done": r.Done, "already": r.Already, "failure": r.Failure, "from": sideOf(r.From), "to": sideOf(r.To),
+		"done": r.Done, "already": r.Already, "dryRun": r.DryRun, "failure": r.Failure, "from": sideOf(r.From), "to": sideOf(r.To),
 		"stored": r.Copied.Stored, "duplicates": r.Copied.Duplicates,
 		"sealed": r.Sealed, "sealReason": r.SealReason, "sealPosition": r.Seal,
 		"equal": r.Done && !r.Already, "differingStreams": r.Differing, "comparedAsJSON": r.AsJSON,
@@ -196,8 +208,8 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	if len(r.Remedied) > 0 {
 		out["remedied"] = r.Remedied
 	}
-	if !r.Copied.Refused.None() { // also of events that came after fits
-		out["refused"] = r.Copied.Refused
+	if !r.Refused.None() { // also of events that came after fits
+		out["refused"] = r.Refused
 	}
 	if r.Done {
 		out["configuration"] = r.ConfigurationLine()

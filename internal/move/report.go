@@ -59,12 +59,17 @@ type Report struct {
 	Done, Already bool
 	// Failure is why the move is not done; empty where it is, and in a dry run.
 	Failure string
+	// DryRun is true where the move was to end before the seal.
+	DryRun bool
 	// Problems are what TO cannot hold of FROM; NotKept is what it never keeps.
 	Problems []Problem
 	NotKept  []NotKept
 	// Remedied are what TO cannot hold of FROM's events as they are, where the options
-	// say what is done with those. What was done is in Copied, and in TO.
+	// say what is done with those. What was done is in Refused, and in TO.
 	Remedied []Problem
+	// Refused counts the events that TO holds otherwise than FROM, of all runs of the
+	// move, by what TO says of them. Its decisions are this run's.
+	Refused transfer.Refusals
 	// Copied counts what this run copied. Lag is how far TO was behind, in time,
 	// when FROM was sealed or the dry run ended.
 	Copied transfer.Result
@@ -85,16 +90,21 @@ type Report struct {
 	Phases    []PhaseTime
 	// Closed is the time from the seal to the end: so long nobody could append.
 	Closed time.Duration
+
+	measured bool // the summaries say something
 }
 
 // ReportSide is a store of a move.
 type ReportSide struct {
 	Name, Backend string
 	Store         uuid.UUID
-	// Summary is what was read back from it; Order stands for the order of its
-	// events.
+	// Summary is what was read back from it, and without digests so far where the move
+	// is not done; Order stands for the order of its events.
 	Summary transfer.Summary
 	Order   transfer.Digest
+	// Before is how many of the events were read by an earlier run, whose digests come
+	// from the state's file.
+	Before int
 }
 
 // NotKept is what stays behind, and why.
@@ -123,7 +133,16 @@ func newReport(from, to Side) *Report {
 	}
 }
 
+// summarize says what was read back from both stores. Digests that are not of all of a
+// store are nobody's business.
 func (r *Report) summarize(from, to *transfer.Digests) {
+	r.measured, r.Refused = true, to.Refused
+	r.Refused.Decisions, r.Refused.Unlisted = r.Copied.Refused.Decisions, r.Copied.Refused.Unlisted
+	if !r.Done {
+		r.From.Summary = transfer.Summary{Events: from.Events, Streams: len(from.Streams)}
+		r.To.Summary = transfer.Summary{Events: to.Events, Streams: len(to.Streams)}
+		return
+	}
 	r.From.Summary, r.From.Order = from.Summary(), from.Order
 	r.To.Summary, r.To.Order = to.Summary(), to.Order
 }

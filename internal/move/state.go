@@ -97,9 +97,10 @@ func (m *mover) load(ctx context.Context) error {
 		return nil
 	}
 	for _, side := range []struct {
-		tail  *tail
-		saved savedTail
-	}{{m.fromTail, saved.From}, {m.toTail, saved.To}} {
+		tail   *tail
+		saved  savedTail
+		before *int
+	}{{m.fromTail, saved.From, &m.report.From.Before}, {m.toTail, saved.To, &m.report.To.Before}} {
 		place := side.saved.place()
 		if side.saved.Digests == nil || side.saved.Digests.Streams == nil || !place.Named() {
 			continue
@@ -110,6 +111,7 @@ func (m *mover) load(ctx context.Context) error {
 		}
 		if ok && here == place {
 			side.tail.digests, side.tail.place, m.resumed = side.saved.Digests, place, true
+			*side.before = side.saved.Digests.Events
 		}
 	}
 	return nil

@@ -21,6 +21,9 @@ type Digests struct {
 	Streams map[string]StreamDigest
 	// Events counts all events.
 	Events int
+	// Refused counts those of them that were changed, parked or skipped on their way
+	// from Source; it has no decisions.
+	Refused Refusals
 	// Order is a chain over all events in the order in which they were added.
 	Order Digest
 
@@ -51,6 +54,7 @@ func (d *Digests) Add(event eventstore.RecordedEvent) {
 	s.Events++
 	d.Streams[original.Stream] = s
 	d.Events++
+	d.Refused.count(original.Remedies)
 	d.canonical = append(d.canonical[:0], d.Order[:]...)
 	d.canonical = append(d.canonical, s.Sum[:]...)
 	d.Order = sha256.Sum256(append(d.canonical, original.Stream...))
@@ -58,7 +62,7 @@ func (d *Digests) Add(event eventstore.RecordedEvent) {
 
 // Clone returns a copy that later events do not change.
 func (d *Digests) Clone() *Digests {
-	return &Digests{AsJSON: d.AsJSON, Source: d.Source, Streams: maps.Clone(d.Streams), Events: d.Events, Order: d.Order}
+	return &Digests{AsJSON: d.AsJSON, Source: d.Source, Streams: maps.Clone(d.Streams), Events: d.Events, Refused: d.Refused, Order: d.Order}
 }
 
 // Summary returns what was added, as one digest over all streams by their names.

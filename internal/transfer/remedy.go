@@ -203,9 +203,9 @@ type Decision struct {
 	ToID      uuid.UUID `json:"toId"`
 }
 
-// add counts an event that was stored otherwise than it was.
-func (r *Refusals) add(record Record, stored eventstore.RecordedEvent) {
-	for _, remedy := range record.remedies {
+// count counts an event by what was done with it.
+func (r *Refusals) count(remedies []Remedy) {
+	for _, remedy := range remedies {
 		switch remedy {
 		case KeepBytes:
 			r.KeptBytes++
@@ -221,6 +221,11 @@ func (r *Refusals) add(record Record, stored eventstore.RecordedEvent) {
 			r.Quoted++
 		}
 	}
+}
+
+// add counts an event that was stored otherwise than it was, and lists why.
+func (r *Refusals) add(record Record, stored eventstore.RecordedEvent) {
+	r.count(record.remedies)
 	if record.reason == nil {
 		return // as its stream
 	}

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,7 +19,24 @@ import (
 // it as users do: in a process that can be interrupted and killed.
 const asProgram = "SWITCHYARD_TEST_AS_PROGRAM"
 
+// dieAt makes the program kill itself, with no chance to clean up, when it is about to
+// say a text.
+const dieAt = "SWITCHYARD_TEST_DIE_AT"
+
+// deadly is the standard error of such a program.
+type deadly struct{ text string }
+
+func (d deadly) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), d.text) {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	return os.Stderr.Write(p)
+}
+
 func TestMain(m *testing.M) {
+	if text := os.Getenv(dieAt); text != "" {
+		os.Exit(run(context.Background(), os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: deadly{text}}))
+	}
 	if os.Getenv(asProgram) != "" {
 		main()
 		return

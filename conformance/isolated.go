@@ -32,13 +32,11 @@ type Isolated struct {
 
 // Fixture opens the store as a check works on it. What only some stores have, such
 // as a server that can be restarted, is added to the fixture. Where it cannot be
-// opened, what was made of it is removed, also after ctx has ended.
+// opened, what was made of it is removed. Its Remove works also after a context has ended.
 func (i *Isolated) Fixture(ctx context.Context) (*Fixture, error) {
 	backend, err := i.Open(ctx)
 	if err != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-		defer cancel()
-		return nil, errors.Join(err, i.Remove(ctx))
+		return nil, errors.Join(err, i.removeAtLast(ctx))
 	}
 	return &Fixture{
 		Backend:          backend,
@@ -46,8 +44,15 @@ func (i *Isolated) Fixture(ctx context.Context) (*Fixture, error) {
 		OpenPolling:      i.OpenPolling,
 		HoldWriter:       i.HoldWriter,
 		HoldWriterReason: i.HoldWriterReason,
-		Remove:           i.Remove,
+		Remove:           i.removeAtLast,
 	}, nil
+}
+
+// removeAtLast removes the data also where ctx has ended, as by Ctrl-C.
+func (i *Isolated) removeAtLast(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	return i.Remove(ctx)
 }
 
 // Opener returns what opens another handle on a URL's store at each call, with the Open

@@ -27,3 +27,14 @@ func TestWhatIsLeftOfAFreshStoreThatCannotBeOpenedIsRemoved(t *testing.T) {
 	require.NotErrorIs(t, err, context.Canceled, "it is removed although the context has ended")
 	require.True(t, removed)
 }
+
+func TestAFreshStoreIsRemovedAlsoWhereItsCheckWasInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	isolated := &conformance.Isolated{
+		Open:   func(context.Context) (eventstore.Backend, error) { cancel(); return nil, nil },
+		Remove: func(ctx context.Context) error { return ctx.Err() },
+	}
+	fixture, err := isolated.Fixture(ctx)
+	require.NoError(t, err)
+	require.NoError(t, fixture.Remove(ctx))
+}

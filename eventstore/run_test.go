@@ -60,6 +60,23 @@ func TestRunGoesOnWhereItsCheckpointLeftOff(t *testing.T) {
 	})
 }
 
+// A name is a place, not a filter.
+func TestAnotherFilterUnderTheSameNameGoesOnFromTheSameCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newScripted().open(t, nil)
+		_, err := store.Append(t.Context(), "cart-1", eventstore.Any(), event("A"))
+		require.NoError(t, err)
+		fill(t, store, 2)
+		_, err = store.Append(t.Context(), "cart-1", eventstore.Any(), event("A"))
+		require.NoError(t, err)
+		category := func(name string) eventstore.Subscription {
+			return eventstore.Subscription{Name: "billing", Filter: eventstore.Filter{Categories: []string{name}}}
+		}
+		require.Equal(t, []uint64{1, 2}, runUntil(t, store, category("order"), 2))
+		require.Equal(t, []uint64{2}, runUntil(t, store, category("cart"), 1), "the first one is before the checkpoint")
+	})
+}
+
 func TestAnIdleSubscriptionIsCheckpointedWithinItsInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newScripted().open(t, nil)

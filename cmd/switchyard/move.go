@@ -97,6 +97,7 @@ func (a *app) moveStore(ctx context.Context, from, to *handle, fromArg, toArg st
 			return nil, err
 		}
 		sides[i] = move.Side{Store: side.Store, Checkpoints: side.backend.Records().Checkpoints, Name: all.Set().Redact(rawURL)}
+		sides[i].LeftOut = leftOut(side.arg, rawURL, sides[i].Name)
 	}
 	progress := a.report("read back")
 	defer func() { progress.end() }()
@@ -117,6 +118,18 @@ func (a *app) moveStore(ctx context.Context, from, to *handle, fromArg, toArg st
 		err = fmt.Errorf("interrupted; run it again to go on: %w", err)
 	}
 	return report, err
+}
+
+// leftOut says what a redacted URL does not show, and where that stands. Without its
+// parameters a URL may name another store: another schema, another namespace.
+func leftOut(arg, rawURL, redacted string) string {
+	switch {
+	case rawURL == redacted:
+		return ""
+	case strings.HasPrefix(arg, "@"):
+		return "with the user, the password and the parameters of " + arg
+	}
+	return "with the user, the password and the parameters that move was given"
 }
 
 // tell writes a line about what goes on, unless nobody wants to hear of it.

@@ -40,6 +40,7 @@ func TestTheCommandsOfTheOperatorsPageWork(t *testing.T) {
 	report, err := os.ReadFile("moved.md")
 	require.NoError(t, err)
 	require.Contains(t, string(report), "# moved sqlite:orders.db to postgres://")
+	require.Contains(t, string(report), "# with the user, the password and the parameters of @next", "without them the URL may name another store")
 	require.Contains(t, ok(t, "", "stats", "@next"), `"sealed":true`, "it was moved back")
 	require.Contains(t, ok(t, "", "stats", "@orders"), `"sealed":false`)
 }
@@ -72,6 +73,7 @@ func TestMoveTellsItsPhasesAndReportsInThreeForms(t *testing.T) {
 			}
 			require.Contains(t, string(text), want, format)
 		}
+		require.NotContains(t, string(text), "the parameters", "nothing is left out")
 		if format == "json" {
 			var report struct {
 				Done, Equal   bool
@@ -113,4 +115,13 @@ func TestMoveRefusesWithTheReason(t *testing.T) {
 			require.Contains(t, ok(t, "", "stats", from), `"sealed":false`)
 		})
 	}
+}
+
+func TestTheLineOfConfigurationSaysWhatItLeavesOut(t *testing.T) {
+	from, state := sqliteURL(t), t.TempDir()
+	ok(t, line("a", 1), "import", from)
+	to := sqliteURL(t) + "?readers=2"
+	got := call(t, "", "move", from, to, "--state", state, "--text")
+	require.Zero(t, got.code, got.err)
+	require.Contains(t, got.out, "# with the user, the password and the parameters that move was given\n")
 }

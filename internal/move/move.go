@@ -28,8 +28,9 @@ type Side struct {
 	Store *eventstore.Store
 	// Checkpoints are those that its backend keeps.
 	Checkpoints eventstore.Checkpoints
-	// Name is how the store may be shown, without a credential.
-	Name string
+	// Name is how the store may be shown, without a credential. LeftOut says what of the
+	// URL is not in it, and who has it; it is empty where the name is the URL.
+	Name, LeftOut string
 }
 
 // Options configures a [Move]. The zero value, like nil, means the defaults.

@@ -96,8 +96,8 @@ type Report struct {
 
 // ReportSide is a store of a move.
 type ReportSide struct {
-	Name, Backend string
-	Store         uuid.UUID
+	Name, LeftOut, Backend string
+	Store                  uuid.UUID
 	// Summary is what was read back from it, and without digests so far where the move
 	// is not done; Order stands for the order of its events.
 	Summary transfer.Summary
@@ -125,7 +125,7 @@ type TranslatedCheckpoint struct {
 
 func newReport(from, to Side) *Report {
 	side := func(s Side) ReportSide {
-		return ReportSide{Name: s.Name, Backend: s.Store.Capabilities().Backend}
+		return ReportSide{Name: s.Name, LeftOut: s.LeftOut, Backend: s.Store.Capabilities().Backend}
 	}
 	return &Report{
 		From: side(from), To: side(to), AsJSON: transfer.AsJSON(from.Store, to.Store),
@@ -148,4 +148,10 @@ func (r *Report) summarize(from, to *transfer.Digests) {
 }
 
 // ConfigurationLine is the line of an application's config file that names TO.
-func (r *Report) ConfigurationLine() string { return "url: " + strconv.Quote(r.To.Name) }
+func (r *Report) ConfigurationLine() string {
+	line := "url: " + strconv.Quote(r.To.Name)
+	if r.To.LeftOut != "" {
+		line += "  # " + r.To.LeftOut
+	}
+	return line
+}

@@ -108,7 +108,11 @@ type mover struct {
 
 func (m *mover) run(ctx context.Context) error {
 	m.begin(PhaseFits)
-	if err := m.identify(ctx); err != nil || m.report.Already {
+	err := m.identify(ctx)
+	if m.reopen && !m.opts.DryRun { // an earlier run may have been killed while it was open
+		defer m.closeAgain(ctx)
+	}
+	if err != nil || m.report.Already {
 		return err
 	}
 	if err := m.load(ctx); err != nil {
@@ -125,7 +129,6 @@ func (m *mover) run(ctx context.Context) error {
 		return err
 	}
 	if m.reopen {
-		defer m.closeAgain(ctx)
 		if err := m.changeSeals(ctx); err != nil {
 			return err
 		}
@@ -140,7 +143,7 @@ func (m *mover) run(ctx context.Context) error {
 		m.keepState(background)
 		return nil
 	})
-	err := m.handOver(background)
+	err = m.handOver(background)
 	stop()
 	if failed := group.Wait(); failed != nil {
 		return failed // the cause, where the hand-over only saw its context end

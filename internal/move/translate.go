@@ -34,10 +34,10 @@ func (m *mover) translate(ctx context.Context) error {
 	if err := m.stillClosed(ctx); err != nil {
 		return err
 	}
-	if err := m.keep(ctx, eventstore.Checkpoint{Name: eventstore.OriginName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: m.seal}); err != nil {
+	if err := m.arrive(ctx); err != nil {
 		return err
 	}
-	return m.arrive(ctx)
+	return m.keep(ctx, eventstore.Checkpoint{Name: eventstore.OriginName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: m.seal})
 }
 
 func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoint) error {

@@ -358,3 +358,49 @@ func TestACheckpointThatWasResetIsSetBackOnTheWayBackHoweverOftenItIsGone(t *tes
 		require.Len(t, handle(t, a, "billing", 100), 10)
 	}
 }
+
+func TestTheWayBackIntoAStoreThatTheOperatorHasOpenedIsFollowed(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	add(t, b, 5)
+	_, err = a.Store.Unseal(t.Context())
+	require.NoError(t, err)
+	report, err := Move(t.Context(), b, a, &Options{Phase: func(phase Phase) {
+		if phase == PhaseFollow {
+			add(t, b, 5) // writers work on
+		}
+	}})
+	require.NoError(t, err)
+	require.Len(t, report.Phases, 7)
+	requireMoved(t, b, a)
+	require.False(t, sealed(t, a))
+}
+
+func TestAWayBackThatWasKilledAndThenRefusedClosesTheOldStore(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	add(t, b, 5)
+	_, err = Move(t.Context(), b, a, &Options{Phase: func(phase Phase) {
+		if phase == PhaseVerify {
+			_, err := b.Store.Unseal(t.Context()) // which ends it
+			require.NoError(t, err)
+		}
+	}})
+	require.ErrorIs(t, err, ErrRefused)
+	_, err = b.Store.Seal(t.Context(), "moved to memory:a (store "+infoOf(t, a).ID.String()+")")
+	require.NoError(t, err)
+	_, err = a.Store.Unseal(t.Context()) // as kill -9 leaves both
+	require.NoError(t, err)
+	_, err = a.Store.Append(t.Context(), "stale", eventstore.Any(), eventstore.Event{Type: "T", Data: []byte("1")})
+	require.NoError(t, err)
+
+	_, err = Move(t.Context(), b, a, nil)
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "somebody else writes to TO")
+	require.True(t, sealed(t, a), "before FROM may be opened again")
+	require.True(t, sealed(t, b))
+}

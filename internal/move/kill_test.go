@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -40,10 +41,13 @@ func die() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }
 type dying struct {
 	eventstore.Backend
 	eventstore.Checkpoints
+	mu   sync.Mutex // the copy and the move write at once
 	left map[string]int
 }
 
 func (d *dying) at(point string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.left[point]--; d.left[point] == 0 {
 		die()
 	}

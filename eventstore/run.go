@@ -20,7 +20,8 @@ import (
 // event's place here, and stored so; see [OriginName].
 //
 // A failing or panicking handler is tried again as Retry says; then the event is
-// parked, or Run stops. While the backend, or what keeps the checkpoints, is slow
+// parked, or Run stops. Parked events whose retry was asked for ([Store.RetryParked])
+// are handled first, whenever Run has got the lease, and out of their order. While the backend, or what keeps the checkpoints, is slow
 // or away, Run waits and goes on.
 //
 // Run returns nil when ctx ends, or at the head where UntilCaughtUp asks for
@@ -149,9 +150,13 @@ func (s *Store) handleFromCheckpoint(ctx context.Context, sub Subscription, held
 	if err != nil {
 		return err
 	}
-	p := startProgress(ctx, s, sub, Checkpoint{Name: sub.Name, Store: info.ID, Place: after, Epoch: held.epoch})
-	defer p.stop()
-	return p.finish(s.handleAll(p.ctx, sub, after, held, p))
+	w := &worker{store: s, sub: sub, held: held}
+	if err := w.retryParked(ctx, info); err != nil {
+		return err
+	}
+	w.progress = startProgress(ctx, s, sub, Checkpoint{Name: sub.Name, Store: info.ID, Place: after, Epoch: held.epoch})
+	defer w.progress.stop()
+	return w.progress.finish(s.handleAll(w.progress.ctx, after, w))
 }
 
 // named is the name of a checkpoint that exists.
@@ -181,19 +186,19 @@ func patiently[T any](ctx context.Context, s *Store, name string, call func() (T
 }
 
 // handleAll handles every event after a place, across losses of the backend.
-func (s *Store) handleAll(ctx context.Context, sub Subscription, after Place, held *heldLease, p *progress) error {
+func (s *Store) handleAll(ctx context.Context, after Place, w *worker) error {
 	ctx, cancel := context.WithCancel(ctx)
 	box := newInbox()
 	received := make(chan struct{})
 	go func() {
 		defer close(received)
-		box.end(s.receive(ctx, sub, after, box))
+		box.end(s.receive(ctx, w.sub, after, box))
 	}()
 	defer func() {
 		cancel()
 		<-received
 	}()
-	return (&worker{store: s, sub: sub, held: held, progress: p}).all(ctx, box)
+	return w.all(ctx, box)
 }
 
 // receive puts a subscription's messages into the inbox until ctx is done or the

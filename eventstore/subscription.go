@@ -54,7 +54,8 @@ type Subscription struct {
 	Retry HandlerRetry
 	// ParkStream, where not empty, is the stream that takes a link to each event
 	// that failed for good; the subscription then goes on. Empty means that Run
-	// stops with a [HandlerError]. Events of this stream are not handled.
+	// stops with a [HandlerError]. Events of this stream are not handled. See
+	// [Store.ParkedEvents] and [Store.RetryParked].
 	ParkStream string
 }
 
@@ -64,7 +65,8 @@ type Batch struct {
 	Events []RecordedEvent
 	// Checkpoint is what Run saves when the batch is finished. A target that saves
 	// it in the transaction of its own work, and passes over what it has, handles
-	// every event exactly once.
+	// every event exactly once. Go by its Name, which is not the subscription's where
+	// the batch is a parked event that is retried: see [RetriedName].
 	Checkpoint Checkpoint
 }
 
@@ -112,33 +114,6 @@ type PanicError struct {
 }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panicked: %v", e.Value) }
-
-// ParkedType is the type of the events that link to a parked event. Their data
-// is JSON with the fields of [Parked].
-const ParkedType = "EventParked"
-
-// Parked is the link to an event that a subscription's handler failed on for good.
-type Parked struct {
-	Subscription string    `json:"subscription"`
-	Stream       string    `json:"stream"`
-	Version      uint64    `json:"version"`
-	Position     Position  `json:"position"`
-	EventID      uuid.UUID `json:"eventId"`
-	Error        string    `json:"error"`
-}
-
-// Link returns the event that parks the failed one: of [ParkedType], with the data
-// of [Parked]. Its ID is made from the subscription's and the event's, so parking
-// twice stores one link: appending it again with another error text is refused
-// with ErrEventIDReused, and the link is there.
-func (e *HandlerError) Link() (Event, error) {
-	link, err := JSONEvent(ParkedType, Parked{
-		Subscription: e.Subscription, Stream: e.Stream, Version: e.Version,
-		Position: e.Position, EventID: e.EventID, Error: clip(e.Err.Error()),
-	})
-	link.ID = uuid.NewSHA1(e.EventID, []byte(e.Subscription+"\x00"+e.Stream))
-	return link, err
-}
 
 const (
 	maxConcurrency = 1024

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 )
 
 // worker brings the events of one subscription to their end.
@@ -13,6 +14,9 @@ type worker struct {
 	sub      Subscription
 	held     *heldLease
 	progress *progress
+
+	mu     sync.Mutex
+	parked *parkLog // nil until an event is parked that was parked before
 }
 
 // all handles what arrives. It returns nil at the head, where the subscription
@@ -108,30 +112,40 @@ func (w *worker) events(messages []Message) []RecordedEvent {
 
 // settle brings one event to an end: handled, parked, or an error.
 func (w *worker) settle(ctx context.Context, event RecordedEvent) error {
+	failure, err := w.try(ctx, event, func() Checkpoint { return w.progress.checkpointAt(event.Place()) })
+	switch {
+	case err != nil || failure == nil:
+		return err
+	case w.sub.ParkStream == "":
+		return failure
+	}
+	return w.park(ctx, failure)
+}
+
+// try calls the handler with an event, as often as Retry says. failure is set where
+// that was in vain, and err where the subscription ends. checkpoint is what HandleBatch
+// is to save.
+func (w *worker) try(ctx context.Context, event RecordedEvent, checkpoint func() Checkpoint) (failure *HandlerError, err error) {
 	pause := w.sub.Retry.Pause
 	for attempt := 1; ; attempt++ {
 		err := w.patient(ctx, []RecordedEvent{event}, attempt, func(ctx context.Context) error {
 			if w.sub.HandleBatch != nil {
-				return w.sub.HandleBatch(ctx, Batch{Events: []RecordedEvent{event}, Checkpoint: w.progress.checkpointAt(event.Place())})
+				return w.sub.HandleBatch(ctx, Batch{Events: []RecordedEvent{event}, Checkpoint: checkpoint()})
 			}
 			return w.sub.Handler(ctx, event)
 		})
 		switch {
 		case err == nil:
-			return nil
+			return nil, nil
 		case ends(ctx, err):
-			return w.ending(ctx, event, attempt, err)
+			return nil, w.ending(ctx, event, attempt, err)
 		}
 		w.store.logger.WarnContext(ctx, "handler failed", "subscription", w.sub.Name, "event", event.ID, "position", event.Position, "attempt", attempt, "error", err)
 		if attempt >= w.sub.Retry.Attempts {
-			failure := w.failure(event, attempt, err)
-			if w.sub.ParkStream == "" {
-				return failure
-			}
-			return w.park(ctx, failure)
+			return w.failure(event, attempt, err), nil
 		}
 		if err := sleep(ctx, pause); err != nil {
-			return ended(ctx)
+			return nil, ended(ctx)
 		}
 		pause = min(2*pause, w.sub.Retry.MaxPause)
 	}
@@ -215,11 +229,14 @@ func (w *worker) park(ctx context.Context, failure *HandlerError) error {
 	if err != nil {
 		return errors.Join(failure, err)
 	}
-	_, err = patiently(ctx, w.store, w.sub.Name, func() (AppendResult, error) {
+	result, err := patiently(ctx, w.store, w.sub.Name, func() (AppendResult, error) {
 		return w.store.Append(ctx, w.sub.ParkStream, Any(), link)
 	})
+	if result.Duplicate || errors.Is(err, ErrEventIDReused) { // parked before
+		err = w.reopen(ctx, failure)
+	}
 	switch {
-	case err == nil, errors.Is(err, ErrEventIDReused): // parked now, or before
+	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return ended(ctx)

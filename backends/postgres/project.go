@@ -75,7 +75,7 @@ func (b *Backend) projectBatch(ctx context.Context, p Projection, batch eventsto
 		return readError(ctx, err)
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // after a commit it does nothing; otherwise the first error counts
-	stored, err := b.records.Load(ctx, tx, p.Name)
+	stored, err := b.records.Load(ctx, tx, batch.Checkpoint.Name) // not always the projection's: see eventstore.Batch
 	if err != nil {
 		return readError(ctx, err)
 	}

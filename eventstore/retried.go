@@ -1,0 +1,270 @@
+package eventstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+// RetriedName is the name of the checkpoint that a [Batch] with a retried event
+// carries: request is the ID of the record that asks for the retry. So a target that
+// saves it in its own transaction handles the event once for each request, and its
+// subscription's own checkpoint, which is beyond the event, stays where it is. Run
+// deletes it when the result is recorded.
+func RetriedName(request uuid.UUID) string { return retriedPrefix + request.String() }
+
+// ParkedReadName is the name of the checkpoint in which Run remembers how far it has
+// read a subscription's park stream, once that is long: up to its place every retry has
+// its result. Without it the stream is read from its start.
+func ParkedReadName(subscription, parkStream string) string {
+	return parkedReadPrefix + uuid.NewSHA1(uuid.NameSpaceOID, []byte(subscription+"\x00"+parkStream)).String()
+}
+
+const (
+	retriedPrefix    = "switchyard-retried-"
+	parkedReadPrefix = "switchyard-parked-read-"
+	// parkedReadEvery is how much of a park stream is read before that is remembered:
+	// a short one needs no checkpoint.
+	parkedReadEvery = 256
+)
+
+// retryParked handles the parked events whose retry was asked for, in the order of the
+// requests, and records the results. In a sealed store nothing could be recorded: the
+// requests wait, here or in the store that this one was moved to.
+func (w *worker) retryParked(ctx context.Context, info Info) error {
+	if w.sub.ParkStream == "" {
+		return nil
+	}
+	mark, found, err := w.loadParkedRead(ctx, info)
+	if err != nil {
+		return err
+	}
+	log := newParkLog(w.sub.Name)
+	log.read = mark.Place
+	if err := w.catchUp(ctx, log); err != nil {
+		return err
+	}
+	requests := log.requests()
+	if len(requests) > 0 && !mark.Place.IsZero() {
+		// What counts of a request is told by all the records of its event.
+		log = newParkLog(w.sub.Name)
+		if err := w.catchUp(ctx, log); err != nil {
+			return err
+		}
+		requests = log.requests()
+	}
+	if len(requests) > 0 && info.Sealed {
+		w.store.logger.WarnContext(ctx, "retries of parked events wait: the store is sealed", "subscription", w.sub.Name, "retries", len(requests), "reason", info.SealReason)
+		return nil
+	}
+	for _, request := range requests {
+		if err := w.retryOne(ctx, info, request); err != nil {
+			return err
+		}
+	}
+	return w.saveParkedRead(ctx, mark, log.read, found)
+}
+
+// requests are the events whose retry has no result, in the order of the requests.
+func (l *parkLog) requests() []*ParkedEvent {
+	var requests []*ParkedEvent
+	for _, event := range l.order {
+		if event.State == ParkedRetryRequested {
+			requests = append(requests, event)
+		}
+	}
+	slices.SortFunc(requests, func(a, b *ParkedEvent) int { return cmp.Compare(a.requested, b.requested) })
+	return requests
+}
+
+func (w *worker) catchUp(ctx context.Context, log *parkLog) error {
+	_, err := patiently(ctx, w.store, w.sub.Name, func() (struct{}, error) {
+		return struct{}{}, log.catchUp(ctx, w.store, w.sub.ParkStream)
+	})
+	return err
+}
+
+// retryOne brings one retry to its result: handled, or parked anew.
+func (w *worker) retryOne(ctx context.Context, info Info, parked *ParkedEvent) error {
+	event, gone, err := w.original(ctx, parked)
+	if err != nil {
+		return err
+	}
+	if gone != nil {
+		return w.recordResult(ctx, parked, ParkedFailedType, gone)
+	}
+	own := Checkpoint{Name: RetriedName(parked.request), Store: info.ID, Place: event.Place()}
+	if w.sub.HandleBatch != nil {
+		if own.Epoch, err = w.takeRetriedLease(ctx, own.Name); err != nil {
+			return err
+		}
+	}
+	failure, err := w.try(ctx, event, func() Checkpoint { return own })
+	switch {
+	case err != nil:
+		return err
+	case failure != nil:
+		// An owner that was paused in the handler must not finish what is said to have
+		// failed, so its epoch ends first.
+		if err := w.endRetried(ctx, own.Name); err != nil {
+			return err
+		}
+		return w.recordResult(ctx, parked, ParkedFailedType, failure.Err)
+	}
+	// The other way round: until the result is recorded, the target's checkpoint is
+	// what tells that the event is handled.
+	if err := w.recordResult(ctx, parked, ParkedHandledType, nil); err != nil {
+		return err
+	}
+	return w.endRetried(ctx, own.Name)
+}
+
+// original reads the parked event, or tells why it is not to be had.
+func (w *worker) original(ctx context.Context, parked *ParkedEvent) (event RecordedEvent, gone, err error) {
+	page, err := patiently(ctx, w.store, w.sub.Name, func() (Page, error) {
+		return w.store.readOne(ctx, parked.Stream, parked.Version)
+	})
+	switch {
+	case err != nil && (ctx.Err() != nil || errors.Is(err, ErrClosed)):
+		return event, nil, err
+	case err != nil:
+		return event, fmt.Errorf("it cannot be read: %w", err), nil
+	case len(page.Events) == 0 || page.Events[0].ID != parked.EventID:
+		return event, errors.New("its stream does not hold it any more"), nil
+	}
+	return page.Events[0], nil, nil
+}
+
+// recordResult appends the result of a retry, for as long as it takes.
+func (w *worker) recordResult(ctx context.Context, parked *ParkedEvent, result string, failure error) error {
+	text := ""
+	if failure != nil {
+		text = clip(failure.Error())
+		w.store.logger.WarnContext(ctx, "retry of a parked event failed", "subscription", w.sub.Name, "event", parked.EventID, "error", failure)
+	}
+	record, err := parked.record(result, text)
+	if err != nil {
+		return err
+	}
+	return w.appendRecord(ctx, record)
+}
+
+func (w *worker) appendRecord(ctx context.Context, record Event) error {
+	_, err := patiently(ctx, w.store, w.sub.Name, func() (struct{}, error) {
+		return struct{}{}, w.store.appendRecords(ctx, w.sub.ParkStream, []Event{record})
+	})
+	return err
+}
+
+// takeRetriedLease takes the lease under which a target saves a retried event's
+// checkpoint, so that an owner of before, paused in the handler, cannot save any more.
+// It belongs to the subscription's owner, who takes it from another one at once. That
+// this process is the owner still is looked at between the two steps: one that is not
+// would find the lease changed, and cannot take it from its successor.
+func (w *worker) takeRetriedLease(ctx context.Context, name string) (epoch uint64, err error) {
+	swap := func(old, lease Lease) (stored Lease, err error) {
+		result, err := patiently(ctx, w.store, w.sub.Name, func() (SwapLeaseResult, error) {
+			return w.sub.Checkpoints.SwapLease(ctx, SwapLeaseRequest{Name: name, Old: old, New: lease})
+		})
+		return result.Lease, err
+	}
+	want := Lease{Name: name, Epoch: 1, Owner: ownerName(), TTL: w.sub.LeaseTTL}
+	stored, err := swap(Lease{}, want)
+	if err != nil {
+		return 0, fmt.Errorf("take a retried event's lease: %w", err)
+	}
+	current, err := patiently(ctx, w.store, w.sub.Name, func() (LoadCheckpointResult, error) {
+		return w.sub.Checkpoints.Load(ctx, LoadCheckpointRequest{Name: w.sub.Name})
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case current.Checkpoint.Epoch != w.held.epoch:
+		return 0, &LeaseLostError{Name: w.sub.Name, Epoch: w.held.epoch, Stored: current.Checkpoint.Epoch}
+	}
+	if !stored.Same(want) {
+		want.Epoch = stored.Epoch + 1
+		if stored, err = swap(stored, want); err != nil {
+			return 0, fmt.Errorf("take a retried event's lease: %w", err)
+		}
+	}
+	if !stored.Same(want) {
+		return 0, &LeaseLostError{Name: w.sub.Name, Epoch: w.held.epoch, Stored: w.held.epoch}
+	}
+	return want.Epoch, nil
+}
+
+// endRetried deletes a retried event's checkpoint, and fences who may still save it.
+func (w *worker) endRetried(ctx context.Context, name string) error {
+	if w.sub.HandleBatch == nil {
+		return nil
+	}
+	_, err := patiently(ctx, w.store, w.sub.Name, func() (struct{}, error) {
+		return struct{}{}, w.sub.Checkpoints.Delete(ctx, DeleteCheckpointRequest{Name: name})
+	})
+	return err
+}
+
+// loadParkedRead returns how far the park stream was read. A place that this store
+// does not hold is passed over.
+func (w *worker) loadParkedRead(ctx context.Context, info Info) (mark Checkpoint, found bool, err error) {
+	mark = Checkpoint{Name: ParkedReadName(w.sub.Name, w.sub.ParkStream), Store: info.ID}
+	stored, err := patiently(ctx, w.store, w.sub.Name, func() (LoadCheckpointResult, error) {
+		return w.sub.Checkpoints.Load(ctx, LoadCheckpointRequest{Name: mark.Name})
+	})
+	place := stored.Checkpoint.Place
+	if err != nil || !stored.Found || stored.Checkpoint.Store != info.ID || place.Stream != w.sub.ParkStream {
+		return mark, stored.Found, err
+	}
+	_, err = patiently(ctx, w.store, w.sub.Name, func() (struct{}, error) {
+		return struct{}{}, w.store.checkPlace(ctx, mark.Name, place, info)
+	})
+	switch {
+	case err == nil:
+		mark.Place = place
+	case errors.Is(err, ErrForeignCheckpoint), errors.Is(err, ErrCheckpointAhead):
+		err = nil
+	}
+	return mark, stored.Found, err
+}
+
+// saveParkedRead remembers how far the park stream was read. It needs no epoch: that
+// every retry up to there has its result is true whoever says it.
+func (w *worker) saveParkedRead(ctx context.Context, mark Checkpoint, read Place, found bool) error {
+	if read.Version < mark.Place.Version+parkedReadEvery {
+		return nil
+	}
+	replaces := found && mark.Place.IsZero() // one that is not this store's: it cannot be compared
+	mark.Place = read
+	_, err := patiently(ctx, w.store, w.sub.Name, func() (struct{}, error) {
+		return struct{}{}, w.sub.Checkpoints.Save(ctx, SaveCheckpointRequest{Checkpoint: mark, Reset: replaces})
+	})
+	return err
+}
+
+// reopen parks an event anew that was parked before: where that was closed since, as
+// when the checkpoint was reset, its link alone would leave it closed.
+func (w *worker) reopen(ctx context.Context, failure *HandlerError) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.parked == nil {
+		w.parked = newParkLog(w.sub.Name)
+	}
+	if err := w.catchUp(ctx, w.parked); err != nil {
+		return err
+	}
+	data := Parked{Subscription: failure.Subscription, Stream: failure.Stream, EventID: failure.EventID}
+	parked, known := w.parked.events[data.linkID()]
+	if !known || parked.State.Open() {
+		return nil
+	}
+	record, err := parked.record(ParkedFailedType, clip(failure.Err.Error()))
+	if err != nil {
+		return err
+	}
+	return w.appendRecord(ctx, record)
+}

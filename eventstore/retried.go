@@ -108,18 +108,14 @@ func (w *worker) retryOne(ctx context.Context, info Info, parked *ParkedEvent) e
 	case err != nil:
 		return err
 	case failure != nil:
-		// An owner that was paused in the handler must not finish what is said to have
-		// failed, so its epoch ends first.
-		if err := w.endRetried(ctx, own.Name); err != nil {
-			return err
-		}
-		return w.recordResult(ctx, parked, ParkedFailedType, failure.Err)
+		err = w.recordResult(ctx, parked, ParkedFailedType, failure.Err)
+	default:
+		err = w.recordResult(ctx, parked, ParkedHandledType, nil)
 	}
-	// The other way round: until the result is recorded, the target's checkpoint is
-	// what tells that the event is handled.
-	if err := w.recordResult(ctx, parked, ParkedHandledType, nil); err != nil {
+	if err != nil {
 		return err
 	}
+	// Not before: until then the target's checkpoint is what tells that it is handled.
 	return w.endRetried(ctx, own.Name)
 }
 
@@ -163,8 +159,8 @@ func (w *worker) appendRecord(ctx context.Context, record Event) error {
 // takeRetriedLease takes the lease under which a target saves a retried event's
 // checkpoint, so that an owner of before, paused in the handler, cannot save any more.
 // It belongs to the subscription's owner, who takes it from another one at once. That
-// this process is the owner still is looked at between the two steps: one that is not
-// would find the lease changed, and cannot take it from its successor.
+// this process is the owner still is looked at between the two steps: whoever follows
+// it after that changes the lease which it has seen, or takes it away again.
 func (w *worker) takeRetriedLease(ctx context.Context, name string) (epoch uint64, err error) {
 	swap := func(old, lease Lease) (stored Lease, err error) {
 		result, err := patiently(ctx, w.store, w.sub.Name, func() (SwapLeaseResult, error) {
@@ -198,7 +194,7 @@ func (w *worker) takeRetriedLease(ctx context.Context, name string) (epoch uint6
 	return want.Epoch, nil
 }
 
-// endRetried deletes a retried event's checkpoint, and fences who may still save it.
+// endRetried deletes a retried event's checkpoint, whose epoch is over then too.
 func (w *worker) endRetried(ctx context.Context, name string) error {
 	if w.sub.HandleBatch == nil {
 		return nil

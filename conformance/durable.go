@@ -25,7 +25,7 @@ func durableChecks() []Check {
 		durableCheck("begins-after", 18, false, "A subscription without a checkpoint begins after the position it was given; one with a checkpoint ignores that.", durableBeginsAfter),
 		durableCheck("names-apart", 18, false, "Each name has its own checkpoint: two subscriptions both handle everything.", durableNamesApart),
 		durableCheck("cancelled", 20, false, "A cancelled context ends Run promptly, while it waits and while a handler works, and an already cancelled one handles nothing.", durableCancelled),
-	}, handlerChecks())
+	}, handlerChecks(), retriedChecks())
 }
 
 func durableCheck(name string, promise int, core bool, sentence string, run func(context.Context, *Env) error) Check {

@@ -191,7 +191,7 @@ func (d *handles) hold(ctx context.Context, part eventstore.StreamAppend) (func(
 }
 
 func classMutants() []classMutant {
-	return slices.Concat(sizeMutants(), batchMutants(), behindMutants(), filterAfterMutants(), timeMutants(), crashMutants(), nameMutants(), contentMutants(), sealMutants(), leaseMutants(), placeMutants(), expectationOnlyMutants(), absentMutants())
+	return slices.Concat(sizeMutants(), batchMutants(), behindMutants(), filterAfterMutants(), timeMutants(), crashMutants(), nameMutants(), contentMutants(), sealMutants(), leaseMutants(), retriedMutants(), placeMutants(), expectationOnlyMutants(), absentMutants())
 }
 
 // atOnce calls run with 0 to n-1, many at once: most of them wait, and go test runs

@@ -15,22 +15,25 @@ import (
 // saves it in its own transaction handles the event once for each request, and its
 // subscription's own checkpoint, which is beyond the event, stays where it is. Run
 // deletes it when the result is recorded.
-func RetriedName(request uuid.UUID) string { return retriedPrefix + request.String() }
+func RetriedName(request uuid.UUID) string { return RetriedPrefix + request.String() }
 
 // ParkedReadName is the name of the checkpoint in which Run remembers how far it has
 // read a subscription's park stream, once that is long: up to its place every retry has
 // its result. Without it the stream is read from its start.
 func ParkedReadName(subscription, parkStream string) string {
-	return parkedReadPrefix + uuid.NewSHA1(uuid.NameSpaceOID, []byte(subscription+"\x00"+parkStream)).String()
+	return ParkedReadPrefix + uuid.NewSHA1(uuid.NameSpaceOID, []byte(subscription+"\x00"+parkStream)).String()
 }
 
+// ParkedReadPrefix and RetriedPrefix are how the names of these checkpoints begin, for
+// who lists checkpoints.
 const (
-	retriedPrefix    = "switchyard-retried-"
-	parkedReadPrefix = "switchyard-parked-read-"
-	// parkedReadEvery is how much of a park stream is read before that is remembered:
-	// a short one needs no checkpoint.
-	parkedReadEvery = 256
+	RetriedPrefix    = "switchyard-retried-"
+	ParkedReadPrefix = "switchyard-parked-read-"
 )
+
+// parkedReadEvery is how much of a park stream is read before that is remembered:
+// a short one needs no checkpoint.
+const parkedReadEvery = 256
 
 // retryParked handles the parked events whose retry was asked for, in the order of the
 // requests, and records the results. In a sealed store nothing could be recorded: the

@@ -70,7 +70,7 @@ func (a *app) follow(cmd *cobra.Command, store *handle, f followFlags) error {
 	if f.name != "" {
 		return store.Run(cmd.Context(), eventstore.Subscription{
 			Name: f.name, After: after, Filter: f.filter(), Retry: eventstore.HandlerRetry{Attempts: 1},
-			Checkpoints: a.tellWaiting(store),
+			Checkpoints: a.tellWaiting(store, f.name),
 			Handler: func(_ context.Context, event eventstore.RecordedEvent) error {
 				if err := printer.print(event); err != nil {
 					return err
@@ -108,17 +108,18 @@ func (a *app) follow(cmd *cobra.Command, store *handle, f followFlags) error {
 // asks for a log.
 type waiting struct {
 	eventstore.Checkpoints
+	name  string
 	told  string // the owner that was named last
 	write func(format string, args ...any)
 }
 
 // tellWaiting returns a store's checkpoints; nil, which Run refuses with the
 // reason, where it keeps none.
-func (a *app) tellWaiting(store *handle) eventstore.Checkpoints {
+func (a *app) tellWaiting(store *handle, name string) eventstore.Checkpoints {
 	if !store.Capabilities().Checkpoints.Supported() {
 		return nil
 	}
-	return &waiting{Checkpoints: store.backend.Records().Checkpoints, write: func(format string, args ...any) {
+	return &waiting{Checkpoints: store.backend.Records().Checkpoints, name: name, write: func(format string, args ...any) {
 		fmt.Fprintf(a.err, format, args...)
 	}}
 }
@@ -127,7 +128,7 @@ func (a *app) tellWaiting(store *handle) eventstore.Checkpoints {
 // one goroutine at a time.
 func (w *waiting) SwapLease(ctx context.Context, req eventstore.SwapLeaseRequest) (eventstore.SwapLeaseResult, error) {
 	result, err := w.Checkpoints.SwapLease(ctx, req)
-	if err != nil {
+	if err != nil || req.Name != w.name {
 		return result, err
 	}
 	owner := result.Lease.Owner

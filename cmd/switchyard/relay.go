@@ -91,7 +91,7 @@ func (a *app) relay(ctx context.Context, store *handle, f relayFlags) (err error
 		return []relay.CloudEvent{relay.FromEvent(source, event)}, nil
 	})
 	sub.Filter, sub.After, sub.ParkStream, sub.UntilCaughtUp = f.filter(), after, f.park, f.untilCaughtUp
-	sub.Checkpoints = told.keep(a.tellWaiting(store))
+	sub.Checkpoints = told.keep(a.tellWaiting(store, f.name))
 	stop := told.start(ctx)
 	err = store.Run(ctx, sub)
 	stop()
@@ -182,23 +182,24 @@ func (t *toldRelay) keep(checkpoints eventstore.Checkpoints) eventstore.Checkpoi
 	if checkpoints == nil {
 		return nil
 	}
-	return &followed{Checkpoints: checkpoints, saved: func(at eventstore.Position) {
+	return &followed{Checkpoints: checkpoints, name: t.flags.name, saved: func(at eventstore.Position) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.reached = at
 	}}
 }
 
-// followed tells which place was loaded or saved last.
+// followed tells which place was loaded or saved last under a name.
 type followed struct {
 	eventstore.Checkpoints
+	name  string
 	saved func(eventstore.Position)
 }
 
 // Load implements [eventstore.Checkpoints].
 func (f *followed) Load(ctx context.Context, req eventstore.LoadCheckpointRequest) (eventstore.LoadCheckpointResult, error) {
 	result, err := f.Checkpoints.Load(ctx, req)
-	if err == nil && result.Found {
+	if err == nil && result.Found && req.Name == f.name {
 		f.saved(result.Checkpoint.Place.Position)
 	}
 	return result, err
@@ -207,7 +208,7 @@ func (f *followed) Load(ctx context.Context, req eventstore.LoadCheckpointReques
 // Save implements [eventstore.Checkpoints].
 func (f *followed) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
 	err := f.Checkpoints.Save(ctx, req)
-	if err == nil {
+	if err == nil && req.Checkpoint.Name == f.name {
 		f.saved(req.Checkpoint.Place.Position)
 	}
 	return err

@@ -155,7 +155,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 version conflict, 4 unknown outco
 	root.AddCommand(
 		a.quickstartCommand(), a.initCommand(), a.appendCommand(), a.readCommand(), a.followCommand(),
 		a.importCommand(), a.exportCommand(), a.copyCommand(), a.verifyCommand(), a.moveCommand(), a.relayCommand(),
-		a.sealCommand(), a.unsealCommand(), a.statsCommand(), a.capsCommand(), a.conformanceCommand(), a.benchCommand(), a.compareCommand(), a.benchWorkerCommand(),
+		a.sealCommand(), a.unsealCommand(), a.checkpointCommand(), a.parkedCommand(), a.statsCommand(), a.capsCommand(), a.conformanceCommand(), a.benchCommand(), a.compareCommand(), a.benchWorkerCommand(),
 		a.checkCommand(), a.esdbtestCommand(), a.dynamodbtestCommand(),
 	)
 	return root

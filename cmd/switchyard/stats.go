@@ -17,15 +17,21 @@ func (a *app) statsCommand() *cobra.Command {
 		Use:   "stats URL",
 		Short: "Count a store's events, streams and categories",
 		Long: `Read a store once and print what it holds: events, streams, positions and versions, in all
-and for each category, and whether it is sealed.`,
+and for each category, and whether it is sealed; and how far its subscriptions are behind,
+as checkpoint list does.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reading(cmd.Context(), args[0], func(store *handle) error {
 				progress := a.report("read")
-				stats, err := transfer.Measure(cmd.Context(), store.Store, func(p transfer.Progress) { progress.at(p.Read) })
+				var stats storeStats
+				var err error
+				stats.Stats, err = transfer.Measure(cmd.Context(), store.Store, func(p transfer.Progress) { progress.at(p.Read) })
 				progress.end()
 				if err == nil {
 					stats.Apart, err = apart(cmd.Context(), store)
+				}
+				if err == nil && store.Capabilities().Checkpoints.Supported() {
+					stats.Checkpoints, err = checkpoints(cmd.Context(), store, false)
 				}
 				switch {
 				case err != nil:
@@ -39,6 +45,12 @@ and for each category, and whether it is sealed.`,
 	}
 }
 
+// storeStats are a store's numbers with its subscriptions' lags.
+type storeStats struct {
+	transfer.Stats
+	Checkpoints []checkpointReport `json:"checkpoints,omitempty"`
+}
+
 // apart asks what a store keeps beside the events that it delivers.
 func apart(ctx context.Context, store *handle) (transfer.Apart, error) {
 	backend, ok := store.backend.(*marten.Backend)
@@ -49,7 +61,7 @@ func apart(ctx context.Context, store *handle) (transfer.Apart, error) {
 	return transfer.Apart(aside), err
 }
 
-func (a *app) printStats(name string, s transfer.Stats) error {
+func (a *app) printStats(name string, s storeStats) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "store\t%s\t%s\n", s.Store, name)
 	fmt.Fprintf(w, "events\t%s\t%s bytes\n", grouped(s.Events), grouped(int(s.Bytes)))
@@ -71,12 +83,24 @@ func (a *app) printStats(name string, s transfer.Stats) error {
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
-	if s.Events == 0 {
+	if s.Events > 0 {
+		if err := a.printCategories(s.Categories); err != nil {
+			return err
+		}
+	}
+	if len(s.Checkpoints) == 0 {
 		return nil
 	}
-	w = tabwriter.NewWriter(a.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if err := a.printf("\n"); err != nil {
+		return err
+	}
+	return a.printCheckpoints(s.Checkpoints)
+}
+
+func (a *app) printCategories(categories []transfer.CategoryStats) error {
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "\nevents\tstreams\thighest version\t  category\n")
-	for _, c := range s.Categories {
+	for _, c := range categories {
 		fmt.Fprintf(w, "%s\t%s\t%d\t  %s\n", grouped(c.Events), grouped(c.Streams), c.Version, safe(c.Category))
 	}
 	if err := w.Flush(); err != nil {

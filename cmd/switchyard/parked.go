@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+func (a *app) parkedCommand() *cobra.Command {
+	return commandGroup("parked", "List events that handlers failed on, retry and drop them",
+		`A subscription with a park stream sets aside what its handler fails on for good. List
+those events, have them handled once more, or drop them.
+
+The log is append-only, so retry and drop append a record to the park stream. The
+subscription's next Run handles a retried event, before what follows its checkpoint and
+so out of its order, and appends the result.`,
+		a.parkedListCommand(), a.parkedRetryCommand(), a.parkedDropCommand())
+}
+
+// parkedReport is a parked event as it is printed.
+type parkedReport struct {
+	EventID      uuid.UUID              `json:"eventId"`
+	Subscription string                 `json:"subscription"`
+	Stream       string                 `json:"stream"`
+	Version      uint64                 `json:"version"`
+	State        eventstore.ParkedState `json:"state"`
+	Retries      int                    `json:"retries"`
+	ParkedAt     time.Time              `json:"parkedAt"`
+	ChangedAt    time.Time              `json:"changedAt"`
+	Error        string                 `json:"error"`
+}
+
+func (a *app) parkedListCommand() *cobra.Command {
+	var subscription string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "list URL STREAM",
+		Short: "List the parked events that have no result",
+		Long: `List the events of a park stream that are parked, or whose retry was asked for and has no
+result yet, in the order in which they were parked. The whole park stream is read.`,
+		Example: `  switchyard parked list @orders parked-billing`,
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.reading(cmd.Context(), args[0], func(store *handle) error {
+				events, err := parkedFor(cmd.Context(), store, args[1], subscription)
+				if err != nil {
+					return err
+				}
+				if !all {
+					events = slices.DeleteFunc(events, func(e eventstore.ParkedEvent) bool { return !e.State.Open() })
+				}
+				return a.printParked(args[1], events)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&subscription, "subscription", "", "only events that the subscription of this `name` parked")
+	cmd.Flags().BoolVar(&all, "all", false, "also events that are handled or dropped")
+	return cmd
+}
+
+// parkedFor returns a park stream's events, of one subscription where it is named.
+func parkedFor(ctx context.Context, store *handle, stream, subscription string) ([]eventstore.ParkedEvent, error) {
+	events, err := store.ParkedEvents(ctx, stream)
+	return slices.DeleteFunc(events, func(e eventstore.ParkedEvent) bool {
+		return subscription != "" && e.Subscription != subscription
+	}), err
+}
+
+func (a *app) printParked(stream string, events []eventstore.ParkedEvent) error {
+	if a.json() {
+		for _, e := range events {
+			err := a.printJSON(parkedReport{
+				EventID: e.EventID, Subscription: e.Subscription, Stream: e.Stream, Version: e.Version,
+				State: e.State, Retries: e.Retries, ParkedAt: e.ParkedAt, ChangedAt: e.ChangedAt, Error: e.Error,
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(events) == 0 {
+		return a.printf("nothing is parked in %s\n", safe(stream))
+	}
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "event\tsubscription\tstream\tversion\tstate\tretries\tparked\terror\n")
+	for _, e := range events {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%d\t%s\t%s\n",
+			e.EventID, safe(e.Subscription), safe(e.Stream), e.Version, e.State, e.Retries, e.ParkedAt.Format(time.RFC3339), safe(e.Error))
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+func (a *app) parkedRetryCommand() *cobra.Command {
+	return a.parkedAnswer("retry", "Have parked events handled once more", "asked for the retry of",
+		`Ask for parked events to be handled once more. The next Run of the subscription does so:
+when it starts, or when another process takes its lease. Asking again before that changes
+nothing; an event that fails again is listed again, and can be asked for again.
+
+A retried event is handled after later events of its stream: make sure that its handler
+bears that.`, (*eventstore.Store).RetryParked)
+}
+
+func (a *app) parkedDropCommand() *cobra.Command {
+	return a.parkedAnswer("drop", "Record that parked events are not to be handled any more", "dropped",
+		`Record that parked events are not to be handled any more. They stay in their streams, and
+so do the records in the park stream; parked list shows them with --all alone.`, (*eventstore.Store).DropParked)
+}
+
+type answerFunc = func(*eventstore.Store, context.Context, string, ...eventstore.ParkedEvent) error
+
+// parkedAnswer makes the commands that append records.
+func (a *app) parkedAnswer(name, short, done, long string, answer answerFunc) *cobra.Command {
+	var subscription string
+	var all bool
+	cmd := &cobra.Command{
+		Use:     name + " URL STREAM EVENT-ID... | --all",
+		Short:   short,
+		Long:    long,
+		Example: "  switchyard parked " + name + " @orders parked-billing --all --subscription billing",
+		Args:    cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ids, err := eventIDs(args[2:])
+			switch {
+			case err != nil:
+				return err
+			case all == (len(ids) > 0):
+				return usagef("name the events by their IDs, or all that are open with --all")
+			}
+			return a.reading(cmd.Context(), args[0], func(store *handle) error {
+				events, err := parkedFor(cmd.Context(), store, args[1], subscription)
+				if err != nil {
+					return err
+				}
+				if events, err = pick(events, args[1], ids, subscription); err != nil {
+					return err
+				}
+				if err := answer(store.Store, cmd.Context(), args[1], events...); err != nil {
+					return err
+				}
+				if a.json() {
+					return a.printJSON(map[string]any{"stream": args[1], "events": len(events)})
+				}
+				return a.printf("%s %s events of %s\n", done, grouped(len(events)), safe(args[1]))
+			})
+		},
+	}
+	cmd.Flags().StringVar(&subscription, "subscription", "", "only events that the subscription of this `name` parked")
+	cmd.Flags().BoolVar(&all, "all", false, "all events that have no result")
+	return cmd
+}
+
+func eventIDs(args []string) ([]uuid.UUID, error) {
+	ids := make([]uuid.UUID, len(args))
+	for i, arg := range args {
+		id, err := uuid.Parse(arg)
+		if err != nil {
+			return nil, usagef("event ID %q is not a UUID; parked list shows them", arg)
+		}
+		ids[i] = id
+	}
+	return ids, nil
+}
+
+// pick returns the events with these IDs, or all that are open where there are none.
+func pick(events []eventstore.ParkedEvent, stream string, ids []uuid.UUID, subscription string) ([]eventstore.ParkedEvent, error) {
+	if len(ids) == 0 {
+		return slices.DeleteFunc(events, func(e eventstore.ParkedEvent) bool { return !e.State.Open() }), nil
+	}
+	var picked []eventstore.ParkedEvent
+	for _, id := range ids {
+		var subscriptions []string
+		for _, e := range events {
+			if e.EventID == id {
+				picked = append(picked, e)
+				if !slices.Contains(subscriptions, safe(e.Subscription)) {
+					subscriptions = append(subscriptions, safe(e.Subscription))
+				}
+			}
+		}
+		switch {
+		case len(subscriptions) == 0 && subscription != "":
+			return nil, usagef("event %s was not parked in %s by subscription %s; parked list --all shows what was", id, safe(stream), safe(subscription))
+		case len(subscriptions) == 0:
+			return nil, usagef("event %s was not parked in %s; parked list --all shows what was", id, safe(stream))
+		case len(subscriptions) > 1:
+			return nil, usagef("event %s was parked by several subscriptions; say which one with --subscription: %s", id, strings.Join(subscriptions, ", "))
+		}
+	}
+	return picked, nil
+}

@@ -69,6 +69,46 @@ func TestAProjectionParksWhatFailsForGoodAndGoesOn(t *testing.T) {
 	require.Len(t, parked(t, store, "parked-parking"), 2)
 }
 
+func TestAProjectionHandlesARetriedEventOnce(t *testing.T) {
+	store, backend, pool := openStore(t)
+	_, err := pool.Exec(t.Context(), `create table counted (version int)`)
+	require.NoError(t, err)
+	for range 4 {
+		_, err := store.Append(t.Context(), "order-1", eventstore.Any(), event("Placed", "{}"))
+		require.NoError(t, err)
+	}
+	broken := true
+	run := func() {
+		t.Helper()
+		require.NoError(t, backend.Project(t.Context(), postgres.Projection{
+			Name: "retrying", ParkStream: "parked-retrying", UntilCaughtUp: true, Retry: eventstore.HandlerRetry{Attempts: 1},
+			Handler: func(ctx context.Context, tx pgx.Tx, e eventstore.RecordedEvent) error {
+				if broken && e.Version == 2 {
+					return errors.New("no price list")
+				}
+				_, err := tx.Exec(ctx, `insert into counted values ($1)`, e.Version)
+				return err
+			},
+		}))
+	}
+	run()
+	broken = false
+	events, err := store.ParkedEvents(t.Context(), "parked-retrying")
+	require.NoError(t, err)
+	require.NoError(t, store.RetryParked(t.Context(), "parked-retrying", events...))
+	run()
+	run()
+	events, err = store.ParkedEvents(t.Context(), "parked-retrying")
+	require.NoError(t, err)
+	require.Len(t, events, 1)
+	require.Equal(t, eventstore.ParkedHandled, events[0].State)
+	rows, err := pool.Query(t.Context(), `select version from counted`)
+	require.NoError(t, err)
+	versions, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 3, 4, 2}, versions)
+}
+
 func parked(t *testing.T, store *eventstore.Store, stream string) (links []eventstore.Parked) {
 	t.Helper()
 	for e, err := range store.ReadStream(t.Context(), stream, eventstore.ReadOptions{}) {

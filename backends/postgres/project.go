@@ -75,7 +75,8 @@ func (b *Backend) projectBatch(ctx context.Context, p Projection, batch eventsto
 		return readError(ctx, err)
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // after a commit it does nothing; otherwise the first error counts
-	stored, err := b.records.Load(ctx, tx, batch.Checkpoint.Name) // not always the projection's: see eventstore.Batch
+	// The name is another one than the projection's where a parked event is retried.
+	stored, err := b.records.Load(ctx, tx, batch.Checkpoint.Name)
 	if err != nil {
 		return readError(ctx, err)
 	}

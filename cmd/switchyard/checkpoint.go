@@ -65,7 +65,7 @@ func (r checkpointReport) behind() string {
 	if r.lag == nil {
 		return r.Fault
 	}
-	return r.lag.String()
+	return r.String()
 }
 
 // ownCheckpoint tells whether a checkpoint is no subscription's, but kept by Switchyard

@@ -13,7 +13,7 @@ import (
 // The code of a page is cut from sources that are compiled and run.
 func TestTheCodeOfThePagesIsCutFromSources(t *testing.T) {
 	for page, sources := range map[string][]string{
-		"subscriptions.md":     {"eventstore/example_test.go"},
+		"subscriptions.md":     {"eventstore/example_test.go", "eventstore/example_parked_test.go"},
 		"moving.md":            {"examples/moving/main.go"},
 		"relay.md":             {"relay/example_test.go", "relay/kafka/example_test.go"},
 		"writing-a-backend.md": {"examples/custom-backend/linelog.go", "examples/custom-backend/store.go", "examples/custom-backend/linelog_test.go", "backends/memory/memory.go", "backends/memory/read.go"},

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"math"
 
 	"github.com/spf13/cobra"
 
@@ -82,25 +81,24 @@ func placeAt(ctx context.Context, store *eventstore.Store, to string) (eventstor
 	if err := parsePosition("--to", to, &position); err != nil {
 		return eventstore.Place{}, err
 	}
-	switch {
-	case info.Head.Position.Before(position):
+	if info.Head.Position.Before(position) {
 		return eventstore.Place{}, usagef("--to %s is ahead of the store's last event, at %s; --to end goes on after that", position, info.Head.Position)
-	case info.Head.Position == position:
+	}
+	// A position is never computed: what is asked for is the event before the next one.
+	var next eventstore.Position
+	for event, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{After: position, Limit: 1}) {
+		if err != nil {
+			return eventstore.Place{}, err
+		}
+		next = event.Position
+	}
+	if next.IsZero() {
 		return info.Head, nil
 	}
-	for event, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{Before: following(position), Backward: true, Limit: 1}) {
+	for event, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{Before: next, Backward: true, Limit: 1}) {
 		return event.Place(), err
 	}
 	return eventstore.Place{}, nil
-}
-
-// following is the bound that leaves out what comes after a position, and not itself.
-func following(p eventstore.Position) eventstore.Position {
-	high, low := p.Words()
-	if low == math.MaxUint64 {
-		return eventstore.NewPosition(high+1, 0)
-	}
-	return eventstore.NewPosition(high, low+1)
 }
 
 // warnOwner tells who runs a subscription that is about to be fenced.

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/all"
+	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/relaytest"
 )
@@ -198,4 +199,17 @@ func TestARelayThatCannotBeginSaysWhy(t *testing.T) {
 			require.NotContains(t, got.err, "s3cr3t")
 		})
 	}
+}
+
+// Run keeps checkpoints of other names beside the subscription's.
+func TestARelayTakesNoOtherCheckpointForItsOwn(t *testing.T) {
+	var told []eventstore.Position
+	kept := &followed{Checkpoints: memory.New().Records().Checkpoints, name: "web", saved: func(at eventstore.Position) { told = append(told, at) }}
+	for i, name := range []string{eventstore.ParkedReadName("web", "parked"), "web"} {
+		at := eventstore.Place{Position: eventstore.NewPosition(uint64(i+1), 0)}
+		require.NoError(t, kept.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: eventstore.Checkpoint{Name: name, Place: at}}))
+		_, err := kept.Load(t.Context(), eventstore.LoadCheckpointRequest{Name: name})
+		require.NoError(t, err)
+	}
+	require.Equal(t, []eventstore.Position{eventstore.NewPosition(2, 0), eventstore.NewPosition(2, 0)}, told)
 }

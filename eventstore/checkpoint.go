@@ -41,7 +41,8 @@ type Lease struct {
 // Checkpoints keeps the progress of named subscriptions, and their leases beside
 // it. A backend implements it; so may an application that keeps its progress in
 // its read model's own database. It is safe for concurrent use, also by several
-// processes; each call is atomic. Errors: ErrLeaseLost as said below,
+// processes; each call is atomic. Names are kept apart: with a park stream Run uses
+// those of [RetriedName] and [ParkedReadName] beside the subscription's. Errors: ErrLeaseLost as said below,
 // ErrUnavailable, the context's error, or what ends the subscription.
 type Checkpoints interface {
 	// Load returns a checkpoint, and whether there is one. Its epoch is the stored

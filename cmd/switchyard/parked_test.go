@@ -90,6 +90,26 @@ func TestParkedEventsAreListedRetriedAndDropped(t *testing.T) {
 	require.JSONEq(t, `{"stream":"parked","events":0}`, ok(t, "", "parked", "drop", url, "parked", "--all"))
 }
 
+// A move takes a retry along that nobody could handle in the sealed store.
+func TestARetryIsHandledInTheStoreThatItsOwnWasMovedTo(t *testing.T) {
+	from, to := sqliteURL(t), server.Database(t)
+	ok(t, lines(2, 0, 6), "import", from)
+	parkEvents(t, from, "billing", "parked")
+	ok(t, "", "parked", "retry", from, "parked", "--all")
+	ok(t, "", "move", from, to, "--state", t.TempDir())
+	var handled []string
+	billing := eventstore.Subscription{Name: "billing", ParkStream: "parked", Handler: func(_ context.Context, e eventstore.RecordedEvent) error {
+		handled = append(handled, e.Stream)
+		return nil
+	}}
+	runSubscription(t, from, billing)
+	require.Empty(t, handled, "the old store is sealed")
+	runSubscription(t, to, billing)
+	require.Equal(t, []string{"counter-0", "counter-1"}, handled)
+	require.Empty(t, listed(t, to, "parked"))
+	require.Len(t, listed(t, from, "parked"), 2, "it stays as it was")
+}
+
 func TestASealedStoreTakesNoRetries(t *testing.T) {
 	url := sqliteURL(t)
 	ok(t, lines(1, 0, 2), "import", url)

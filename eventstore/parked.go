@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -246,13 +247,23 @@ func (l *parkLog) add(event RecordedEvent) {
 		parked.Answers = uuid.Nil
 		l.events[link], l.order = parked, append(l.order, parked)
 	}
-	if event.Type == ParkedType {
-		if !known {
-			parked.last, parked.ChangedAt = event.ID, event.RecordedAt
-		}
-		return
+	switch {
+	case event.Type != ParkedType:
+		parked.answer(event, data)
+	case !known:
+		parked.last, parked.ChangedAt = event.ID, event.RecordedAt
+	case !parked.State.Open():
+		// Parked anew, where the store knows the first link's ID no more. What answers
+		// this one needs IDs of its own.
+		parked.park(event, data)
+		parked.last = uuid.NewSHA1(event.ID, fmt.Append(nil, event.Version))
 	}
-	parked.answer(event, data)
+}
+
+// park takes up that the event has failed for good, once more.
+func (p *ParkedEvent) park(event RecordedEvent, data Parked) {
+	p.State, p.request, p.Error = ParkedWaiting, uuid.Nil, data.Error
+	p.ParkedAt, p.ChangedAt, p.last = event.RecordedAt, event.RecordedAt, event.ID
 }
 
 // answer changes the state by a record that is no link.
@@ -271,8 +282,7 @@ func (p *ParkedEvent) answer(event RecordedEvent, data Parked) {
 	case event.Type == ParkedDroppedType && p.State.Open():
 		p.State = ParkedDropped
 	case event.Type == ParkedFailedType:
-		p.State, p.request = ParkedWaiting, uuid.Nil
-		p.Error, p.ParkedAt = data.Error, event.RecordedAt
+		p.park(event, data)
 	default:
 		return
 	}

@@ -290,6 +290,33 @@ func TestAnEventThatFailsAgainAfterAResetIsParkedAnew(t *testing.T) {
 	}
 }
 
+// A store that forgets IDs takes the same link twice.
+func TestASecondLinkParksAClosedEventAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newScripted().open(t, nil)
+		fill(t, store, 2)
+		p := &parking{fails: map[uint64]string{2: "x"}}
+		p.run(t, store)
+		link := func() {
+			first := collect(t, store.ReadStream(t.Context(), parkStream, eventstore.ReadOptions{Limit: 1}))[0].Event
+			first.ID = uuid.New()
+			_, err := store.Append(t.Context(), parkStream, eventstore.Any(), first)
+			require.NoError(t, err)
+		}
+		p.fails = nil
+		for range 2 {
+			require.NoError(t, store.RetryParked(t.Context(), parkStream, onlyParked(t, store)))
+			link() // while it is open this changes nothing
+			require.Equal(t, []uint64{2}, p.run(t, store))
+			require.Equal(t, eventstore.ParkedHandled, onlyParked(t, store).State)
+			link()
+			require.Equal(t, eventstore.ParkedWaiting, onlyParked(t, store).State)
+		}
+		require.NoError(t, store.DropParked(t.Context(), parkStream, onlyParked(t, store)))
+		require.Equal(t, eventstore.ParkedDropped, onlyParked(t, store).State)
+	})
+}
+
 func TestInASealedStoreRetriesWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newScripted().open(t, nil)

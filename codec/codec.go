@@ -140,9 +140,20 @@ func (c *Codec[E]) Encode(ctx context.Context, id uuid.UUID, v E) (eventstore.Ev
 	event := eventstore.Event{
 		ID: id, Type: e.name, Data: data, ContentType: c.encodings[0].ContentType(), Metadata: c.metadataOf(ctx, e.version()),
 	}
-	for _, filter := range e.filters {
-		if err := filter.Seal(ctx, v, &event); err != nil {
+	if len(e.filters) > 0 {
+		if event, err = sealed(ctx, e.filters, v, event); err != nil {
 			return fail(err)
+		}
+	}
+	return event, nil
+}
+
+// sealed returns an event that has gone through filters. It is a function of its own
+// because the event that they are given is allocated: most types have none.
+func sealed(ctx context.Context, filters []Filter, value any, event eventstore.Event) (eventstore.Event, error) {
+	for _, filter := range filters {
+		if err := filter.Seal(ctx, value, &event); err != nil {
+			return event, err
 		}
 	}
 	return event, nil
@@ -168,6 +179,9 @@ func (c *Codec[E]) entryOf(v any) (*entry, error) {
 // metadataOf is an event's metadata: nil where there is none.
 func (c *Codec[E]) metadataOf(ctx context.Context, version int) map[string]string {
 	carried := carriedBy(ctx)
+	if len(carried) == 0 && c.metadata == nil && version == 1 {
+		return nil // without the closure, which is allocated
+	}
 	var all map[string]string
 	set := func(key, value string) {
 		if all == nil {
@@ -202,38 +216,49 @@ func (c *Codec[E]) Decode(ctx context.Context, event eventstore.RecordedEvent) (
 	case !known:
 		return v, false, unknown(event, "its type is unknown; deploy the code that knows it first, or name it with Ignore")
 	}
-	decoded, err := c.decode(ctx, e, event)
+	decoded, err := c.decode(ctx, e, &event)
 	if err != nil {
 		return v, false, err
 	}
 	return decoded.(E), true, nil // New has checked that the type implements E
 }
 
-func (c *Codec[E]) decode(ctx context.Context, e *entry, event eventstore.RecordedEvent) (any, error) {
+func (c *Codec[E]) decode(ctx context.Context, e *entry, event *eventstore.RecordedEvent) (any, error) {
 	failed := func(err error) error {
 		return fmt.Errorf("decode event %s of type %q (version %d of stream %q): %w", event.ID, event.Type, event.Version, event.Stream, err)
 	}
-	if len(e.filters) > 0 { // which may change what is the caller's
-		event.Data, event.Metadata = bytes.Clone(event.Data), maps.Clone(event.Metadata)
-	}
-	for _, filter := range slices.Backward(e.filters) {
-		if err := filter.Open(ctx, &event); err != nil {
+	if len(e.filters) > 0 {
+		changed, err := opened(ctx, e.filters, *event)
+		if err != nil {
 			return nil, failed(err)
 		}
+		event = &changed
 	}
 	encoding := encodingOf(c.encodings, event.ContentType)
 	if encoding == nil {
-		return nil, unknown(event, "its content type is unknown; add its Encoding to the codec")
+		return nil, unknown(*event, "its content type is unknown; add its Encoding to the codec")
 	}
 	version, ok := schemaVersion(event.Metadata)
 	if !ok || version > e.version() {
-		return nil, unknown(event, fmt.Sprintf("the version of its schema is unknown, and the newest known one is %d; deploy the code that knows it first", e.version()))
+		return nil, unknown(*event, fmt.Sprintf("the version of its schema is unknown, and the newest known one is %d; deploy the code that knows it first", e.version()))
 	}
 	v, err := e.decode(encoding, event.Data, version)
 	if err != nil {
 		return nil, failed(err)
 	}
 	return v, nil
+}
+
+// opened returns an event that has gone through filters, which may change what is the
+// caller's. It is a function of its own for the same reason as sealed.
+func opened(ctx context.Context, filters []Filter, event eventstore.RecordedEvent) (eventstore.RecordedEvent, error) {
+	event.Data, event.Metadata = bytes.Clone(event.Data), maps.Clone(event.Metadata)
+	for _, filter := range slices.Backward(filters) {
+		if err := filter.Open(ctx, &event); err != nil {
+			return event, err
+		}
+	}
+	return event, nil
 }
 
 // schemaVersion reads the version that an event names: 1 where it names none.

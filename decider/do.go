@@ -183,15 +183,14 @@ func (t *transaction[S, E]) append(ctx context.Context, events []E) (res Result[
 		return res, true, t.failed(err)
 	}
 	result, err := t.d.store.Append(ctx, t.stream, eventstore.Exactly(t.version), encoded...)
-	var conflict *eventstore.ConflictError
 	switch {
 	case err == nil && (!result.Duplicate || t.cmd.ID == uuid.Nil):
 		return t.stored(ctx, events, result), true, nil
 	case err == nil, t.cmd.ID != uuid.Nil && errors.Is(err, eventstore.ErrEventIDReused):
 		res, err = t.repetition(ctx, err)
 		return res, true, err
-	case errors.As(err, &conflict):
-		return res, false, t.overtaken(ctx, conflict, err)
+	case errors.Is(err, eventstore.ErrConflict):
+		return res, false, t.overtaken(ctx, err)
 	}
 	return res, true, err
 }
@@ -218,9 +217,10 @@ func (t *transaction[S, E]) repetition(ctx context.Context, err error) (Result[S
 
 // overtaken reads what others appended meanwhile. It returns an error where the decision
 // is not to be made again.
-func (t *transaction[S, E]) overtaken(ctx context.Context, conflict *eventstore.ConflictError, err error) error {
+func (t *transaction[S, E]) overtaken(ctx context.Context, err error) error {
 	t.conflicts++
-	if conflict.Actual < t.version {
+	var conflict *eventstore.ConflictError
+	if errors.As(err, &conflict) && conflict.Actual < t.version {
 		t.d.logger.WarnContext(ctx, "a stream has lost events that were there; it is folded anew", "stream", t.stream, "remembered", t.version, "version", conflict.Actual)
 		t.forget()
 	}
@@ -229,8 +229,8 @@ func (t *transaction[S, E]) overtaken(ctx context.Context, conflict *eventstore.
 	case last && t.cmd.ID == uuid.Nil:
 		return t.lost(err)
 	case !last && t.fresh: // a remembered state was old: that is no sign of a crowd
-		if err := t.d.retry.wait(ctx, t.conflicts); err != nil {
-			return t.failed(fmt.Errorf("%w, while it waited after: %v", err, conflict)) //nolint:errorlint // it is the context's failure, and no conflict to its caller
+		if waited := t.d.retry.wait(ctx, t.conflicts); waited != nil {
+			return t.failed(fmt.Errorf("%w, while it waited after: %v", waited, err)) //nolint:errorlint // it is the context's failure, and no conflict to its caller
 		}
 	}
 	if err := t.catchUp(ctx); err != nil {

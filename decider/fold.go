@@ -71,7 +71,9 @@ func (f *folding[S, E]) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		f.meet(event)
+		if event.ID == f.next {
+			f.meet(event)
+		}
 		value, ok, err := f.d.codec.Decode(ctx, event)
 		if err != nil {
 			return err

@@ -104,8 +104,8 @@ type Stream[S, E any] struct {
 // ended, is of another store, or has the stream from another Decider.
 func (d *Decider[S, E]) In(tx *Tx, stream string) (*Stream[S, E], error) {
 	switch {
-	case tx.ended:
-		return nil, invalid("transaction", "it has ended; use it within decide")
+	case tx == nil || tx.ended:
+		return nil, invalid("transaction", "it is nil or has ended; use the one that decide is given, within decide")
 	case tx.store != d.store:
 		return nil, invalid("transaction", "it is on another Store than the Decider; use one Store for both")
 	}

@@ -1,7 +1,9 @@
 package decider_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"testing"
 
 	"github.com/google/uuid"
@@ -68,6 +70,16 @@ func withdraw(cents int64) decision {
 	}
 }
 
+// payUpTo pays what is missing, and nothing where nothing is.
+func payUpTo(balance int64) decision {
+	return func(a Account) ([]Event, error) {
+		if a.Balance >= balance {
+			return nil, nil
+		}
+		return []Event{Paid{balance - a.Balance}}, nil
+	}
+}
+
 func newStore(t testing.TB, backend eventstore.Backend, opts *eventstore.Options) *eventstore.Store {
 	t.Helper()
 	store, err := eventstore.New(backend, opts)
@@ -83,30 +95,188 @@ func accounts(t testing.TB, store *eventstore.Store, opts *decider.Options) *dec
 	return d
 }
 
-func TestADecisionIsAppendedAndFolded(t *testing.T) {
-	d := accounts(t, newStore(t, memory.New(), nil), nil)
-	res, err := d.Transact(t.Context(), "account-1", pay(3, 4))
+// world is a store that this process and another one decide on.
+type world struct {
+	spy          *spy
+	store        *eventstore.Store
+	here, others *decider.Decider[Account, Event]
+	log          bytes.Buffer
+}
+
+const stream = "account-1"
+
+func newWorld(t *testing.T, opts decider.Options, change func(*eventstore.Capabilities)) *world {
+	t.Helper()
+	log := memory.NewLog()
+	w := &world{spy: &spy{Backend: log.Open(nil), change: change}}
+	w.store = newStore(t, w.spy, &eventstore.Options{RetryFor: -1})
+	opts.Logger = slog.New(slog.NewTextHandler(&w.log, nil))
+	w.here = accounts(t, w.store, &opts)
+	w.others = accounts(t, newStore(t, log.Open(nil), nil), nil)
+	return w
+}
+
+// transact decides, and fails the test where that fails.
+func transact(t *testing.T, d *decider.Decider[Account, Event], decide decision) decider.Result[Account] {
+	t.Helper()
+	return do(t, d, decider.Command{Stream: stream}, decide)
+}
+
+func do(t *testing.T, d *decider.Decider[Account, Event], cmd decider.Command, decide decision) decider.Result[Account] {
+	t.Helper()
+	res, err := d.Do(t.Context(), cmd, decide)
 	require.NoError(t, err)
-	require.Equal(t, Account{7, 2}, res.State)
-	require.Equal(t, uint64(2), res.Version)
+	return res
+}
+
+func TestADecisionIsFoldedDecidedAndAppended(t *testing.T) {
+	w := newWorld(t, decider.Options{}, nil)
+	transact(t, w.others, pay(3))
+	res := transact(t, w.here, pay(4, 5))
+	require.Equal(t, Account{12, 3}, res.State)
+	require.Equal(t, uint64(3), res.Version)
 	require.Len(t, res.Events, 2)
+	require.Equal(t, uint64(2), res.Events[0].Version)
 	require.Equal(t, res.Events[1].Position, res.Position)
 	require.Equal(t, 1, res.Attempts)
 	require.False(t, res.Duplicate)
 
-	id := uuid.New()
-	for range 2 {
-		res, err = d.Do(t.Context(), decider.Command{Stream: "account-1", ID: id}, withdraw(7))
-		require.NoError(t, err)
-		require.Equal(t, Account{0, 3}, res.State)
-		require.Equal(t, id.String(), res.Events[0].CausationID())
-	}
-	require.True(t, res.Duplicate)
-	_, err = d.Transact(t.Context(), "account-1", withdraw(1))
-	require.Equal(t, errPoor, err)
-
-	state, version, err := d.Load(t.Context(), "account-1")
+	state, version, err := w.here.Load(t.Context(), stream)
 	require.NoError(t, err)
-	require.Equal(t, Account{0, 3}, state)
-	require.Equal(t, uint64(3), version)
+	require.Equal(t, res.State, state)
+	require.Equal(t, res.Version, version)
+	var read []Event
+	for e, err := range w.here.Read(t.Context(), stream, 1) {
+		require.NoError(t, err)
+		read = append(read, e.Value)
+	}
+	require.Equal(t, []Event{Paid{4}, Paid{5}}, read)
+	require.Equal(t, Account{12, 3}, w.here.Fold(Account{3, 1}, read...))
+}
+
+func TestAnAbsentStreamIsTheZeroState(t *testing.T) {
+	state, version, err := newWorld(t, decider.Options{CacheSize: 1}, nil).here.Load(t.Context(), stream)
+	require.NoError(t, err)
+	require.Zero(t, state)
+	require.Zero(t, version)
+}
+
+func TestARefusalIsReturnedAsItIsAndNothingIsAppended(t *testing.T) {
+	w := newWorld(t, decider.Options{}, nil)
+	res, err := w.here.Transact(t.Context(), stream, withdraw(1))
+	require.Equal(t, errPoor, err)
+	require.Zero(t, res)
+	_, appends := w.spy.counted()
+	require.Empty(t, appends)
+}
+
+func TestNothingDecidedIsNothingAppended(t *testing.T) {
+	w := newWorld(t, decider.Options{}, nil)
+	transact(t, w.others, pay(3))
+	res := transact(t, w.here, payUpTo(2))
+	require.Equal(t, decider.Result[Account]{State: Account{3, 1}, Version: 1, Attempts: 1}, res)
+	_, appends := w.spy.counted()
+	require.Empty(t, appends)
+}
+
+func TestWhatCannotBeADeciderIsRefused(t *testing.T) {
+	store := newStore(t, memory.New(), nil)
+	without := newStore(t, &spy{Backend: memory.New(), change: func(c *eventstore.Capabilities) { c.Snapshots = eventstore.No("test") }}, nil)
+	for name, test := range map[string]struct {
+		make func() error
+		want error
+		text string
+	}{
+		"no store": {func() error {
+			_, err := decider.New(nil, accountEvents(), Account.evolve, nil)
+			return err
+		}, eventstore.ErrInvalid, "store"},
+		"no codec": {func() error {
+			_, err := decider.New[Account, Event](store, nil, Account.evolve, nil)
+			return err
+		}, eventstore.ErrInvalid, "codec"},
+		"no evolve": {func() error {
+			_, err := decider.New[Account](store, accountEvents(), nil, nil)
+			return err
+		}, eventstore.ErrInvalid, "evolve"},
+		"a cache of a negative size":     {with(store, decider.Options{CacheSize: -1}), eventstore.ErrInvalid, "CacheSize"},
+		"negative attempts":              {with(store, decider.Options{Retry: decider.Retry{Attempts: -1}}), eventstore.ErrInvalid, "Retry"},
+		"a negative pause":               {with(store, decider.Options{Retry: decider.Retry{Pause: -1}}), eventstore.ErrInvalid, "Retry"},
+		"snapshots without a type":       {with(store, decider.Options{Snapshots: &decider.Snapshots{Every: 1}}), eventstore.ErrInvalid, "Snapshots.Type"},
+		"snapshots after no events":      {with(store, decider.Options{Snapshots: &decider.Snapshots{Type: "A"}}), eventstore.ErrInvalid, "Snapshots.Every"},
+		"snapshots of a negative schema": {with(store, decider.Options{Snapshots: &decider.Snapshots{Type: "A", Every: 1, Version: -1}}), eventstore.ErrInvalid, "Snapshots.Version"},
+		"snapshots on a store without":   {with(without, decider.Options{Snapshots: &decider.Snapshots{Type: "A", Every: 1}}), eventstore.ErrUnsupported, "keeping snapshots"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := test.make()
+			require.ErrorIs(t, err, test.want)
+			require.ErrorContains(t, err, test.text)
+		})
+	}
+}
+
+func with(store *eventstore.Store, opts decider.Options) func() error {
+	return func() error {
+		_, err := decider.New(store, accountEvents(), Account.evolve, &opts)
+		return err
+	}
+}
+
+func TestAnUnknownEventIsNotDecidedOn(t *testing.T) {
+	w := newWorld(t, decider.Options{}, nil)
+	_, err := w.store.Append(t.Context(), stream, eventstore.NoStream(), eventstore.Event{Type: "Closed", Data: []byte("{}")})
+	require.NoError(t, err)
+	_, err = w.here.Transact(t.Context(), stream, func(Account) ([]Event, error) {
+		t.Error("it decides")
+		return nil, nil
+	})
+	require.ErrorIs(t, err, codec.ErrUnknownEvent)
+	_, _, err = w.here.Load(t.Context(), stream)
+	require.ErrorIs(t, err, codec.ErrUnknownEvent)
+}
+
+func TestAnIgnoredEventCountsAsAVersion(t *testing.T) {
+	log := memory.NewLog()
+	store := newStore(t, log.Open(nil), nil)
+	_, err := store.Append(t.Context(), stream, eventstore.NoStream(), eventstore.Event{Type: "Noted", Data: []byte("{}")})
+	require.NoError(t, err)
+	c := codec.Must(codec.New[Event](nil, codec.Of[Paid]("Paid"), codec.Ignore("Noted")))
+	d, err := decider.New(store, c, Account.evolve, nil)
+	require.NoError(t, err)
+	res, err := d.Transact(t.Context(), stream, pay(1))
+	require.NoError(t, err)
+	require.Equal(t, Account{1, 1}, res.State)
+	require.Equal(t, uint64(2), res.Version)
+}
+
+func TestWhatTheCodecDoesNotKnowIsNotAppended(t *testing.T) {
+	c := codec.Must(codec.New[Event](nil, codec.Of[Paid]("Paid")))
+	d, err := decider.New(newStore(t, memory.New(), nil), c, Account.evolve, nil)
+	require.NoError(t, err)
+	_, err = d.Transact(t.Context(), stream, func(Account) ([]Event, error) { return []Event{Withdrawn{1}}, nil })
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.ErrorContains(t, err, `decide on stream "account-1"`)
+}
+
+func TestMoreEventsThanAnAppendTakesAreRefused(t *testing.T) {
+	w := newWorld(t, decider.Options{}, nil)
+	_, err := w.here.Transact(t.Context(), stream, pay(make([]int64, 65)...))
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	_, appends := w.spy.counted()
+	require.Empty(t, appends)
+}
+
+func TestACallWithoutADecisionIsRefused(t *testing.T) {
+	_, err := newWorld(t, decider.Options{}, nil).here.Transact(t.Context(), stream, nil)
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+}
+
+func TestADecisionThatPanicsLeavesItsTurn(t *testing.T) {
+	w := newWorld(t, decider.Options{}, nil)
+	require.Panics(t, func() {
+		_, _ = w.here.Do(t.Context(), decider.Command{Stream: stream, ID: uuid.New()}, func(Account) ([]Event, error) { panic("test") })
+	})
+	require.Zero(t, decider.Turns(w.here))
+	transact(t, w.here, pay(1))
+	require.Zero(t, decider.Turns(w.here))
 }

@@ -252,11 +252,7 @@ func (t *transaction[S, E]) lost(err error) error {
 
 // wait pauses after the n-th conflict.
 func (r Retry) wait(ctx context.Context, n int) error {
-	pause := min(r.Pause, r.MaxPause)
-	for range n - 1 {
-		pause += min(pause, r.MaxPause-pause)
-	}
-	timer := time.NewTimer(rand.N(pause)) //nolint:gosec // not a secret: it only spreads callers out
+	timer := time.NewTimer(rand.N(r.longest(n))) //nolint:gosec // not a secret: it only spreads callers out
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -264,6 +260,15 @@ func (r Retry) wait(ctx context.Context, n int) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+// longest bounds the n-th wait.
+func (r Retry) longest(n int) time.Duration {
+	pause := min(r.Pause, r.MaxPause)
+	for range n - 1 {
+		pause += min(pause, r.MaxPause-pause)
+	}
+	return pause
 }
 
 // encode makes stored events of what was decided on a stream. Those of a command with an

@@ -1,0 +1,110 @@
+package decider_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/decider"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+func TestWithACacheNothingIsReadInTheSteadyState(t *testing.T) {
+	w := newWorld(t, decider.Options{CacheSize: 8}, nil)
+	for round := range 20 {
+		if round == 1 {
+			w.spy.since()
+		}
+		for i := range 8 {
+			cmd := decider.Command{Stream: fmt.Sprintf("account-%d", i)}
+			if round%2 == 0 {
+				cmd.ID = uuid.New()
+			}
+			do(t, w.here, cmd, pay(1))
+		}
+	}
+	reads, appends := w.spy.counted()
+	require.Empty(t, reads)
+	require.Len(t, appends, 19*8)
+}
+
+func TestTheCacheKeepsWhatWasUsedLast(t *testing.T) {
+	w := newWorld(t, decider.Options{CacheSize: 2}, nil)
+	readsOf := func(name string) int {
+		w.spy.since()
+		do(t, w.here, decider.Command{Stream: name}, pay(1))
+		reads, _ := w.spy.counted()
+		return len(reads)
+	}
+	require.Equal(t, 1, readsOf("a"))
+	require.Equal(t, 1, readsOf("b"))
+	require.Zero(t, readsOf("a"))
+	require.Equal(t, 1, readsOf("c"), "it takes the place of b")
+	require.Zero(t, readsOf("a"))
+	require.Equal(t, 1, readsOf("b"))
+	require.Equal(t, 1, readsOf("c"))
+}
+
+func TestARefusalIsTrueNow(t *testing.T) {
+	w := newWorld(t, decider.Options{CacheSize: 10}, nil)
+	transact(t, w.here, pay(1)) // in the cache
+	transact(t, w.others, pay(9))
+	res := transact(t, w.here, withdraw(10)) // the cached state refuses it
+	require.Equal(t, Account{0, 3}, res.State)
+	require.Equal(t, 2, res.Attempts)
+
+	transact(t, w.others, pay(5))
+	w.spy.since()
+	res = transact(t, w.here, payUpTo(5)) // on the cached state something is missing
+	require.Equal(t, Account{5, 4}, res.State)
+	require.Empty(t, res.Events)
+
+	transact(t, w.others, withdraw(5))
+	_, err := w.here.Transact(t.Context(), stream, withdraw(1))
+	require.Equal(t, errPoor, err)
+	transact(t, w.others, pay(1))
+	res = transact(t, w.here, payUpTo(1)) // nothing is missing, and that is true
+	require.Equal(t, Account{1, 6}, res.State)
+}
+
+func TestAStateThatIsNotStoredIsNotRemembered(t *testing.T) {
+	for _, failure := range []error{eventstore.ErrUnavailable, eventstore.ErrUnknownOutcome} {
+		w := newWorld(t, decider.Options{CacheSize: 10}, nil)
+		transact(t, w.here, pay(1))
+		w.spy.nextAppend(func(context.Context, eventstore.AppendRequest) ([]eventstore.PartResult, error) { return nil, failure })
+		_, err := w.here.Transact(t.Context(), stream, pay(100))
+		require.ErrorIs(t, err, failure)
+		_, err = w.here.Transact(t.Context(), stream, withdraw(50))
+		require.Equal(t, errPoor, err)
+		res := transact(t, w.here, pay(1))
+		require.Equal(t, Account{2, 2}, res.State)
+		require.Equal(t, uint64(2), res.Version)
+	}
+}
+
+func TestAConflictOnACachedStateIsNotWaitedFor(t *testing.T) {
+	w := newWorld(t, decider.Options{CacheSize: 10, Retry: decider.Retry{Pause: 1 << 60, MaxPause: 1 << 60}}, nil)
+	transact(t, w.here, pay(1))
+	transact(t, w.others, pay(1))
+	res := transact(t, w.here, pay(1)) // a pause would not end before the test does
+	require.Equal(t, Account{3, 3}, res.State)
+	require.Equal(t, 2, res.Attempts)
+}
+
+func TestWhatLoadReadsIsInTheCache(t *testing.T) {
+	w := newWorld(t, decider.Options{CacheSize: 10}, nil)
+	transact(t, w.others, pay(1))
+	_, _, err := w.here.Load(t.Context(), stream)
+	require.NoError(t, err)
+	w.spy.since()
+	transact(t, w.here, pay(1))
+	reads, _ := w.spy.counted()
+	require.Empty(t, reads)
+	transact(t, w.others, pay(1))
+	state, _, err := w.here.Load(t.Context(), stream)
+	require.NoError(t, err)
+	require.Equal(t, Account{3, 3}, state, "as it is now")
+}

@@ -226,7 +226,7 @@ func TestARepeatedCommandIsAnsweredWithItsFirstEvents(t *testing.T) {
 			"decides other events":   func(a Account) ([]Event, error) { return []Event{Paid{5 + a.Balance}}, nil },
 			"decides more events":    func(a Account) ([]Event, error) { return make5(a.Events + 1), nil },
 			"decides nothing now":    payUpTo(5),
-			"refuses now":            func(a Account) ([]Event, error) { return refuseUnlessNew(a) },
+			"refuses now":            refuseUnlessNew,
 			"decides fewer events now": func(a Account) ([]Event, error) {
 				return make5(max(1, 2-a.Events)), nil
 			},

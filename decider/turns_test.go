@@ -40,7 +40,7 @@ func TestADecisionWithinADecisionIsNoDeadlock(t *testing.T) {
 		began := time.Now()
 		depth := 0
 		var nested decision
-		nested = func(a Account) ([]Event, error) {
+		nested = func(Account) ([]Event, error) {
 			if depth++; depth < 3 {
 				_, err := d.Transact(t.Context(), stream, nested)
 				return nil, err

@@ -37,9 +37,7 @@ func (c *cache[S]) get(stream string) (state S, version uint64, ok bool) {
 	if !ok {
 		return state, 0, false
 	}
-	e.leave()
-	c.first(e)
-	return e.state, e.version, true
+	return e.state, e.version, true // put follows, and makes it the most recently used
 }
 
 // put keeps a state, unless there is one of a higher version. An absent stream is not

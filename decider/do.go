@@ -187,7 +187,7 @@ func (t *transaction[S, E]) append(ctx context.Context, events []E) (res Result[
 	case err == nil && (!result.Duplicate || t.cmd.ID == uuid.Nil):
 		return t.stored(ctx, events, result), true, nil
 	case err == nil, t.cmd.ID != uuid.Nil && errors.Is(err, eventstore.ErrEventIDReused):
-		res, err = t.repetition(ctx, err)
+		res, err = t.repetition(ctx, result.Events, err)
 		return res, true, err
 	case errors.Is(err, eventstore.ErrConflict):
 		return res, false, t.overtaken(ctx, err)
@@ -203,14 +203,18 @@ func (t *transaction[S, E]) stored(ctx context.Context, events []E, result event
 	return t.answer(result.Events, result.Duplicate)
 }
 
-// repetition answers where the store knows the command's events, with the state now. err
-// is how the store said it.
-func (t *transaction[S, E]) repetition(ctx context.Context, err error) (Result[S], error) {
+// repetition answers where the store knows the command's events, with the state now: the
+// store said so by an error, or told the ones that are decided again, of which there may
+// have been more.
+func (t *transaction[S, E]) repetition(ctx context.Context, known []eventstore.RecordedEvent, err error) (Result[S], error) {
 	if err := t.catchUp(ctx); err != nil {
 		return Result[S]{}, err
 	}
 	if err := t.search(ctx); err != nil {
 		return Result[S]{}, err
+	}
+	if len(t.met) == 0 { // the stream's owner has cut them off
+		t.met = known
 	}
 	return t.repetitionOr(err)
 }

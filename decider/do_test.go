@@ -283,6 +283,24 @@ func TestARepetitionThatAnotherProcessDidIsFoundBehindAnOldCache(t *testing.T) {
 	require.Equal(t, uint64(3), again.Version)
 }
 
+func TestARepetitionWhoseEventsWereCutOffIsAnsweredWithWhatTheStoreKnows(t *testing.T) {
+	w := newWorld(t, decider.Options{}, nil)
+	transact(t, w.others, pay(1))
+	cmd := decider.Command{Stream: stream, ID: uuid.New()}
+	w.spy.nextAppend(func(context.Context, eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+		return []eventstore.PartResult{{Recorded: []eventstore.Recorded{{Version: 7}}, Duplicate: true}}, nil
+	})
+	res := do(t, w.here, cmd, pay(5))
+	require.True(t, res.Duplicate)
+	require.Equal(t, uint64(7), res.Events[0].Version)
+	require.Equal(t, Account{1, 1}, res.State)
+	w.spy.nextAppend(func(context.Context, eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+		return nil, &eventstore.EventIDReusedError{Stream: stream, Reason: "it was stored"}
+	})
+	_, err := w.here.Do(t.Context(), cmd, pay(5))
+	require.ErrorIs(t, err, eventstore.ErrEventIDReused)
+}
+
 func TestACommandCountsOnceOnEachStream(t *testing.T) {
 	w := newWorld(t, decider.Options{}, func(c *eventstore.Capabilities) { c.StreamScopedIDs = eventstore.No("test") })
 	seen := make(map[uuid.UUID]string)

@@ -77,7 +77,7 @@ func main() {
 func TestCodecAndDeciderAddLittleToABinary(t *testing.T) {
 	const most = 400_000 // bytes, stripped
 	size := func(name, program string) int64 {
-		folder, err := os.MkdirTemp(".", "_size-") // within the module, and in no list of its packages
+		folder, err := os.MkdirTemp(".", "_size-") //nolint:usetesting // within the module, and in no list of its packages
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, os.RemoveAll(folder)) })
 		source, binary := filepath.Join(folder, "main.go"), filepath.Join(t.TempDir(), name)

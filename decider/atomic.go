@@ -15,7 +15,8 @@ import (
 type AtomicOptions struct {
 	// ID, where not zero, makes the whole count once, as [Command].ID does. A
 	// repetition is told by the streams that decide loads: it loads all of them before
-	// it decides. Streams are then folded from their start.
+	// it decides. Streams are then folded from their start, and one that gets events
+	// takes two of an append's parts ([eventstore.Limits].MaxAppendParts).
 	ID uuid.UUID
 	// Retry says how often a decision that was overtaken is made anew.
 	Retry Retry

@@ -40,7 +40,7 @@ type Result[S any] struct {
 	// Duplicate is true where the events were there already: of an earlier call, or of
 	// an attempt of this one whose answer was lost.
 	Duplicate bool
-	// Attempts counts the decisions that were made.
+	// Attempts counts the decisions that were made; 0 where a repetition was met before.
 	Attempts int
 }
 

@@ -3,6 +3,7 @@ package decider
 import (
 	"cmp"
 	"context"
+	"log/slog"
 
 	"github.com/switchyard-dev/switchyard/codec"
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -52,22 +53,22 @@ func (s *Snapshots) checked(store *eventstore.Store) (*Snapshots, error) {
 // is of use.
 func (d *Decider[S, E]) loadSnapshot(ctx context.Context, stream string) (S, uint64) {
 	var none S
-	unused := func(why string, err error) (S, uint64) {
-		d.logger.WarnContext(ctx, "snapshot is not used", "stream", stream, "type", d.snapshots.Type, "reason", why, "error", err)
+	unused := func(level slog.Level, why string, err error) (S, uint64) {
+		d.logger.Log(ctx, level, "snapshot is not used", "stream", stream, "type", d.snapshots.Type, "reason", why, "error", err)
 		return none, 0
 	}
 	snapshot, found, err := d.store.LoadSnapshot(ctx, stream, d.snapshots.Type)
 	switch {
 	case err != nil:
-		return unused("it cannot be had", err)
+		return unused(slog.LevelWarn, "it cannot be had", err)
 	case !found:
 		return none, 0
 	case snapshot.SchemaVersion != d.snapshots.Version:
-		return unused("it has another version", nil)
+		return unused(slog.LevelInfo, "it has another version", nil)
 	}
 	var state S
 	if err := d.snapshots.Encoding.Unmarshal(snapshot.Data, &state); err != nil {
-		return unused("it cannot be read", err)
+		return unused(slog.LevelWarn, "it cannot be read", err)
 	}
 	return state, snapshot.Version
 }

@@ -309,22 +309,26 @@ func (c *Codec[E]) Types() []string {
 
 // Schema is one version of one type.
 type Schema struct {
-	// Name is the type's in the store, and Version that of its schema, from 1.
+	// Name is the type's in the store, or one that it had, and Version that of its
+	// schema, from 1.
 	Name    string
 	Version int
 	// Type is the Go type that it is decoded into.
 	Type reflect.Type
 }
 
-// Schemas returns every version of every type, in the order in which the codec was
-// given them: for tests that hold them against what is stored.
+// Schemas returns every version of every type under each of its names, old ones too, in
+// the order in which the codec was given them: for tests that hold them against what is
+// stored.
 func (c *Codec[E]) Schemas() []Schema {
 	var schemas []Schema
 	for _, e := range c.types {
-		for i, step := range e.steps {
-			schemas = append(schemas, Schema{Name: e.name, Version: i + 1, Type: step.from})
+		for _, name := range append([]string{e.name}, e.was...) {
+			for i, step := range e.steps {
+				schemas = append(schemas, Schema{Name: name, Version: i + 1, Type: step.from})
+			}
+			schemas = append(schemas, Schema{Name: name, Version: e.version(), Type: e.goType})
 		}
-		schemas = append(schemas, Schema{Name: e.name, Version: e.version(), Type: e.goType})
 	}
 	return schemas
 }

@@ -99,6 +99,7 @@ func ExampleCodec_Schemas() {
 	// SeatTaken 1 codec_test.takenV1
 	// SeatTaken 2 codec_test.Taken
 	// SeatLeft 1 codec_test.Left
+	// SeatFreed 1 codec_test.Left
 }
 
 func ExampleIgnore() {

@@ -76,7 +76,7 @@ func (d *Decider[S, E]) Do(ctx context.Context, cmd Command, decide func(S) ([]E
 	defer func() {
 		d.tracer.TransactEnd(ctx, TransactEnd{
 			Version: res.Version, Events: len(res.Events), Duplicate: res.Duplicate,
-			Attempts: t.attempts, Conflicts: t.conflicts, Folded: t.folded, Err: err,
+			Attempts: t.attempts, Conflicts: t.conflicts, Folded: t.folded, Err: err, Refused: t.refused,
 		})
 	}()
 	res, err = t.inTurn(ctx)
@@ -89,6 +89,7 @@ type transaction[S, E any] struct {
 	cmd                 Command
 	decide              func(S) ([]E, error)
 	attempts, conflicts int
+	refused             bool // decide's own error is the answer
 }
 
 // inTurn runs the transaction when it is its turn, and remembers the state that it
@@ -133,6 +134,7 @@ func (t *transaction[S, E]) run(ctx context.Context) (Result[S], error) {
 			if refusal == nil && len(t.met) == 0 {
 				return t.answer(nil, false), nil
 			}
+			t.refused = len(t.met) == 0
 			return t.repetitionOr(refusal)
 		default: // the answer must be true now
 			if err := t.catchUp(ctx); err != nil {

@@ -37,7 +37,8 @@ type TransactEnd struct {
 	Attempts, Conflicts int
 	// Folded counts the events that were read and folded.
 	Folded int
-	// Err is what was returned: decide's own error too. It is nil where decide
-	// panicked.
-	Err error
+	// Err is what was returned, and Refused is true where that is decide's own error. Err
+	// is nil where decide panicked.
+	Err     error
+	Refused bool
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+	"github.com/switchyard-dev/switchyard/internal/sqlstate"
 )
 
 // ErrLocal is of what this program cannot encode or read. It was not sent, or was only
@@ -66,22 +67,7 @@ func isRefusal(code string) bool {
 }
 
 // IsTransient tells whether a statement was rolled back for a reason that may pass.
-func IsTransient(e *pgconn.PgError) bool {
-	switch e.Code {
-	case "55P03", // the lock was not free in time
-		"57014",                   // cancelled, or out of its time
-		"57P01", "57P02", "57P03": // shutting down or starting up
-		return true
-	}
-	switch e.Code[:min(2, len(e.Code))] {
-	case "08", // connection
-		"40", // serialisation, deadlock
-		"53", // disk full, out of memory, too many connections
-		"58": // I/O
-		return true
-	}
-	return false
-}
+func IsTransient(e *pgconn.PgError) bool { return sqlstate.Transient(e.Code) }
 
 // Mapped gives an error of the driver's the meaning that Classify found, which may be
 // nil, and a text without a credential. backend names the adapter.

@@ -1,0 +1,154 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+)
+
+// Dialect is in what the SQL of databases differs.
+type Dialect struct {
+	// ByBytes orders text by its bytes, as the contract has it.
+	ByBytes string
+	// Locking, at the end of a select, locks its row to the transaction's end.
+	Locking string
+	// Clock is the time of whoever keeps the data, in milliseconds.
+	Clock string
+	// OneWriter is set where one transaction at a time writes anything at all. It must
+	// begin with a write, lest another one comes in between, and no lease can be
+	// renewed while it works.
+	OneWriter bool
+}
+
+// SQLite and PostgreSQL are the dialects.
+func SQLite() Dialect {
+	return Dialect{ByBytes: `COLLATE BINARY`, Clock: `CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)`, OneWriter: true}
+}
+
+// PostgreSQL is the dialect of version 13 and later.
+func PostgreSQL() Dialect {
+	return Dialect{ByBytes: `COLLATE "C"`, Locking: ` FOR UPDATE`, Clock: `CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)`}
+}
+
+// A row is what is kept under a read model's name: its checkpoint, where store is not
+// null, its lease, and until when a swap holds it still. Numbers without a sign are
+// kept with one, and only compared here.
+const table = `switchyard_checkpoints`
+
+const columns = `name, store, position, stream, version, event, epoch, owner, renewals, ttl`
+
+type statements struct {
+	make, load, lock, list, write, hold, probe, create string
+}
+
+func newStatements(d Dialect) statements {
+	load := `SELECT ` + columns + `, held_until > ` + d.Clock + ` FROM ` + table + ` WHERE name = $1`
+	return statements{
+		make:  `INSERT INTO ` + table + ` (name, epoch, owner, renewals, ttl, held_until) VALUES ($1, 0, '', 0, 0, 0) ON CONFLICT (name) DO NOTHING`,
+		load:  load,
+		lock:  load + d.Locking,
+		list:  `SELECT ` + columns + `, 1 = 0 FROM ` + table + ` WHERE name > $1 AND store IS NOT NULL ORDER BY name LIMIT $2`,
+		write: `UPDATE ` + table + ` SET store = $1, position = $2, stream = $3, version = $4, event = $5, epoch = $6, owner = $7, renewals = $8, ttl = $9 WHERE name = $10`,
+		hold:  `UPDATE ` + table + ` SET held_until = ` + d.Clock + ` + $1 WHERE name = $2`,
+		probe: `SELECT ` + columns + `, held_until FROM ` + table + ` WHERE 1 = 0`,
+		create: strings.ReplaceAll(`CREATE TABLE IF NOT EXISTS `+table+` (
+	name       TEXT `+d.ByBytes+` NOT NULL PRIMARY KEY,
+	store      TEXT,
+	position   TEXT,
+	stream     TEXT,
+	version    BIGINT,
+	event      TEXT,
+	epoch      BIGINT NOT NULL,
+	owner      TEXT   NOT NULL, -- empty while nobody has the lease
+	renewals   BIGINT NOT NULL,
+	ttl        BIGINT NOT NULL, -- nanoseconds
+	held_until BIGINT NOT NULL  -- milliseconds since 1970 UTC
+)`, "\t", " "),
+	}
+}
+
+// row is what is kept under a name.
+type row struct {
+	adapter.Progress
+	exists bool
+	held   bool // by a swap
+}
+
+// load reads the row of a name.
+func (t *Target[Tx]) load(ctx context.Context, from Querier, query, name string) (row, error) {
+	var found row
+	err := from.Query(ctx, query, []any{name}, func(scan func(...any) error) (err error) {
+		_, found, err = scanRow(scan)
+		return err
+	})
+	return found, err
+}
+
+// locked reads the row of a name, and makes it first where there is none; nobody else
+// changes it before the transaction's end.
+func (t *Target[Tx]) locked(ctx context.Context, tx Querier, name string) (row, error) {
+	for made := false; ; made = true {
+		if made || t.dialect.OneWriter {
+			if err := tx.Exec(ctx, t.sql.make, name); err != nil {
+				return row{}, err
+			}
+		}
+		found, err := t.load(ctx, tx, t.sql.lock, name)
+		if err != nil || found.exists {
+			return found, err
+		}
+		if made {
+			return row{}, fmt.Errorf("the row of %q in %s cannot be made; look for a trigger or rule on the table", name, table)
+		}
+	}
+}
+
+func scanRow(scan func(...any) error) (name string, r row, err error) {
+	var store, position, stream, event *string
+	var version *int64
+	var epoch, renewals, ttl int64
+	var owner string
+	if err := scan(&name, &store, &position, &stream, &version, &event, &epoch, &owner, &renewals, &ttl, &r.held); err != nil {
+		return name, r, err
+	}
+	r.exists = true
+	if epoch != 0 {
+		r.Lease = eventstore.Lease{Name: name, Epoch: uint64(epoch), Owner: owner, Renewals: uint64(renewals), TTL: time.Duration(ttl)}
+	}
+	if store == nil {
+		return name, r, nil
+	}
+	if position == nil || stream == nil || version == nil || event == nil {
+		return name, r, fmt.Errorf("the row of %q in %s is no checkpoint; delete it", name, table)
+	}
+	r.Found = true
+	place := &r.Checkpoint.Place
+	place.Stream, place.Version = *stream, uint64(*version)
+	var errs [3]error
+	r.Checkpoint.Store, errs[0] = uuid.Parse(*store)
+	place.ID, errs[1] = uuid.Parse(*event)
+	place.Position, errs[2] = eventstore.ParsePosition(*position)
+	if err := errors.Join(errs[:]...); err != nil {
+		return name, r, fmt.Errorf("the row of %q in %s is no checkpoint; delete it: %w", name, table, err)
+	}
+	return name, r, nil
+}
+
+// write stores what is kept under a name.
+func (t *Target[Tx]) write(ctx context.Context, tx Querier, name string, p adapter.Progress) error {
+	args := []any{
+		nil, nil, nil, nil, nil,
+		int64(p.Lease.Epoch), p.Lease.Owner, int64(p.Lease.Renewals), int64(p.Lease.TTL), name,
+	}
+	if place := p.Checkpoint.Place; p.Found {
+		copy(args, []any{p.Checkpoint.Store.String(), place.Position.String(), place.Stream, int64(place.Version), place.ID.String()})
+	}
+	return tx.Exec(ctx, t.sql.write, args...)
+}

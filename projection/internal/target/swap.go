@@ -1,0 +1,126 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
+	"github.com/switchyard-dev/switchyard/projection"
+)
+
+// holdFor is how long a swap holds the old read model still, at most. It ends by
+// itself, should the process die.
+const holdFor = 2 * time.Second
+
+// Swap is sqldb.Target's and pgxdb.Target's.
+//
+// A swap that only waited for the new read model to be level with the old one could
+// wait for ever while there are writers. So it waits once for where the old one is now,
+// then holds it still for as long as the new one needs for what came meanwhile.
+func (t *Target[Tx]) Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx Tx) error) error {
+	if err := checkSwap(from, to, swap == nil); err != nil {
+		return err
+	}
+	for {
+		swapped, err := t.swapOnce(ctx, from, to, swap)
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return fmt.Errorf("swap read model %q for %q: %w: %w", from, to, ctx.Err(), err)
+		case err != nil && !errors.Is(err, eventstore.ErrUnavailable):
+			return fmt.Errorf("swap read model %q for %q: %w", from, to, err)
+		case swapped:
+			return nil
+		}
+		if sleep.For(ctx, settlePause) != nil {
+			return fmt.Errorf("swap read model %q for %q: %w: %w", from, to, projection.ErrBehind, ctx.Err())
+		}
+	}
+}
+
+func checkSwap(from, to string, noSwap bool) error {
+	if err := checkName("from", from); err != nil {
+		return err
+	}
+	if err := checkName("to", to); err != nil {
+		return err
+	}
+	switch {
+	case from == to:
+		return &eventstore.InvalidError{Field: "to", Reason: fmt.Sprintf("it is %q, as from is; run the new version under a name of its own", to)}
+	case noSwap:
+		return &eventstore.InvalidError{Field: "swap", Reason: "it is nil; give the function that lets readers go over"}
+	}
+	return nil
+}
+
+// swapOnce returns false where the old read model was held still and the new one did
+// not get level within the hold.
+func (t *Target[Tx]) swapOnce(ctx context.Context, from, to string, swap func(ctx context.Context, tx Tx) error) (swapped bool, err error) {
+	goal, err := t.Load(ctx, eventstore.LoadCheckpointRequest{Name: from})
+	switch {
+	case err != nil:
+		return false, err
+	case !goal.Found:
+		return false, &eventstore.InvalidError{Field: "from", Reason: fmt.Sprintf("there is no checkpoint of %q; name the read model that readers use now", from)}
+	}
+	if err := projection.WaitFor(ctx, t, to, goal.Checkpoint.Place.Position); err != nil {
+		return false, err
+	}
+	if err := t.hold(ctx, from, holdFor); err != nil {
+		return false, err
+	}
+	defer func() {
+		if !swapped { // with the swap the hold has ended
+			free, cancel := context.WithTimeout(context.WithoutCancel(ctx), settlePatience)
+			defer cancel()
+			err = errors.Join(err, t.hold(free, from, 0))
+		}
+	}()
+	held, cancel := context.WithTimeout(ctx, holdFor)
+	defer cancel()
+	for held.Err() == nil {
+		if swapped, err = t.swapLevel(ctx, from, to, swap); swapped || err != nil {
+			return swapped, err
+		}
+		_ = sleep.For(held, time.Millisecond)
+	}
+	return false, nil
+}
+
+// hold has the updates of a read model wait for a while, or go on.
+func (t *Target[Tx]) hold(ctx context.Context, name string, d time.Duration) error {
+	return t.failed(ctx, t.db.Exec(ctx, t.sql.hold, d.Milliseconds(), name))
+}
+
+// swapLevel calls swap in a transaction that has seen both read models level, and in
+// which the old one cannot move.
+func (t *Target[Tx]) swapLevel(ctx context.Context, from, to string, swap func(ctx context.Context, tx Tx) error) (bool, error) {
+	tx, err := t.db.Begin(ctx)
+	if err != nil {
+		return false, t.failed(ctx, err)
+	}
+	defer tx.End()
+	older, err := t.locked(ctx, tx, from)
+	if err != nil {
+		return false, t.failed(ctx, err)
+	}
+	newer, err := t.load(ctx, tx, t.sql.load, to)
+	switch {
+	case err != nil:
+		return false, t.failed(ctx, err)
+	case !newer.Found || newer.Checkpoint.Place.Position.Before(older.Checkpoint.Place.Position):
+		return false, nil
+	case newer.Checkpoint.Store != older.Checkpoint.Store:
+		return false, &eventstore.ForeignCheckpointError{Name: to, Checkpoint: newer.Checkpoint.Store, Store: older.Checkpoint.Store, Place: newer.Checkpoint.Place}
+	}
+	if err := t.call(ctx, tx, func(tx Tx) error { return swap(ctx, tx) }); err != nil {
+		return false, err
+	}
+	if err = tx.Exec(ctx, t.sql.hold, 0, from); err == nil {
+		err = tx.Commit(ctx)
+	}
+	return err == nil, t.failed(ctx, err)
+}

@@ -1,0 +1,223 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+)
+
+// Target keeps read models in a database.
+type Target[Tx any] struct {
+	db      Database[Tx]
+	dialect Dialect
+	sql     statements
+
+	mu    sync.Mutex
+	lent  map[string]*lent         // by name, while an update of this process works
+	moved map[string]chan struct{} // by name, closed at its next checkpoint
+}
+
+// Open makes the table of checkpoints where there is none.
+func Open[Tx any](ctx context.Context, db Database[Tx], dialect Dialect) (*Target[Tx], error) {
+	t := &Target[Tx]{
+		db: db, dialect: dialect, sql: newStatements(dialect),
+		lent: make(map[string]*lent), moved: make(map[string]chan struct{}),
+	}
+	if t.db.Exec(ctx, t.sql.probe) == nil {
+		return t, nil // also for a role that may not create tables
+	}
+	// Two processes that create it at once: PostgreSQL fails one of them.
+	var err error
+	for range 2 {
+		if err = t.db.Exec(ctx, t.sql.create); err == nil {
+			break
+		}
+	}
+	if err == nil {
+		err = t.db.Exec(ctx, t.sql.probe)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open read models: table %s: %w", table, t.failed(ctx, err))
+	}
+	return t, nil
+}
+
+// Update is [projection.Target]'s.
+func (t *Target[Tx]) Update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx Tx, after eventstore.Position) error) error {
+	if err := checkName("name", to.Name); err != nil {
+		return err
+	}
+	if f == nil {
+		return &eventstore.InvalidError{Field: "f", Reason: "it is nil; give the function that writes the rows"}
+	}
+	err := t.update(ctx, to, f)
+	if err == nil {
+		t.signal(to.Name)
+	}
+	return err
+}
+
+// update saves the checkpoint last. In PostgreSQL this locks its row only at the end:
+// the lease is in it, and is renewed while f works.
+func (t *Target[Tx]) update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx Tx, after eventstore.Position) error) error {
+	var lease *lent
+	defer func() { t.settle(ctx, to.Name, lease) }() // after the transaction's end
+	tx, err := t.db.Begin(ctx)
+	if err != nil {
+		return t.failed(ctx, err)
+	}
+	defer tx.End()
+	began, err := t.begin(ctx, tx, to.Name)
+	if err != nil {
+		return t.failed(ctx, err)
+	}
+	if done, err := began.before(to); done || err != nil {
+		return err
+	}
+	if t.dialect.OneWriter {
+		lease = t.lend(to.Name, began.Lease)
+	}
+	if err := t.call(ctx, tx, func(tx Tx) error { return f(ctx, tx, began.Checkpoint.Place.Position) }); err != nil {
+		return err
+	}
+	if err := t.save(ctx, tx, began, to, lease); err != nil {
+		return t.failed(ctx, err)
+	}
+	return nil
+}
+
+// begin reads where an update goes on. Where one transaction at a time writes, this one
+// does from here on.
+func (t *Target[Tx]) begin(ctx context.Context, tx Querier, name string) (row, error) {
+	if t.dialect.OneWriter {
+		return t.locked(ctx, tx, name)
+	}
+	return t.load(ctx, tx, t.sql.load, name)
+}
+
+// before tells, of what is stored, whether there is nothing to do on the way to a
+// checkpoint, or why nothing may be done.
+func (r *row) before(to eventstore.Checkpoint) (done bool, err error) {
+	switch {
+	case to.Epoch < r.Lease.Epoch:
+		return false, &eventstore.LeaseLostError{Name: to.Name, Epoch: to.Epoch, Stored: r.Lease.Epoch}
+	case r.Found && r.Checkpoint.Store != to.Store:
+		return false, &eventstore.ForeignCheckpointError{Name: to.Name, Checkpoint: r.Checkpoint.Store, Store: to.Store, Place: r.Checkpoint.Place}
+	case r.Found && !r.Checkpoint.Place.Position.Before(to.Place.Position):
+		return true, nil
+	case r.held:
+		return false, fmt.Errorf("%w: read model %q is held still while readers go over to another one", eventstore.ErrUnavailable, to.Name)
+	}
+	return false, nil
+}
+
+// savepoint is there for as long as the transaction is.
+const savepoint = `switchyard_update`
+
+// call calls the application's function. A savepoint tells whether the transaction was
+// ended meanwhile, by the function or, in SQLite, by an error that it passed over: what
+// followed would be committed without the checkpoint, or the checkpoint without it.
+func (t *Target[Tx]) call(ctx context.Context, tx Transaction[Tx], f func(Tx) error) error {
+	if err := tx.Exec(ctx, `SAVEPOINT `+savepoint); err != nil {
+		return t.failed(ctx, err)
+	}
+	if err := f(tx.Tx()); err != nil {
+		return t.passing(ctx, tx, err)
+	}
+	if err := tx.Exec(ctx, `RELEASE SAVEPOINT `+savepoint); err != nil {
+		return t.passing(ctx, tx, fmt.Errorf("the transaction was ended by the function that was given it, or by an error which that passed over; leave commit and rollback to the target, and return errors: %w", err))
+	}
+	return nil
+}
+
+// save saves a checkpoint in step: where the stored one is as it was when the
+// transaction began, for an earlier attempt may have been under way still.
+func (t *Target[Tx]) save(ctx context.Context, tx Transaction[Tx], began row, to eventstore.Checkpoint, lease *lent) error {
+	now, err := t.locked(ctx, tx, to.Name)
+	if err != nil {
+		return err
+	}
+	if lease != nil {
+		now.Lease = t.said(lease)
+	}
+	if now.Found != began.Found || now.Checkpoint != began.Checkpoint {
+		return fmt.Errorf("%w: the checkpoint of %q was moved meanwhile", eventstore.ErrUnavailable, to.Name)
+	}
+	if _, err := now.Save(eventstore.SaveCheckpointRequest{Checkpoint: to}); err != nil {
+		return err
+	}
+	if err := t.write(ctx, tx, to.Name, now.Progress); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	if lease != nil {
+		lease.stored = now.Lease
+	}
+	return nil
+}
+
+// failed gives the error of a statement of this package its meaning.
+func (t *Target[Tx]) failed(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	case adapter.IsContract(err):
+		return err
+	}
+	return t.db.Mapped(err)
+}
+
+// passing marks an error of the application's function as unavailable where it is not
+// the event's failure: a lost connection, a lock, a deadlock, a full disk.
+func (t *Target[Tx]) passing(ctx context.Context, tx Transaction[Tx], err error) error {
+	switch {
+	case ctx.Err() != nil, errors.Is(err, eventstore.ErrUnavailable):
+		return err
+	case t.db.Transient(err), tx.Lost(ctx):
+		return fmt.Errorf("%w: in the transaction of a read model: %w", eventstore.ErrUnavailable, err)
+	}
+	return err
+}
+
+const maxNameBytes = 255
+
+func checkName(field, name string) error {
+	switch {
+	case name == "" || len(name) > maxNameBytes:
+		return &eventstore.InvalidError{Field: field, Reason: fmt.Sprintf("it has %d bytes; a read model's name has 1 to %d", len(name), maxNameBytes)}
+	case !utf8.ValidString(name):
+		return &eventstore.InvalidError{Field: field, Reason: "it is not valid UTF-8; name the read model in text"}
+	}
+	return nil
+}
+
+// Moved is [projection.Notifier]'s.
+func (t *Target[Tx]) Moved(name string) <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	moved := t.moved[name]
+	if moved == nil {
+		moved = make(chan struct{})
+		t.moved[name] = moved
+	}
+	return moved
+}
+
+// signal wakes those who wait for a name to move.
+func (t *Target[Tx]) signal(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if moved := t.moved[name]; moved != nil {
+		close(moved)
+		delete(t.moved, name)
+	}
+}

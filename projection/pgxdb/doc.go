@@ -1,0 +1,2 @@
+// Package pgxdb keeps read models in PostgreSQL through pgx. See package projection.
+package pgxdb

@@ -1,0 +1,71 @@
+package pgxdb
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/projection/internal/target"
+)
+
+// Target keeps read models in a database of PostgreSQL. It is safe for concurrent use.
+type Target struct {
+	// Checkpoints and leases are in the table switchyard_checkpoints.
+	eventstore.Checkpoints
+	target *target.Target[pgx.Tx]
+}
+
+// Open returns the read models' target in a database of PostgreSQL 13 or later, and
+// makes the table switchyard_checkpoints where there is none, in the first schema of
+// the search_path. The caller closes the pool, after the read models have ended. Each
+// read model that works uses a connection, and there has to be one more, over which
+// leases are renewed.
+//
+// Errors: ErrInvalid for a pool of one connection; ErrUnavailable; the context's; the
+// server's, for instance where the table is there and is not this package's.
+func Open(ctx context.Context, pool *pgxpool.Pool) (*Target, error) {
+	if pool == nil {
+		return nil, &eventstore.InvalidError{Field: "pool", Reason: "it is nil; give an open pool"}
+	}
+	if most := pool.Config().MaxConns; most < 2 {
+		return nil, &eventstore.InvalidError{Field: "pool", Reason: fmt.Sprintf("it is limited to %d connection, and a read model needs one to work and one to renew its lease; raise MaxConns", most)}
+	}
+	shared, err := target.Open(ctx, &database{querier: querier{pool}, pool: pool}, target.PostgreSQL())
+	if err != nil {
+		return nil, err
+	}
+	return &Target{Checkpoints: shared, target: shared}, nil
+}
+
+// Update calls f in a transaction and saves the checkpoint to in the same one. f is
+// given the stored position, zero where there is none, and passes over events up to it.
+// Where the stored checkpoint is at or beyond to, Update does nothing. See
+// [projection.Target] for its errors; projection.New calls it.
+//
+// [projection.Target]: https://pkg.go.dev/github.com/switchyard-dev/switchyard/projection#Target
+func (t *Target) Update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx pgx.Tx, after eventstore.Position) error) error {
+	return t.target.Update(ctx, to, f)
+}
+
+// Swap lets readers go over from one read model to another one that runs beside it: it
+// waits until to is as far as from, holds from still for up to 2 s, and calls swap, say
+// DROP VIEW and CREATE VIEW, in one transaction that has seen both. No reader sees the
+// model go back. from runs on until its owner stops it; it may run in another process.
+//
+// swap is called again where a transaction fails for a reason that passes, or where it
+// is not known whether it was committed; it must bear that, as DROP VIEW IF EXISTS does.
+// It must not commit or roll back.
+//
+// Errors: ErrInvalid, also where from has no checkpoint; ErrForeignCheckpoint where the
+// two follow different stores; projection.ErrBehind with the context's error where that
+// ended before to was level; swap's own.
+func (t *Target) Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx pgx.Tx) error) error {
+	return t.target.Swap(ctx, from, to, swap)
+}
+
+// Moved returns a channel that is closed when this process next saves a checkpoint of
+// the name. projection.WaitFor waits for it.
+func (t *Target) Moved(name string) <-chan struct{} { return t.target.Moved(name) }

@@ -1,0 +1,81 @@
+package projection
+
+import (
+	"context"
+
+	"github.com/switchyard-dev/switchyard/codec"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// Target is a database that keeps read models: their rows, and beside them their
+// checkpoints and leases. Packages sqldb and pgxdb have one each. Tx is the
+// transaction in which rows are written, such as *sql.Tx. It is safe for concurrent
+// use, also by several processes.
+type Target[Tx any] interface {
+	eventstore.Checkpoints
+	// Update calls f in a transaction, and saves the checkpoint to in the same one. f
+	// is given the stored position, zero where there is none, and passes over events
+	// up to it. It must not commit or roll back. Where the stored checkpoint is at or
+	// beyond to, Update does nothing.
+	//
+	// Nothing stays of a transaction that fails. Errors: ErrForeignCheckpoint where the
+	// stored checkpoint is another store's; ErrLeaseLost where to's epoch lies below
+	// the stored one; ErrUnavailable where waiting may help, f's statements included,
+	// or where the outcome of the commit is not known, which the next Update finds
+	// out; ErrInvalid; the context's; f's.
+	Update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx Tx, after eventstore.Position) error) error
+}
+
+// New returns the durable subscription of a read model, for [eventstore.Store.Run]. It
+// selects the types that c decodes; set its other fields, such as Filter.Categories,
+// ParkStream and Retry. Without a target, a codec or apply Run fails with ErrInvalid.
+//
+// What apply writes through tx is committed together with the checkpoint, so each event
+// counts exactly once, whoever crashes. Events come in the global order, in batches of
+// what is at hand; each batch is one transaction. The events of a batch that fails are
+// applied again one by one. apply must not commit or roll back tx, and what it does
+// elsewhere may be done again: side effects belong into a reaction.
+//
+// Name the read model with its version, such as "orders-v2": a new version runs beside
+// the old one until readers go over, by Swap of its target.
+func New[Tx, E any](target Target[Tx], name string, c *codec.Codec[E], apply func(ctx context.Context, tx Tx, event E, at eventstore.RecordedEvent) error) eventstore.Subscription {
+	sub := eventstore.Subscription{Name: name}
+	if target == nil || c == nil || apply == nil {
+		return sub
+	}
+	sub.Checkpoints = target
+	sub.Filter.Types = c.Types()
+	sub.HandleBatch = func(ctx context.Context, batch eventstore.Batch) error {
+		events, err := decode(ctx, c, batch.Events)
+		if err != nil {
+			return err
+		}
+		return target.Update(ctx, batch.Checkpoint, func(ctx context.Context, tx Tx, after eventstore.Position) error {
+			for _, event := range events {
+				if !after.Before(event.Recorded.Position) {
+					continue // committed by an attempt whose answer was lost
+				}
+				if err := apply(ctx, tx, event.Value, event.Recorded); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return sub
+}
+
+// decode comes before the transaction, which is the shorter for it.
+func decode[E any](ctx context.Context, c *codec.Codec[E], events []eventstore.RecordedEvent) ([]codec.Decoded[E], error) {
+	decoded := make([]codec.Decoded[E], 0, len(events))
+	for _, event := range events {
+		value, ok, err := c.Decode(ctx, event)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			decoded = append(decoded, codec.Decoded[E]{Value: value, Recorded: event})
+		}
+	}
+	return decoded, nil
+}

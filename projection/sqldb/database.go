@@ -1,0 +1,137 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/projection/internal/target"
+)
+
+// check refuses what no read model can be kept in.
+func check(ctx context.Context, db *sql.DB, dialect Dialect) (target.Dialect, error) {
+	if db == nil {
+		return target.Dialect{}, &eventstore.InvalidError{Field: "db", Reason: "it is nil; give an open database"}
+	}
+	var d target.Dialect
+	var version string
+	switch dialect {
+	case SQLite:
+		d, version = target.SQLite(), `SELECT sqlite_version()`
+	case PostgreSQL:
+		d, version = target.PostgreSQL(), `SELECT current_setting('server_version_num')`
+		if db.Stats().MaxOpenConnections == 1 {
+			return d, &eventstore.InvalidError{Field: "db", Reason: "it is limited to 1 connection, and a read model needs one to work and one to renew its lease; raise SetMaxOpenConns"}
+		}
+	default:
+		return d, &eventstore.InvalidError{Field: "dialect", Reason: "it is none of this package's; give SQLite or PostgreSQL"}
+	}
+	if err := db.PingContext(ctx); err != nil {
+		return d, failed(ctx, dialect, err)
+	}
+	var found string
+	if err := db.QueryRowContext(ctx, version).Scan(&found); err != nil {
+		if ctx.Err() == nil {
+			err = &eventstore.InvalidError{Field: "dialect", Reason: "the database does not answer as " + dialect.String() + " does; give its own: " + err.Error()}
+		}
+		return d, err
+	}
+	return d, nil
+}
+
+// statementer is a database or a transaction.
+type statementer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// querier is a [target.Querier].
+type querier struct{ statementer }
+
+func (q querier) Exec(ctx context.Context, query string, args ...any) error {
+	_, err := q.ExecContext(ctx, query, args...)
+	return err
+}
+
+func (q querier) Query(ctx context.Context, query string, args []any, each func(scan func(into ...any) error) error) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// database is a [target.Database].
+type database struct {
+	querier
+	db      *sql.DB
+	dialect Dialect
+}
+
+func newDatabase(db *sql.DB, dialect Dialect) *database {
+	return &database{querier: querier{db}, db: db, dialect: dialect}
+}
+
+func (d *database) Begin(ctx context.Context) (target.Transaction[*sql.Tx], error) {
+	conn, err := d.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	opts := &sql.TxOptions{}
+	if d.dialect == PostgreSQL {
+		opts.Isolation = sql.LevelReadCommitted // whatever the role's default is
+	}
+	// The transaction outlives ctx by its commit, which would be of unknown outcome.
+	within, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, cancel)
+	tx, err := conn.BeginTx(within, opts)
+	stop()
+	if err != nil {
+		cancel()
+		_ = conn.Close()
+		return nil, err
+	}
+	return &transaction{querier: querier{tx}, conn: conn, tx: tx, cancel: cancel}, nil
+}
+
+// commitPatience and endPatience are how long a server may take to end a transaction.
+const commitPatience, endPatience = 30 * time.Second, 5 * time.Second
+
+// transaction is a [target.Transaction]. It holds its connection to the end, also where
+// the application's function ends the transaction against the rules: one that went back
+// to the pool would be another's by then.
+type transaction struct {
+	querier
+	conn   *sql.Conn
+	tx     *sql.Tx
+	cancel context.CancelFunc
+}
+
+func (t *transaction) Tx() *sql.Tx { return t.tx }
+
+func (t *transaction) Lost(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, endPatience)
+	defer cancel()
+	return t.conn.PingContext(ctx) != nil
+}
+
+func (t *transaction) Commit(context.Context) error {
+	limit := time.AfterFunc(commitPatience, t.cancel)
+	defer limit.Stop()
+	return t.tx.Commit()
+}
+
+func (t *transaction) End() {
+	limit := time.AfterFunc(endPatience, t.cancel)
+	defer limit.Stop()
+	_ = t.tx.Rollback() // after a commit it does nothing; otherwise the first error counts
+	t.cancel()
+	_ = t.conn.Close()
+}

@@ -1,0 +1,90 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/projection/internal/target"
+)
+
+// Dialect is the SQL of a database.
+type Dialect int
+
+// The dialects that read models can be kept in.
+const (
+	// SQLite is version 3.24 or later.
+	SQLite Dialect = iota + 1
+	// PostgreSQL is version 13 or later.
+	PostgreSQL
+)
+
+func (d Dialect) String() string {
+	switch d {
+	case SQLite:
+		return "SQLite"
+	case PostgreSQL:
+		return "PostgreSQL"
+	}
+	return "no dialect"
+}
+
+// Target keeps read models in a database. It is safe for concurrent use.
+type Target struct {
+	// Checkpoints and leases are in the table switchyard_checkpoints.
+	eventstore.Checkpoints
+	target *target.Target[*sql.Tx]
+}
+
+// Open returns the read models' target in a database, and makes the table
+// switchyard_checkpoints where there is none. The caller closes db, after the read
+// models have ended.
+//
+// In PostgreSQL each read model that works uses a connection, and there has to be one
+// more, over which leases are renewed. In SQLite one transaction at a time writes, so
+// read models in one file wait for each other: set a busy timeout in the driver's URL.
+//
+// Errors: ErrInvalid for a dialect that is not the database's or a limit of one
+// connection to PostgreSQL; ErrUnavailable; the context's; the database's, for instance
+// where the table is there and is not this package's.
+func Open(ctx context.Context, db *sql.DB, dialect Dialect) (*Target, error) {
+	d, err := check(ctx, db, dialect)
+	if err != nil {
+		return nil, err
+	}
+	shared, err := target.Open(ctx, newDatabase(db, dialect), d)
+	if err != nil {
+		return nil, err
+	}
+	return &Target{Checkpoints: shared, target: shared}, nil
+}
+
+// Update calls f in a transaction and saves the checkpoint to in the same one. f is
+// given the stored position, zero where there is none, and passes over events up to it.
+// Where the stored checkpoint is at or beyond to, Update does nothing. See
+// [projection.Target] for its errors; projection.New calls it.
+//
+// [projection.Target]: https://pkg.go.dev/github.com/switchyard-dev/switchyard/projection#Target
+func (t *Target) Update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx *sql.Tx, after eventstore.Position) error) error {
+	return t.target.Update(ctx, to, f)
+}
+
+// Swap lets readers go over from one read model to another one that runs beside it: it
+// waits until to is as far as from, holds from still for up to 2 s, and calls swap, say
+// DROP VIEW and CREATE VIEW, in one transaction that has seen both. No reader sees the
+// model go back. from runs on until its owner stops it; it may run in another process.
+//
+// swap is called again where a transaction fails for a reason that passes, or where it
+// is not known whether it was committed; it must bear that, as DROP VIEW IF EXISTS does.
+// It must not commit or roll back.
+//
+// Errors: ErrInvalid, also where from has no checkpoint; ErrForeignCheckpoint where the
+// two follow different stores; projection.ErrBehind with the context's error where that
+// ended before to was level; swap's own.
+func (t *Target) Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx *sql.Tx) error) error {
+	return t.target.Swap(ctx, from, to, swap)
+}
+
+// Moved returns a channel that is closed when this process next saves a checkpoint of
+// the name. projection.WaitFor waits for it.
+func (t *Target) Moved(name string) <-chan struct{} { return t.target.Moved(name) }

@@ -1,0 +1,165 @@
+package projection_test
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/testservers"
+	"github.com/switchyard-dev/switchyard/projection"
+	"github.com/switchyard-dev/switchyard/projection/pgxdb"
+	"github.com/switchyard-dev/switchyard/projection/sqldb"
+)
+
+const soon = 20 * time.Second
+
+var server testservers.SharedPostgres
+
+func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
+
+// tx is the transaction of any target, for tests that are the same for all of them.
+type tx struct {
+	exec             func(ctx context.Context, query string, args ...any) error
+	commit, rollback func(ctx context.Context) error
+}
+
+// target is any of the targets.
+type target interface {
+	projection.Target[tx]
+	projection.Notifier
+	Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx tx) error) error
+}
+
+// concrete is a target as its package has it.
+type concrete[Tx any] interface {
+	projection.Target[Tx]
+	projection.Notifier
+	Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx Tx) error) error
+}
+
+type erased[Tx any] struct {
+	concrete[Tx]
+	erase func(Tx) tx
+}
+
+func (e erased[Tx]) Update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx tx, after eventstore.Position) error) error {
+	return e.concrete.Update(ctx, to, func(ctx context.Context, tx Tx, after eventstore.Position) error { return f(ctx, e.erase(tx), after) })
+}
+
+func (e erased[Tx]) Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx tx) error) error {
+	return e.concrete.Swap(ctx, from, to, func(ctx context.Context, tx Tx) error { return swap(ctx, e.erase(tx)) })
+}
+
+func eraseSQL(t *sql.Tx) tx {
+	return tx{
+		exec: func(ctx context.Context, query string, args ...any) error {
+			_, err := t.ExecContext(ctx, query, args...)
+			return err
+		},
+		commit:   func(context.Context) error { return t.Commit() },
+		rollback: func(context.Context) error { return t.Rollback() },
+	}
+}
+
+func erasePgx(t pgx.Tx) tx {
+	return tx{
+		exec: func(ctx context.Context, query string, args ...any) error {
+			_, err := t.Exec(ctx, query, args...)
+			return err
+		},
+		commit:   t.Commit,
+		rollback: t.Rollback,
+	}
+}
+
+// database is a fresh one for read models, of one kind.
+type database struct {
+	kind   string
+	driver string // of database/sql
+	url    string
+	db     *sql.DB // for the test's own statements
+}
+
+const (
+	inSQLite = "SQLite"
+	inSQL    = "PostgreSQL by database/sql"
+	inPgx    = "PostgreSQL by pgx"
+)
+
+var kinds = []string{inSQLite, inSQL, inPgx}
+
+func newDatabase(t testing.TB, kind string) *database {
+	t.Helper()
+	d := &database{kind: kind, driver: "pgx"}
+	if kind == inSQLite {
+		d.driver, d.url = "sqlite", "file:"+filepath.Join(t.TempDir(), "model.db")+"?_pragma=busy_timeout(5000)"
+	} else {
+		d.url = server.Database(t)
+	}
+	d.db = d.openDB(t)
+	return d
+}
+
+func (d *database) openDB(t testing.TB) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(d.driver, d.url)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+// open opens a target as another process would, on connections of its own.
+func (d *database) open(t testing.TB) target {
+	t.Helper()
+	switch d.kind {
+	case inPgx:
+		pool, err := pgxpool.New(t.Context(), d.url)
+		require.NoError(t, err)
+		t.Cleanup(pool.Close)
+		opened, err := pgxdb.Open(t.Context(), pool)
+		require.NoError(t, err)
+		return erased[pgx.Tx]{opened, erasePgx}
+	default:
+		dialect := sqldb.SQLite
+		if d.kind == inSQL {
+			dialect = sqldb.PostgreSQL
+		}
+		opened, err := sqldb.Open(t.Context(), d.openDB(t), dialect)
+		require.NoError(t, err)
+		return erased[*sql.Tx]{opened, eraseSQL}
+	}
+}
+
+func (d *database) exec(t testing.TB, query string) {
+	t.Helper()
+	_, err := d.db.ExecContext(t.Context(), query)
+	require.NoError(t, err)
+}
+
+// number asks for one.
+func (d *database) number(t testing.TB, query string) (n int) {
+	t.Helper()
+	require.NoError(t, d.db.QueryRowContext(t.Context(), query).Scan(&n))
+	return n
+}
+
+// inEach runs a test once for each kind of database.
+func inEach(t *testing.T, test func(t *testing.T, d *database)) {
+	t.Helper()
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			test(t, newDatabase(t, kind))
+		})
+	}
+}

@@ -156,6 +156,17 @@ func (d *database) number(t testing.TB, query string) (n int) {
 // inEach runs a test once for each kind of database.
 func inEach(t *testing.T, test func(t *testing.T, d *database)) {
 	t.Helper()
+	in(t, kinds, test)
+}
+
+// inPostgreSQL is inEach for what SQLite has not.
+func inPostgreSQL(t *testing.T, test func(t *testing.T, d *database)) {
+	t.Helper()
+	in(t, []string{inSQL, inPgx}, test)
+}
+
+func in(t *testing.T, kinds []string, test func(t *testing.T, d *database)) {
+	t.Helper()
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

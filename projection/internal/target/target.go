@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -194,8 +195,8 @@ func checkName(field, name string) error {
 	switch {
 	case name == "" || len(name) > maxNameBytes:
 		return &eventstore.InvalidError{Field: field, Reason: fmt.Sprintf("it has %d bytes; a read model's name has 1 to %d", len(name), maxNameBytes)}
-	case !utf8.ValidString(name):
-		return &eventstore.InvalidError{Field: field, Reason: "it is not valid UTF-8; name the read model in text"}
+	case !utf8.ValidString(name), strings.Contains(name, "\x00"):
+		return &eventstore.InvalidError{Field: field, Reason: "it is not UTF-8 text without NUL; name the read model in text"}
 	}
 	return nil
 }

@@ -1,0 +1,98 @@
+package projection_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
+	"github.com/switchyard-dev/switchyard/projection"
+)
+
+// The lease is in the row that an update writes, and in SQLite behind the file's only
+// write lock. It is renewed all the same, or the owner would lose it each time.
+func TestAFunctionMayWorkForLongerThanTheLeaseLasts(t *testing.T) {
+	const ttl = 300 * time.Millisecond
+	for name, fail := range map[string]error{"and commits": nil, "and fails at first": errors.New("not now")} {
+		t.Run(name, func(t *testing.T) {
+			inEach(t, func(t *testing.T, d *database) {
+				store, target := newStore(t), d.open(t)
+				d.balances(t, "balances")
+				position := deposit(t, store, 1, 5)
+				calls := 0
+				add := count("balances")
+				sub := projection.New(target, "slow", deposits(), func(ctx context.Context, tx tx, e deposited, at eventstore.RecordedEvent) error {
+					if err := add(ctx, tx, e, at); err != nil {
+						return err
+					}
+					if calls++; calls > 2 {
+						return nil
+					}
+					if err := sleep.For(ctx, 4*ttl); err != nil {
+						return err
+					}
+					if calls == 1 {
+						return fail
+					}
+					return nil
+				})
+				sub.LeaseTTL, sub.UntilCaughtUp, sub.Retry.Pause = ttl, true, time.Millisecond
+				require.NoError(t, store.Run(t.Context(), sub))
+				require.NoError(t, projection.WaitFor(t.Context(), target, "slow", position))
+				want := 1
+				if fail != nil {
+					want = 2
+				}
+				require.Equal(t, want, calls)
+				require.Equal(t, 1, d.number(t, `SELECT events FROM balances`))
+				stored, err := target.Load(t.Context(), eventstore.LoadCheckpointRequest{Name: "slow"})
+				require.NoError(t, err)
+				require.EqualValues(t, 1, stored.Checkpoint.Epoch, "it never lost its lease")
+			})
+		})
+	}
+}
+
+// An owner that is at work does not hold up who only wants to know.
+func TestOthersCanAskWhoHasTheLeaseWhileAFunctionWorks(t *testing.T) {
+	inEach(t, func(t *testing.T, d *database) {
+		target, other := d.rowsOfM(t), d.open(t)
+		take(t, target, 1)
+		err := target.Update(t.Context(), at([16]byte{1}, 1, 1), func(ctx context.Context, tx tx, after eventstore.Position) error {
+			if err := insertRow(ctx, tx, after); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			asked, err := other.SwapLease(ctx, eventstore.SwapLeaseRequest{Name: "m", New: eventstore.Lease{Name: "m", Epoch: 1, Owner: "other"}})
+			require.Equal(t, "o", asked.Lease.Owner)
+			require.False(t, asked.Swapped)
+			return err
+		})
+		require.NoError(t, err)
+	})
+}
+
+// A lease that changes hands in this process while a function works ends its update,
+// wherever the lease is kept meanwhile.
+func TestAnUpdateWhoseLeaseIsTakenMeanwhileChangesNothing(t *testing.T) {
+	inEach(t, func(t *testing.T, d *database) {
+		target := d.rowsOfM(t)
+		take(t, target, 1)
+		next := eventstore.Lease{Name: "m", Epoch: 2, Owner: "next", TTL: time.Minute}
+		err := target.Update(t.Context(), at([16]byte{1}, 1, 1), func(ctx context.Context, tx tx, after eventstore.Position) error {
+			taken, err := target.SwapLease(ctx, eventstore.SwapLeaseRequest{Name: "m", Old: eventstore.Lease{Name: "m", Epoch: 1, Owner: "o"}, New: next})
+			require.True(t, taken.Swapped)
+			return errors.Join(err, insertRow(ctx, tx, after))
+		})
+		require.ErrorIs(t, err, eventstore.ErrLeaseLost)
+		require.Zero(t, d.number(t, `SELECT count(*) FROM rows_of_m`))
+		stored, err := d.open(t).SwapLease(t.Context(), eventstore.SwapLeaseRequest{Name: "m"})
+		require.NoError(t, err)
+		require.Equal(t, next, stored.Lease, "what was told is stored")
+	})
+}

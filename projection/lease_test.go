@@ -25,7 +25,7 @@ func TestAFunctionMayWorkForLongerThanTheLeaseLasts(t *testing.T) {
 				position := deposit(t, store, 1, 5)
 				calls := 0
 				add := count("balances")
-				sub := projection.New(target, "slow", deposits(), func(ctx context.Context, tx tx, e deposited, at eventstore.RecordedEvent) error {
+				sub := projection.New(target, "slow", deposits(), func(ctx context.Context, tx transaction, e deposited, at eventstore.RecordedEvent) error {
 					if err := add(ctx, tx, e, at); err != nil {
 						return err
 					}
@@ -62,7 +62,7 @@ func TestOthersCanAskWhoHasTheLeaseWhileAFunctionWorks(t *testing.T) {
 	inEach(t, func(t *testing.T, d *database) {
 		target, other := d.rowsOfM(t), d.open(t)
 		take(t, target, 1)
-		err := target.Update(t.Context(), at([16]byte{1}, 1, 1), func(ctx context.Context, tx tx, after eventstore.Position) error {
+		err := target.Update(t.Context(), at([16]byte{1}, 1, 1), func(ctx context.Context, tx transaction, after eventstore.Position) error {
 			if err := insertRow(ctx, tx, after); err != nil {
 				return err
 			}
@@ -84,7 +84,7 @@ func TestAnUpdateWhoseLeaseIsTakenMeanwhileChangesNothing(t *testing.T) {
 		target := d.rowsOfM(t)
 		take(t, target, 1)
 		next := eventstore.Lease{Name: "m", Epoch: 2, Owner: "next", TTL: time.Minute}
-		err := target.Update(t.Context(), at([16]byte{1}, 1, 1), func(ctx context.Context, tx tx, after eventstore.Position) error {
+		err := target.Update(t.Context(), at([16]byte{1}, 1, 1), func(ctx context.Context, tx transaction, after eventstore.Position) error {
 			taken, err := target.SwapLease(ctx, eventstore.SwapLeaseRequest{Name: "m", Old: eventstore.Lease{Name: "m", Epoch: 1, Owner: "o"}, New: next})
 			require.True(t, taken.Swapped)
 			return errors.Join(err, insertRow(ctx, tx, after))

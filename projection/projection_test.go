@@ -47,8 +47,8 @@ func (d *database) balances(t testing.TB, table string) {
 }
 
 // count adds an event to a table of balances. An event that counts twice shows.
-func count(table string) func(context.Context, tx, deposited, eventstore.RecordedEvent) error {
-	return func(ctx context.Context, tx tx, e deposited, at eventstore.RecordedEvent) error {
+func count(table string) func(context.Context, transaction, deposited, eventstore.RecordedEvent) error {
+	return func(ctx context.Context, tx transaction, e deposited, at eventstore.RecordedEvent) error {
 		return tx.exec(ctx, `INSERT INTO `+table+` (account, cents, events) VALUES ($1, $2, 1)
 			ON CONFLICT (account) DO UPDATE SET cents = `+table+`.cents + excluded.cents, events = `+table+`.events + 1`, at.Stream, e.Cents)
 	}

@@ -23,7 +23,7 @@ func at(store uuid.UUID, position, epoch uint64) eventstore.Checkpoint {
 	}
 }
 
-func insertRow(ctx context.Context, tx tx, _ eventstore.Position) error {
+func insertRow(ctx context.Context, tx transaction, _ eventstore.Position) error {
 	return tx.exec(ctx, `INSERT INTO rows_of_m VALUES (1)`)
 }
 
@@ -72,7 +72,7 @@ func TestAnUpdateChangesAllOrNothing(t *testing.T) {
 				take(t, target, 3)
 				require.NoError(t, target.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: at(mine, 5, 3)}))
 				calls := 0
-				err := target.Update(t.Context(), test.to, func(ctx context.Context, tx tx, after eventstore.Position) error {
+				err := target.Update(t.Context(), test.to, func(ctx context.Context, tx transaction, after eventstore.Position) error {
 					calls++
 					require.Equal(t, eventstore.NewPosition(5, 0), after)
 					return errors.Join(insertRow(ctx, tx, after), test.f)
@@ -114,7 +114,7 @@ func TestUpdatesSideBySideCountEachEventOnce(t *testing.T) {
 			target := d.open(t)
 			working.Go(func() {
 				for i := uint64(1); i <= events; {
-					err := target.Update(t.Context(), at(store, i, 0), func(ctx context.Context, tx tx, after eventstore.Position) error {
+					err := target.Update(t.Context(), at(store, i, 0), func(ctx context.Context, tx transaction, after eventstore.Position) error {
 						high, _ := after.Words()
 						for n := high + 1; n <= i; n++ {
 							if err := tx.exec(ctx, `INSERT INTO rows_of_m VALUES ($1)`, int64(n)); err != nil {
@@ -140,12 +140,16 @@ func TestUpdatesSideBySideCountEachEventOnce(t *testing.T) {
 
 // What follows the end of a transaction would be committed by itself.
 func TestAFunctionThatEndsItsTransactionIsTold(t *testing.T) {
-	for name, end := range map[string]func(ctx context.Context, tx tx) error{
-		"by a rollback":                   func(ctx context.Context, tx tx) error { return tx.rollback(ctx) },
-		"by a commit":                     func(ctx context.Context, tx tx) error { return tx.commit(ctx) },
-		"by a statement":                  func(ctx context.Context, tx tx) error { return tx.exec(ctx, `ROLLBACK`) },
-		"by a statement, to begin again":  func(ctx context.Context, tx tx) error { return errors.Join(tx.exec(ctx, `COMMIT`), tx.exec(ctx, `BEGIN`)) },
-		"by an error that it passed over": func(ctx context.Context, tx tx) error { return ignored(tx.exec(ctx, `INSERT INTO once VALUES (1)`)) },
+	for name, end := range map[string]func(ctx context.Context, tx transaction) error{
+		"by a rollback":  func(ctx context.Context, tx transaction) error { return tx.rollback(ctx) },
+		"by a commit":    func(ctx context.Context, tx transaction) error { return tx.commit(ctx) },
+		"by a statement": func(ctx context.Context, tx transaction) error { return tx.exec(ctx, `ROLLBACK`) },
+		"by a statement, to begin again": func(ctx context.Context, tx transaction) error {
+			return errors.Join(tx.exec(ctx, `COMMIT`), tx.exec(ctx, `BEGIN`))
+		},
+		"by an error that it passed over": func(ctx context.Context, tx transaction) error {
+			return ignored(tx.exec(ctx, `INSERT INTO once VALUES (1)`))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inEach(t, func(t *testing.T, d *database) {
@@ -156,7 +160,7 @@ func TestAFunctionThatEndsItsTransactionIsTold(t *testing.T) {
 				}
 				d.exec(t, `CREATE TABLE once (n BIGINT PRIMARY KEY `+conflict+`)`)
 				d.exec(t, `INSERT INTO once VALUES (1)`)
-				err := target.Update(t.Context(), at(store, 1, 0), func(ctx context.Context, tx tx, _ eventstore.Position) error { return end(ctx, tx) })
+				err := target.Update(t.Context(), at(store, 1, 0), func(ctx context.Context, tx transaction, _ eventstore.Position) error { return end(ctx, tx) })
 				require.ErrorContains(t, err, "leave commit and rollback to the target")
 				require.NotErrorIs(t, err, eventstore.ErrUnavailable, "the world is not to blame")
 				stored, err := target.Load(t.Context(), eventstore.LoadCheckpointRequest{Name: "m"})
@@ -175,7 +179,7 @@ func TestAPanicGivesTheConnectionBack(t *testing.T) {
 		target, store := d.rowsOfM(t), uuid.New()
 		for range 20 { // more than a pool has
 			require.PanicsWithValue(t, "no", func() {
-				_ = target.Update(t.Context(), at(store, 1, 0), func(ctx context.Context, tx tx, after eventstore.Position) error {
+				_ = target.Update(t.Context(), at(store, 1, 0), func(ctx context.Context, tx transaction, after eventstore.Position) error {
 					require.NoError(t, insertRow(ctx, tx, after))
 					panic("no")
 				})
@@ -190,7 +194,7 @@ func TestAnUpdateEndsWithItsContext(t *testing.T) {
 	inEach(t, func(t *testing.T, d *database) {
 		target, store := d.rowsOfM(t), uuid.New()
 		ctx, cancel := context.WithCancel(t.Context())
-		err := target.Update(ctx, at(store, 1, 0), func(ctx context.Context, tx tx, after eventstore.Position) error {
+		err := target.Update(ctx, at(store, 1, 0), func(ctx context.Context, tx transaction, after eventstore.Position) error {
 			cancel()
 			return insertRow(ctx, tx, after)
 		})

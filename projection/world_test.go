@@ -27,17 +27,17 @@ var server testservers.SharedPostgres
 
 func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
 
-// tx is the transaction of any target, for tests that are the same for all of them.
-type tx struct {
+// transaction is that of any target, for tests that are the same for all of them.
+type transaction struct {
 	exec             func(ctx context.Context, query string, args ...any) error
 	commit, rollback func(ctx context.Context) error
 }
 
 // target is any of the targets.
 type target interface {
-	projection.Target[tx]
+	projection.Target[transaction]
 	projection.Notifier
-	Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx tx) error) error
+	Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx transaction) error) error
 }
 
 // concrete is a target as its package has it.
@@ -49,19 +49,19 @@ type concrete[Tx any] interface {
 
 type erased[Tx any] struct {
 	concrete[Tx]
-	erase func(Tx) tx
+	erase func(Tx) transaction
 }
 
-func (e erased[Tx]) Update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx tx, after eventstore.Position) error) error {
+func (e erased[Tx]) Update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx transaction, after eventstore.Position) error) error {
 	return e.concrete.Update(ctx, to, func(ctx context.Context, tx Tx, after eventstore.Position) error { return f(ctx, e.erase(tx), after) })
 }
 
-func (e erased[Tx]) Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx tx) error) error {
+func (e erased[Tx]) Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx transaction) error) error {
 	return e.concrete.Swap(ctx, from, to, func(ctx context.Context, tx Tx) error { return swap(ctx, e.erase(tx)) })
 }
 
-func eraseSQL(t *sql.Tx) tx {
-	return tx{
+func eraseSQL(t *sql.Tx) transaction {
+	return transaction{
 		exec: func(ctx context.Context, query string, args ...any) error {
 			_, err := t.ExecContext(ctx, query, args...)
 			return err
@@ -71,8 +71,8 @@ func eraseSQL(t *sql.Tx) tx {
 	}
 }
 
-func erasePgx(t pgx.Tx) tx {
-	return tx{
+func erasePgx(t pgx.Tx) transaction {
+	return transaction{
 		exec: func(ctx context.Context, query string, args ...any) error {
 			_, err := t.Exec(ctx, query, args...)
 			return err

@@ -98,7 +98,7 @@ func (d *database) Begin(ctx context.Context) (target.Transaction[*sql.Tx], erro
 		_ = conn.Close()
 		return nil, err
 	}
-	return &transaction{querier: querier{tx}, conn: conn, tx: tx, cancel: cancel}, nil
+	return &transaction{querier: querier{tx}, dialect: d.dialect, conn: conn, tx: tx, cancel: cancel}, nil
 }
 
 // commitPatience and endPatience are how long a server may take to end a transaction.
@@ -109,17 +109,24 @@ const commitPatience, endPatience = 30 * time.Second, 5 * time.Second
 // to the pool would be another's by then.
 type transaction struct {
 	querier
-	conn   *sql.Conn
-	tx     *sql.Tx
-	cancel context.CancelFunc
+	dialect Dialect
+	conn    *sql.Conn
+	tx      *sql.Tx
+	cancel  context.CancelFunc
 }
 
 func (t *transaction) Tx() *sql.Tx { return t.tx }
 
+// Lost asks through the transaction: a ping of the connection that finds it gone waits,
+// in database/sql, for the end of the transaction that asked.
 func (t *transaction) Lost(ctx context.Context) bool {
+	if t.dialect != PostgreSQL {
+		return false
+	}
 	ctx, cancel := context.WithTimeout(ctx, endPatience)
 	defer cancel()
-	return t.conn.PingContext(ctx) != nil
+	err := t.Exec(ctx, `SELECT 1`)
+	return err != nil && !definite(err) // it may answer that the transaction has failed
 }
 
 func (t *transaction) Commit(context.Context) error {

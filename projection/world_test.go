@@ -15,6 +15,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/ownertest"
 	"github.com/switchyard-dev/switchyard/internal/testservers"
 	"github.com/switchyard-dev/switchyard/projection"
 	"github.com/switchyard-dev/switchyard/projection/pgxdb"
@@ -25,7 +26,12 @@ const soon = 20 * time.Second
 
 var server testservers.SharedPostgres
 
-func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
+func TestMain(m *testing.M) {
+	if ownertest.Part() != "" {
+		os.Exit(play(os.Args[1]))
+	}
+	os.Exit(server.Main(m))
+}
 
 // transaction is that of any target, for tests that are the same for all of them.
 type transaction struct {

@@ -11,6 +11,6 @@
 //	store, err := eventstore.New(backend, nil)
 //
 // [OpenURL] makes the pool too. [Backend.AppendTx] and [Backend.InTx] append inside a
-// transaction of the caller's, and [Backend.Project] keeps tables of the same database
-// in step with the events, each exactly once.
+// transaction of the caller's. Package projection/pgxdb keeps tables of this or another
+// database in step with the events, each exactly once.
 package postgres

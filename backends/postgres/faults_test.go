@@ -15,9 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/postgres"
+	"github.com/switchyard-dev/switchyard/codec"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/audit"
 	"github.com/switchyard-dev/switchyard/internal/testservers"
+	"github.com/switchyard-dev/switchyard/projection"
+	"github.com/switchyard-dev/switchyard/projection/pgxdb"
 )
 
 // load is writers and subscribers at work while a test breaks things. Half of
@@ -210,18 +213,17 @@ func startRows(l *load) *rows {
 		}
 	})
 	for range 2 { // two processes under one name
-		projecting := openBackend(t, openPool(t, l.url), nil)
+		store := newStore(t, openBackend(t, openPool(t, l.url), nil), nil)
+		target, err := pgxdb.Open(t.Context(), openPool(t, l.url))
+		require.NoError(t, err)
+		placed := codec.Must(codec.New[struct{}](nil, codec.Of[struct{}]("OrderPlaced")))
+		sub := projection.New(target, "counted", placed, func(ctx context.Context, tx pgx.Tx, _ struct{}, at eventstore.RecordedEvent) error {
+			_, err := tx.Exec(ctx, `insert into counted values ($1)`, at.ID)
+			return err
+		})
+		sub.Filter.Categories, sub.LeaseTTL = []string{"order"}, 2*time.Second
 		r.working.Go(func() {
-			err := projecting.Project(ctx, postgres.Projection{
-				Name:     "counted",
-				Filter:   eventstore.Filter{Categories: []string{"order"}},
-				LeaseTTL: 2 * time.Second,
-				Handler: func(ctx context.Context, tx pgx.Tx, event eventstore.RecordedEvent) error {
-					_, err := tx.Exec(ctx, `insert into counted values ($1)`, event.ID)
-					return err
-				},
-			})
-			if err != nil {
+			if err := store.Run(ctx, sub); err != nil {
 				t.Errorf("project: %v", err)
 			}
 		})

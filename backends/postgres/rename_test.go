@@ -175,9 +175,6 @@ func TestAHandleUnderWhichSchemasAreSwappedRefusesEveryCall(t *testing.T) {
 			return err
 		},
 		"deleted snapshot": func(ctx context.Context) error { return store.DeleteSnapshot(ctx, "was-live", "Order") },
-		"projection": func(ctx context.Context) error {
-			return backend.Project(ctx, postgres.Projection{Name: "p", Handler: func(context.Context, pgx.Tx, eventstore.RecordedEvent) error { return nil }})
-		},
 	} {
 		definite(t, call(t.Context()), of)
 	}

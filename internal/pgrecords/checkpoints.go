@@ -17,31 +17,34 @@ type checkpoints struct{ r *Records }
 
 func (c checkpoints) Load(ctx context.Context, req eventstore.LoadCheckpointRequest) (result eventstore.LoadCheckpointResult, err error) {
 	err = c.r.Call(ctx, func(ctx context.Context) error {
-		result, err = c.r.Load(ctx, c.r.Pool, req.Name)
+		result, err = c.r.load(ctx, req.Name)
 		return err
 	})
 	return result, err
 }
 
 func (c checkpoints) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
-	return c.r.Call(ctx, func(ctx context.Context) error { return c.r.Save(ctx, c.r.Pool, req) })
+	return c.r.Call(ctx, func(ctx context.Context) error { return c.r.save(ctx, req) })
 }
 
-// Save saves a checkpoint through a pool or in a transaction, in which it
-// then holds the row to the end: whoever takes the lease meanwhile waits for that.
-func (r *Records) Save(ctx context.Context, db Querier, req eventstore.SaveCheckpointRequest) error {
+// load reads a checkpoint. Its errors are the driver's, or Moved's.
+func (r *Records) load(ctx context.Context, name string) (eventstore.LoadCheckpointResult, error) {
+	return r.scanCheckpoint(name, r.Pool.QueryRow(ctx, r.sql.loadCheckpoint, name))
+}
+
+func (r *Records) save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
 	checkpoint := req.Checkpoint
 	args := checkpointArgs(checkpoint)
 	if req.Reset {
-		_, err := r.change(ctx, db, r.sql.resetCheckpoint, args...)
+		_, err := r.change(ctx, r.sql.resetCheckpoint, args...)
 		return err
 	}
-	saved, err := r.change(ctx, db, r.sql.saveCheckpoint, append(args, unsigned(checkpoint.Epoch))...)
+	saved, err := r.change(ctx, r.sql.saveCheckpoint, append(args, unsigned(checkpoint.Epoch))...)
 	if err != nil || saved {
 		return err
 	}
 	// The stored one is at or beyond it, or its epoch is over, which it then stays.
-	stored, err := r.Load(ctx, db, checkpoint.Name)
+	stored, err := r.load(ctx, checkpoint.Name)
 	if err == nil && checkpoint.Epoch < stored.Checkpoint.Epoch {
 		err = &eventstore.LeaseLostError{Name: checkpoint.Name, Epoch: checkpoint.Epoch, Stored: stored.Checkpoint.Epoch}
 	}
@@ -50,7 +53,7 @@ func (r *Records) Save(ctx context.Context, db Querier, req eventstore.SaveCheck
 
 func (c checkpoints) Delete(ctx context.Context, req eventstore.DeleteCheckpointRequest) error {
 	return c.r.Call(ctx, func(ctx context.Context) error {
-		_, err := c.r.change(ctx, c.r.Pool, c.r.sql.deleteCheckpoint, req.Name)
+		_, err := c.r.change(ctx, c.r.sql.deleteCheckpoint, req.Name)
 		return err
 	})
 }
@@ -83,7 +86,7 @@ func (c checkpoints) SwapLease(ctx context.Context, req eventstore.SwapLeaseRequ
 		args = append(args, unsigned(req.Old.Epoch), req.Old.Owner, unsigned(req.Old.Renewals))
 	}
 	err = c.r.Call(ctx, func(ctx context.Context) error {
-		if result.Swapped, err = c.r.change(ctx, c.r.Pool, sql, args...); err != nil {
+		if result.Swapped, err = c.r.change(ctx, sql, args...); err != nil {
 			return err
 		}
 		if result.Swapped {
@@ -164,9 +167,9 @@ func (r *Records) scanCheckpoint(name string, row pgx.Row) (eventstore.LoadCheck
 
 // change runs a statement that changes something where the table that was opened is,
 // and tells whether it changed anything.
-func (r *Records) change(ctx context.Context, db Querier, sql string, args ...any) (changed bool, err error) {
+func (r *Records) change(ctx context.Context, sql string, args ...any) (changed bool, err error) {
 	var table, rows int64
-	if err := db.QueryRow(ctx, sql, append(args, r.Table)...).Scan(&table, &rows); err != nil {
+	if err := r.Pool.QueryRow(ctx, sql, append(args, r.Table)...).Scan(&table, &rows); err != nil {
 		return false, err
 	}
 	return rows > 0, r.checkTable(table)

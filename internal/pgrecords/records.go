@@ -9,17 +9,10 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
-
-// Querier is a pool or a transaction.
-type Querier interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-}
 
 // Config says where the records are.
 type Config struct {
@@ -60,24 +53,12 @@ func (r *Records) checkTable(table int64) error {
 	return nil
 }
 
-// Load reads a checkpoint through a pool or in a transaction. Its errors are the
-// driver's, or Moved's.
-func (r *Records) Load(ctx context.Context, db Querier, name string) (eventstore.LoadCheckpointResult, error) {
-	return r.scanCheckpoint(name, db.QueryRow(ctx, r.sql.loadCheckpoint, name))
-}
-
-// Lock is Load that holds the row to the transaction's end. There must be one.
-func (r *Records) Lock(ctx context.Context, db Querier, name string) (eventstore.LoadCheckpointResult, error) {
-	return r.scanCheckpoint(name, db.QueryRow(ctx, r.sql.lockCheckpoint, name))
-}
-
 // statements are the SQL texts for one schema. They are made once, so that the driver
 // prepares each once for a connection.
 type statements struct {
-	loadCheckpoint, lockCheckpoint  string
+	loadCheckpoint, listCheckpoints string
 	saveCheckpoint, resetCheckpoint string
 	deleteCheckpoint                string
-	listCheckpoints                 string
 	takeLease, moveLease, loadLease string
 	loadSnapshot, saveSnapshot      string
 	deleteSnapshot                  string
@@ -119,7 +100,6 @@ func newStatements(config Config) statements {
 	sameLease := `c.epoch = $6::text::numeric and c.owner = $7 and c.renewals = $8::text::numeric`
 	return statements{
 		loadCheckpoint: `select here.table_oid, ` + checkpointColumns + ` from ` + here + ` left join ` + s + `.checkpoints c on c.name = $1` + ofScope("c."),
-		lockCheckpoint: `select ` + table + `, ` + checkpointColumns + ` from ` + s + `.checkpoints c where c.name = $1` + ofScope("c.") + ` for update`,
 		saveCheckpoint: guarded(insertCheckpoint+` where c.epoch <= $8::text::numeric and (c.store_id is null
 				or (c.position_high, c.position_low) < (excluded.position_high, excluded.position_low))`, 9),
 		resetCheckpoint: guarded(insertCheckpoint+`, `+fence, 8),

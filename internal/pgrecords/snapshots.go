@@ -33,7 +33,7 @@ func (s snapshots) Load(ctx context.Context, req eventstore.LoadSnapshotRequest)
 func (s snapshots) Save(ctx context.Context, req eventstore.SaveSnapshotRequest) error {
 	snapshot := req.Snapshot
 	return s.r.Call(ctx, func(ctx context.Context) error {
-		_, err := s.r.change(ctx, s.r.Pool, s.r.sql.saveSnapshot,
+		_, err := s.r.change(ctx, s.r.sql.saveSnapshot,
 			snapshot.Stream, snapshot.Type, int64(min(snapshot.Version, math.MaxInt64)), snapshot.SchemaVersion, notNil(snapshot.Data))
 		return err
 	})
@@ -41,7 +41,7 @@ func (s snapshots) Save(ctx context.Context, req eventstore.SaveSnapshotRequest)
 
 func (s snapshots) Delete(ctx context.Context, req eventstore.DeleteSnapshotRequest) error {
 	return s.r.Call(ctx, func(ctx context.Context) error {
-		_, err := s.r.change(ctx, s.r.Pool, s.r.sql.deleteSnapshot, req.Stream, req.Type)
+		_, err := s.r.change(ctx, s.r.sql.deleteSnapshot, req.Stream, req.Type)
 		return err
 	})
 }

@@ -127,22 +127,33 @@ func (d *database) openDB(t testing.TB) *sql.DB {
 // open opens a target as another process would, on connections of its own.
 func (d *database) open(t testing.TB) target {
 	t.Helper()
+	opened, err := d.tryOpen(t)
+	require.NoError(t, err)
+	return opened
+}
+
+func (d *database) tryOpen(t testing.TB) (target, error) {
 	switch d.kind {
 	case inPgx:
 		pool, err := pgxpool.New(t.Context(), d.url)
-		require.NoError(t, err)
+		if err != nil {
+			return nil, err
+		}
 		t.Cleanup(pool.Close)
 		opened, err := pgxdb.Open(t.Context(), pool)
-		require.NoError(t, err)
-		return erased[pgx.Tx]{opened, erasePgx}
+		return erased[pgx.Tx]{opened, erasePgx}, err
 	default:
+		db, err := sql.Open(d.driver, d.url)
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { _ = db.Close() })
 		dialect := sqldb.SQLite
 		if d.kind == inSQL {
 			dialect = sqldb.PostgreSQL
 		}
-		opened, err := sqldb.Open(t.Context(), d.openDB(t), dialect)
-		require.NoError(t, err)
-		return erased[*sql.Tx]{opened, eraseSQL}
+		opened, err := sqldb.Open(t.Context(), db, dialect)
+		return erased[*sql.Tx]{opened, eraseSQL}, err
 	}
 }
 

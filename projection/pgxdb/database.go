@@ -3,6 +3,7 @@ package pgxdb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -61,6 +62,9 @@ func (d *database) Begin(ctx context.Context) (target.Transaction[pgx.Tx], error
 }
 
 func (d *database) Mapped(err error) error {
+	if err.Error() == "closed pool" { // by the application: to wait for it would be to wait for ever
+		return fmt.Errorf("pgxdb: %w", err)
+	}
 	return pgdriver.Mapped("pgxdb", pgdriver.Classify(err, false, nil), err)
 }
 

@@ -98,6 +98,7 @@ type database struct {
 
 const (
 	inSQLite = "SQLite"
+	inWAL    = "SQLite, WAL"
 	inSQL    = "PostgreSQL by database/sql"
 	inPgx    = "PostgreSQL by pgx"
 )
@@ -107,9 +108,13 @@ var kinds = []string{inSQLite, inSQL, inPgx}
 func newDatabase(t testing.TB, kind string) *database {
 	t.Helper()
 	d := &database{kind: kind, driver: "pgx"}
-	if kind == inSQLite {
+	switch kind {
+	case inSQLite, inWAL:
 		d.driver, d.url = "sqlite", "file:"+filepath.Join(t.TempDir(), "model.db")+"?_pragma=busy_timeout(5000)"
-	} else {
+		if kind == inWAL {
+			d.url += "&_pragma=journal_mode(wal)"
+		}
+	default:
 		d.url = server.Database(t)
 	}
 	d.db = d.openDB(t)
@@ -149,7 +154,7 @@ func (d *database) tryOpen(t testing.TB) (target, error) {
 		}
 		t.Cleanup(func() { _ = db.Close() })
 		dialect := sqldb.SQLite
-		if d.kind == inSQL {
+		if d.driver == "pgx" {
 			dialect = sqldb.PostgreSQL
 		}
 		opened, err := sqldb.Open(t.Context(), db, dialect)

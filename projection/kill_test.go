@@ -91,7 +91,7 @@ func working(t *testing.T, lines <-chan ownertest.Line, owners map[*ownertest.Pr
 // play is the part of an owner, in a process of its own.
 func play(argument string) int {
 	if err := own(context.Background(), strings.Split(argument, "|")); err != nil {
-		fmt.Println("error", err) //nolint:forbidigo // the test reads it
+		fmt.Println("error", err)
 		return 1
 	}
 	return 0
@@ -136,7 +136,7 @@ func own(ctx context.Context, arguments []string) error {
 func runSlowly(ctx context.Context, store *eventstore.Store, target target) error {
 	add := count("balances")
 	sub := projection.New(target, "balances-v1", deposits(), func(ctx context.Context, tx transaction, e deposited, at eventstore.RecordedEvent) error {
-		if _, err := fmt.Println("handling", at.Position); err != nil { //nolint:forbidigo // the test reads it
+		if _, err := fmt.Println("handling", at.Position); err != nil {
 			return err
 		}
 		if err := add(ctx, tx, e, at); err != nil {

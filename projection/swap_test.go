@@ -87,7 +87,7 @@ func TestNoReaderSeesAModelGoBackAtASwapUnderWriters(t *testing.T) {
 }
 
 func pause(ctx context.Context) error {
-	timer := time.NewTimer(time.Millisecond)
+	timer := time.NewTimer(4 * time.Millisecond)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

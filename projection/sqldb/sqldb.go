@@ -70,9 +70,11 @@ func (t *Target) Update(ctx context.Context, to eventstore.Checkpoint, f func(ct
 }
 
 // Swap lets readers go over from one read model to another one that runs beside it: it
-// waits until to is as far as from, holds from still for up to 2 s, and calls swap, say
-// DROP VIEW and CREATE VIEW, in one transaction that has seen both. No reader sees the
-// model go back. from runs on until its owner stops it; it may run in another process.
+// waits until to is as far as from, holds from still while to handles what came
+// meanwhile, and calls swap, say DROP VIEW and CREATE VIEW, in one transaction that has
+// seen both. No reader sees the model go back. A hold lasts 2 s at most, and up to 16 s
+// where that was too short. from runs on until its owner stops it; it may run in another
+// process.
 //
 // swap is called again where a transaction fails for a reason that passes, or where it
 // is not known whether it was committed; it must bear that, as DROP VIEW IF EXISTS does.

@@ -76,11 +76,11 @@ func (t *Target[Tx]) SwapLease(ctx context.Context, req eventstore.SwapLeaseRequ
 // change changes what is kept under a name, in one step, unless f says that it is to
 // stay as it is.
 func (t *Target[Tx]) change(ctx context.Context, name string, f func(p *adapter.Progress) (changed bool, refused error)) error {
-	tx, err := t.db.Begin(ctx)
+	tx, end, err := t.transaction(ctx)
 	if err != nil {
 		return t.failed(ctx, err)
 	}
-	defer tx.End()
+	defer end()
 	stored, err := t.locked(ctx, tx, name)
 	if err != nil {
 		return t.failed(ctx, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // Dialect is in what the SQL of databases differs.
@@ -94,20 +95,44 @@ func (t *Target[Tx]) load(ctx context.Context, from Querier, query, name string)
 // locked reads the row of a name, and makes it first where there is none; nobody else
 // changes it before the transaction's end.
 func (t *Target[Tx]) locked(ctx context.Context, tx Querier, name string) (row, error) {
-	for made := false; ; made = true {
-		if made || t.dialect.OneWriter {
-			if err := tx.Exec(ctx, t.sql.make, name); err != nil {
-				return row{}, err
-			}
-		}
-		found, err := t.load(ctx, tx, t.sql.lock, name)
-		if err != nil || found.exists {
-			return found, err
-		}
-		if made {
-			return row{}, fmt.Errorf("the row of %q in %s cannot be made; look for a trigger or rule on the table", name, table)
+	found, err := row{}, error(nil)
+	if t.dialect.OneWriter {
+		err = t.lockFile(ctx, tx, name)
+	} else if found, err = t.load(ctx, tx, t.sql.lock, name); err == nil && !found.exists {
+		err = tx.Exec(ctx, t.sql.make, name)
+	}
+	if err != nil || found.exists {
+		return found, err
+	}
+	if found, err = t.load(ctx, tx, t.sql.lock, name); err == nil && !found.exists {
+		err = fmt.Errorf("the row of %q in %s cannot be made; look for a trigger or rule on the table", name, table)
+	}
+	return found, err
+}
+
+const lockPause = time.Millisecond
+
+// lockFile takes SQLite's write lock by a write of the row. SQLite itself, where it
+// waits, tries less and less often, every 100 ms in the end, and may never meet the
+// moments in which another read model's owner leaves the file. So it is tried every
+// millisecond, for as long as the connection's busy timeout says.
+func (t *Target[Tx]) lockFile(ctx context.Context, tx Querier, name string) error {
+	var patience int64
+	err := tx.Query(ctx, `PRAGMA busy_timeout`, nil, func(scan func(...any) error) error { return scan(&patience) })
+	if err == nil {
+		err = tx.Exec(ctx, `PRAGMA busy_timeout = 0`)
+	}
+	if err != nil {
+		return err
+	}
+	until := time.Now().Add(time.Duration(patience) * time.Millisecond)
+	for {
+		err = tx.Exec(ctx, t.sql.make, name)
+		if err == nil || !t.db.Transient(err) || !time.Now().Before(until) || sleep.For(ctx, lockPause) != nil {
+			break
 		}
 	}
+	return errors.Join(err, tx.Exec(context.WithoutCancel(ctx), fmt.Sprintf(`PRAGMA busy_timeout = %d`, patience)))
 }
 
 func scanRow(scan func(...any) error) (name string, r row, err error) {

@@ -11,9 +11,9 @@ import (
 	"github.com/switchyard-dev/switchyard/projection"
 )
 
-// holdFor is how long a swap holds the old read model still, at most. It ends by
-// itself, should the process die.
-const holdFor = 2 * time.Second
+// A swap holds the old read model still for so long at first, and for longer where the
+// new one did not get level in that time. A hold ends by itself, should the process die.
+const holdFor, longestHold = 2 * time.Second, 16 * time.Second
 
 // Swap is sqldb.Target's and pgxdb.Target's.
 //
@@ -24,8 +24,8 @@ func (t *Target[Tx]) Swap(ctx context.Context, from, to string, swap func(ctx co
 	if err := checkSwap(from, to, swap == nil); err != nil {
 		return err
 	}
-	for {
-		swapped, err := t.swapOnce(ctx, from, to, swap)
+	for hold := holdFor; ; hold = min(2*hold, longestHold) {
+		swapped, err := t.swapOnce(ctx, from, to, hold, swap)
 		switch {
 		case ctx.Err() != nil && err != nil:
 			return fmt.Errorf("swap read model %q for %q: %w: %w", from, to, ctx.Err(), err)
@@ -58,51 +58,70 @@ func checkSwap(from, to string, noSwap bool) error {
 
 // swapOnce returns false where the old read model was held still and the new one did
 // not get level within the hold.
-func (t *Target[Tx]) swapOnce(ctx context.Context, from, to string, swap func(ctx context.Context, tx Tx) error) (swapped bool, err error) {
+func (t *Target[Tx]) swapOnce(ctx context.Context, from, to string, hold time.Duration, swap func(ctx context.Context, tx Tx) error) (swapped bool, err error) {
+	if err := t.level(ctx, from, to); err != nil {
+		return false, err
+	}
+	if err := t.hold(ctx, from, hold); err != nil {
+		return false, err
+	}
+	held, cancel := context.WithTimeout(ctx, hold)
+	defer cancel()
+	defer func() {
+		if !swapped { // or else the hold has ended with the swap
+			free, cancel := context.WithTimeout(context.WithoutCancel(ctx), settlePatience)
+			defer cancel()
+			_ = t.hold(free, from, 0) // which ends by itself too
+		}
+	}()
+	for !swapped && err == nil {
+		// It only reads: what takes locks here would hold up the new one.
+		if err = t.level(held, from, to); err == nil {
+			swapped, err = t.swapLevel(ctx, from, to, swap)
+		}
+	}
+	if held.Err() != nil && ctx.Err() == nil && errors.Is(err, held.Err()) {
+		return false, nil
+	}
+	return swapped, err
+}
+
+// level waits until the new read model is where the old one is at the beginning.
+func (t *Target[Tx]) level(ctx context.Context, from, to string) error {
 	goal, err := t.Load(ctx, eventstore.LoadCheckpointRequest{Name: from})
 	switch {
 	case err != nil:
-		return false, err
+		return err
 	case !goal.Found:
-		return false, &eventstore.InvalidError{Field: "from", Reason: fmt.Sprintf("there is no checkpoint of %q; name the read model that readers use now", from)}
+		return &eventstore.InvalidError{Field: "from", Reason: fmt.Sprintf("there is no checkpoint of %q; name the read model that readers use now", from)}
 	}
-	if err := projection.WaitFor(ctx, t, to, goal.Checkpoint.Place.Position); err != nil {
-		return false, err
-	}
-	if err := t.hold(ctx, from, holdFor); err != nil {
-		return false, err
-	}
-	defer func() {
-		if !swapped { // with the swap the hold has ended
-			free, cancel := context.WithTimeout(context.WithoutCancel(ctx), settlePatience)
-			defer cancel()
-			err = errors.Join(err, t.hold(free, from, 0))
-		}
-	}()
-	held, cancel := context.WithTimeout(ctx, holdFor)
-	defer cancel()
-	for held.Err() == nil {
-		if swapped, err = t.swapLevel(ctx, from, to, swap); swapped || err != nil {
-			return swapped, err
-		}
-		_ = sleep.For(held, time.Millisecond)
-	}
-	return false, nil
+	return projection.WaitFor(ctx, t, to, goal.Checkpoint.Place.Position)
 }
 
 // hold has the updates of a read model wait for a while, or go on.
 func (t *Target[Tx]) hold(ctx context.Context, name string, d time.Duration) error {
-	return t.failed(ctx, t.db.Exec(ctx, t.sql.hold, d.Milliseconds(), name))
+	tx, end, err := t.transaction(ctx)
+	if err != nil {
+		return t.failed(ctx, err)
+	}
+	defer end()
+	if _, err = t.locked(ctx, tx, name); err == nil {
+		err = tx.Exec(ctx, t.sql.hold, d.Milliseconds(), name)
+	}
+	if err == nil {
+		err = tx.Commit(ctx)
+	}
+	return t.failed(ctx, err)
 }
 
 // swapLevel calls swap in a transaction that has seen both read models level, and in
 // which the old one cannot move.
 func (t *Target[Tx]) swapLevel(ctx context.Context, from, to string, swap func(ctx context.Context, tx Tx) error) (bool, error) {
-	tx, err := t.db.Begin(ctx)
+	tx, end, err := t.transaction(ctx)
 	if err != nil {
 		return false, t.failed(ctx, err)
 	}
-	defer tx.End()
+	defer end()
 	older, err := t.locked(ctx, tx, from)
 	if err != nil {
 		return false, t.failed(ctx, err)

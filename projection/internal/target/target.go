@@ -17,6 +17,7 @@ type Target[Tx any] struct {
 	db      Database[Tx]
 	dialect Dialect
 	sql     statements
+	turn    chan struct{} // full while a transaction of this target has the database's one writer
 
 	mu    sync.Mutex
 	lent  map[string]*lent         // by name, while an update of this process works
@@ -27,7 +28,7 @@ type Target[Tx any] struct {
 func Open[Tx any](ctx context.Context, db Database[Tx], dialect Dialect) (*Target[Tx], error) {
 	t := &Target[Tx]{
 		db: db, dialect: dialect, sql: newStatements(dialect),
-		lent: make(map[string]*lent), moved: make(map[string]chan struct{}),
+		turn: make(chan struct{}, 1), lent: make(map[string]*lent), moved: make(map[string]chan struct{}),
 	}
 	if t.db.Exec(ctx, t.sql.probe) == nil {
 		return t, nil // also for a role that may not create tables
@@ -68,11 +69,11 @@ func (t *Target[Tx]) Update(ctx context.Context, to eventstore.Checkpoint, f fun
 func (t *Target[Tx]) update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx Tx, after eventstore.Position) error) error {
 	var lease *lent
 	defer func() { t.settle(ctx, to.Name, lease) }() // after the transaction's end
-	tx, err := t.db.Begin(ctx)
+	tx, end, err := t.transaction(ctx)
 	if err != nil {
 		return t.failed(ctx, err)
 	}
-	defer tx.End()
+	defer end()
 	began, err := t.begin(ctx, tx, to.Name)
 	if err != nil {
 		return t.failed(ctx, err)
@@ -90,6 +91,31 @@ func (t *Target[Tx]) update(ctx context.Context, to eventstore.Checkpoint, f fun
 		return t.failed(ctx, err)
 	}
 	return nil
+}
+
+// transaction begins one. Where one at a time writes, those of this target take turns:
+// the read models of a process get on alike.
+func (t *Target[Tx]) transaction(ctx context.Context) (tx Transaction[Tx], end func(), err error) {
+	if t.dialect.OneWriter {
+		select {
+		case t.turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+	done := func() {
+		if t.dialect.OneWriter {
+			<-t.turn
+		}
+	}
+	if tx, err = t.db.Begin(ctx); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return tx, func() {
+		tx.End()
+		done()
+	}, nil
 }
 
 // begin reads where an update goes on. Where one transaction at a time writes, this one
@@ -139,12 +165,16 @@ func (t *Target[Tx]) call(ctx context.Context, tx Transaction[Tx], f func(Tx) er
 // save saves a checkpoint in step: where the stored one is as it was when the
 // transaction began, for an earlier attempt may have been under way still.
 func (t *Target[Tx]) save(ctx context.Context, tx Transaction[Tx], began row, to eventstore.Checkpoint, lease *lent) error {
-	now, err := t.locked(ctx, tx, to.Name)
+	var now row
+	var err error
+	if t.dialect.OneWriter {
+		now, err = t.load(ctx, tx, t.sql.load, to.Name) // locked since it began
+		now.Lease = t.said(lease)
+	} else {
+		now, err = t.locked(ctx, tx, to.Name)
+	}
 	if err != nil {
 		return err
-	}
-	if lease != nil {
-		now.Lease = t.said(lease)
 	}
 	if now.Found != began.Found || now.Checkpoint != began.Checkpoint {
 		return fmt.Errorf("%w: the checkpoint of %q was moved meanwhile", eventstore.ErrUnavailable, to.Name)

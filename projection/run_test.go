@@ -251,3 +251,28 @@ func TestACheckpointOfTheStoreThatThisOneWasMovedFromIsTranslated(t *testing.T) 
 		})
 	}
 }
+
+// A batch may begin before the checkpoint: an owner of before has committed a part of it.
+func TestABatchIsAppliedFromTheStoredPositionOn(t *testing.T) {
+	inEach(t, func(t *testing.T, d *database) {
+		store, target := newStore(t), d.open(t)
+		d.balances(t, "balances")
+		for range 5 {
+			deposit(t, store, 1, 1)
+		}
+		var events []eventstore.RecordedEvent
+		for e, err := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
+			require.NoError(t, err)
+			events = append(events, e)
+		}
+		info, err := store.Info(t.Context())
+		require.NoError(t, err)
+		upTo := func(e eventstore.RecordedEvent) eventstore.Checkpoint {
+			return eventstore.Checkpoint{Name: "m", Store: info.ID, Place: e.Place()}
+		}
+		sub := projection.New(target, "m", deposits(), count("balances"))
+		require.NoError(t, sub.HandleBatch(t.Context(), eventstore.Batch{Events: events[:2], Checkpoint: upTo(events[1])}))
+		require.NoError(t, sub.HandleBatch(t.Context(), eventstore.Batch{Events: events, Checkpoint: upTo(events[4])}))
+		require.Equal(t, 5, d.number(t, `SELECT events FROM balances`))
+	})
+}

@@ -1,11 +1,13 @@
 package projection_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/testservers/tcpproxy"
 	"github.com/switchyard-dev/switchyard/projection"
 )
 
@@ -176,6 +179,51 @@ func TestTheOldModelDoesNotMoveInTheSwap(t *testing.T) {
 		}))
 		require.NoError(t, <-swapped)
 		require.Equal(t, eventstore.NewPosition(6, 0), where("m"), "it went on after the swap")
+	})
+}
+
+// It may move between the moment in which both were level and the swap's transaction.
+func TestASwapLooksAgainInItsTransaction(t *testing.T) {
+	inPostgreSQL(t, func(t *testing.T, d *database) {
+		direct, store := d.rowsOfM(t), uuid.New()
+		save := func(name string, position uint64) {
+			to := at(store, position, 0)
+			to.Name = name
+			assert.NoError(t, direct.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: to}))
+		}
+		where := func(name string) eventstore.Position {
+			stored, err := direct.Load(t.Context(), eventstore.LoadCheckpointRequest{Name: name})
+			assert.NoError(t, err)
+			return stored.Checkpoint.Place.Position
+		}
+		save("m", 5)
+		save("new", 5)
+		proxy := d.behindProxy(t)
+		through := d.open(t)
+		var held, moved atomic.Bool
+		proxy.SetRule(func() tcpproxy.Rule {
+			return func(from tcpproxy.Side, chunk []byte) tcpproxy.Verdict {
+				switch {
+				case from != tcpproxy.FromClient:
+				case bytes.Contains(chunk, []byte("SET held_until")):
+					held.Store(true)
+				case bytes.Contains(chunk, []byte("begin")) && held.Load() && moved.CompareAndSwap(false, true):
+					save("m", 6) // the transaction that is about to begin finds it so
+				}
+				return tcpproxy.Pass()
+			}
+		})
+		swapped := make(chan error, 1)
+		go func() {
+			swapped <- through.Swap(t.Context(), "m", "new", func(context.Context, transaction) error {
+				assert.Equal(t, where("m"), where("new"), "both are level in the swap")
+				return nil
+			})
+		}()
+		require.Eventually(t, moved.Load, soon, time.Millisecond)
+		pauseFor(t.Context(), 100*time.Millisecond) // a swap that does not look is made now
+		save("new", 6)
+		require.NoError(t, <-swapped)
 	})
 }
 

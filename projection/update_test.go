@@ -50,7 +50,7 @@ func take(t testing.TB, target target, epoch uint64) {
 func TestAnUpdateChangesAllOrNothing(t *testing.T) {
 	mine, other := uuid.New(), uuid.New()
 	failure := errors.New("not this one")
-	for name, test := range map[string]struct {
+	tests := map[string]struct {
 		to    eventstore.Checkpoint // stored are position 5 of my store and epoch 3
 		f     error
 		calls int
@@ -66,10 +66,12 @@ func TestAnUpdateChangesAllOrNothing(t *testing.T) {
 		"one of another store is refused":                               {at(other, 6, 3), nil, 0, 0, eventstore.ErrForeignCheckpoint, 5},
 		"one of another store is refused behind the stored one":         {at(other, 4, 3), nil, 0, 0, eventstore.ErrForeignCheckpoint, 5},
 		"a failure undoes the rows and is returned":                     {at(mine, 6, 3), failure, 1, 0, failure, 5},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inEach(t, func(t *testing.T, d *database) {
-				target := d.rowsOfM(t)
+	}
+	inEach(t, func(t *testing.T, d *database) {
+		target := d.rowsOfM(t)
+		for name, test := range tests {
+			t.Run(name, func(t *testing.T) {
+				d.exec(t, `DELETE FROM rows_of_m; DELETE FROM switchyard_checkpoints`)
 				take(t, target, 3)
 				require.NoError(t, target.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: at(mine, 5, 3)}))
 				calls := 0
@@ -85,8 +87,8 @@ func TestAnUpdateChangesAllOrNothing(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, at(mine, test.at, 3), stored.Checkpoint)
 			})
-		})
-	}
+		}
+	})
 }
 
 func TestAnUpdateOfAnotherNameIsItsOwn(t *testing.T) {
@@ -141,7 +143,7 @@ func TestUpdatesSideBySideCountEachEventOnce(t *testing.T) {
 
 // What follows the end of a transaction would be committed by itself.
 func TestAFunctionThatEndsItsTransactionIsTold(t *testing.T) {
-	for name, end := range map[string]func(ctx context.Context, tx transaction) error{
+	ends := map[string]func(ctx context.Context, tx transaction) error{
 		"by a rollback":  func(ctx context.Context, tx transaction) error { return tx.rollback(ctx) },
 		"by a commit":    func(ctx context.Context, tx transaction) error { return tx.commit(ctx) },
 		"by a statement": func(ctx context.Context, tx transaction) error { return tx.exec(ctx, `ROLLBACK`) },
@@ -151,16 +153,18 @@ func TestAFunctionThatEndsItsTransactionIsTold(t *testing.T) {
 		"by an error that it passed over": func(ctx context.Context, tx transaction) error {
 			return ignored(tx.exec(ctx, `INSERT INTO once VALUES (1)`))
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inEach(t, func(t *testing.T, d *database) {
-				target, store := d.rowsOfM(t), uuid.New()
-				conflict := ""
-				if d.kind == inSQLite {
-					conflict = "ON CONFLICT ROLLBACK" // elsewhere the server ends what failed
-				}
-				d.exec(t, `CREATE TABLE once (n BIGINT PRIMARY KEY `+conflict+`)`)
-				d.exec(t, `INSERT INTO once VALUES (1)`)
+	}
+	inEach(t, func(t *testing.T, d *database) {
+		target, store := d.rowsOfM(t), uuid.New()
+		conflict := ""
+		if d.kind == inSQLite {
+			conflict = "ON CONFLICT ROLLBACK" // elsewhere the server ends what failed
+		}
+		d.exec(t, `CREATE TABLE once (n BIGINT PRIMARY KEY `+conflict+`)`)
+		d.exec(t, `INSERT INTO once VALUES (1)`)
+		for name, end := range ends {
+			t.Run(name, func(t *testing.T) {
+				d.exec(t, `DELETE FROM switchyard_checkpoints`)
 				err := target.Update(t.Context(), at(store, 1, 0), func(ctx context.Context, tx transaction, _ eventstore.Position) error { return end(ctx, tx) })
 				require.ErrorContains(t, err, "leave commit and rollback to the target")
 				require.NotErrorIs(t, err, eventstore.ErrUnavailable, "the world is not to blame")
@@ -169,8 +173,8 @@ func TestAFunctionThatEndsItsTransactionIsTold(t *testing.T) {
 				require.False(t, stored.Found, "no checkpoint without its rows")
 				require.NoError(t, target.Update(t.Context(), at(store, 1, 0), insertRow), "the connection is whole")
 			})
-		})
-	}
+		}
+	})
 }
 
 func ignored(error) error { return nil }

@@ -42,10 +42,8 @@ func Open(ctx context.Context, pool *pgxpool.Pool) (*Target, error) {
 
 // Update calls f in a transaction and saves the checkpoint to in the same one. f is
 // given the stored position, zero where there is none, and passes over events up to it.
-// Where the stored checkpoint is at or beyond to, Update does nothing. See
-// [projection.Target] for its errors; projection.New calls it.
-//
-// [projection.Target]: https://pkg.go.dev/github.com/switchyard-dev/switchyard/projection#Target
+// Where the stored checkpoint is at or beyond to, Update does nothing. Its errors are
+// those of projection.Target; projection.New calls it.
 func (t *Target) Update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx pgx.Tx, after eventstore.Position) error) error {
 	return t.target.Update(ctx, to, f)
 }

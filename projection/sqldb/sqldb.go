@@ -42,7 +42,9 @@ type Target struct {
 //
 // In PostgreSQL each read model that works uses a connection, and there has to be one
 // more, over which leases are renewed. In SQLite one transaction at a time writes, so
-// read models in one file wait for each other: set a busy timeout in the driver's URL.
+// read models in one file wait for each other: set a busy timeout in the driver's URL,
+// and the journal mode WAL, in which readers and the writer do not wait. A lease is
+// renewed in memory while its own update has the file.
 //
 // Errors: ErrInvalid for a dialect that is not the database's or a limit of one
 // connection to PostgreSQL; ErrUnavailable; the context's; the database's, for instance
@@ -61,10 +63,8 @@ func Open(ctx context.Context, db *sql.DB, dialect Dialect) (*Target, error) {
 
 // Update calls f in a transaction and saves the checkpoint to in the same one. f is
 // given the stored position, zero where there is none, and passes over events up to it.
-// Where the stored checkpoint is at or beyond to, Update does nothing. See
-// [projection.Target] for its errors; projection.New calls it.
-//
-// [projection.Target]: https://pkg.go.dev/github.com/switchyard-dev/switchyard/projection#Target
+// Where the stored checkpoint is at or beyond to, Update does nothing. Its errors are
+// those of projection.Target; projection.New calls it.
 func (t *Target) Update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx *sql.Tx, after eventstore.Position) error) error {
 	return t.target.Update(ctx, to, f)
 }

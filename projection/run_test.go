@@ -276,3 +276,37 @@ func TestABatchIsAppliedFromTheStoredPositionOn(t *testing.T) {
 		require.Equal(t, 5, d.number(t, `SELECT events FROM balances`))
 	})
 }
+
+// A retried event is a batch under a name of its own, older than the read model's
+// checkpoint.
+func TestAReadModelHandlesARetriedEventOnce(t *testing.T) {
+	inEach(t, func(t *testing.T, d *database) {
+		store, target := newStore(t), d.open(t)
+		d.balances(t, "balances")
+		for range 4 {
+			deposit(t, store, 1, 1)
+		}
+		broken, add := true, count("balances")
+		sub := caughtUp(target, "retrying", func(ctx context.Context, tx transaction, e deposited, at eventstore.RecordedEvent) error {
+			if broken && at.Version == 2 {
+				return errors.New("no price list")
+			}
+			return add(ctx, tx, e, at)
+		})
+		sub.ParkStream, sub.Retry.Attempts = "parked", 1
+		require.NoError(t, store.Run(t.Context(), sub))
+		require.Equal(t, 3, d.number(t, `SELECT events FROM balances`))
+		broken = false
+		events, err := store.ParkedEvents(t.Context(), "parked")
+		require.NoError(t, err)
+		require.NoError(t, store.RetryParked(t.Context(), "parked", events...))
+		for range 2 {
+			require.NoError(t, store.Run(t.Context(), sub))
+		}
+		events, err = store.ParkedEvents(t.Context(), "parked")
+		require.NoError(t, err)
+		require.Len(t, events, 1)
+		require.Equal(t, eventstore.ParkedHandled, events[0].State)
+		require.Equal(t, 4, d.number(t, `SELECT events FROM balances`))
+	})
+}

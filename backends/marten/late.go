@@ -41,8 +41,10 @@ func (h *holes) forget() {
 
 // cross notes the holes after one number up to another.
 func (h *holes) cross(ctx context.Context, pool *pgxpool.Pool, sql *statements, from, to int64) error {
-	rows, err := pool.Query(ctx, `select g from generate_series($1::bigint, $2::bigint) g where not exists
-		(select from `+sql.events+` e where e.seq_id = g`+sql.numbered+`)`, max(from, to-mostHoles)+1, to)
+	// Counting is cheap, and where all are there nothing need be looked for.
+	rows, err := pool.Query(ctx, `select g from generate_series($1::bigint, $2::bigint) g
+		where (select count(*) from `+sql.events+` e where e.seq_id >= $1 and e.seq_id <= $2`+sql.numbered+`) <= $2::bigint - $1::bigint
+			and not exists (select from `+sql.events+` e where e.seq_id = g`+sql.numbered+`)`, max(from, to-mostHoles)+1, to)
 	if err != nil {
 		return err
 	}
@@ -123,12 +125,13 @@ func (b *Backend) lookForLate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var seen recent
 	return eachRow(rows, func(r *row) (bool, error) {
 		if !r.live {
 			b.water.holes.found(r.seq, nil)
 			return true, nil
 		}
-		event, err := b.event(r)
+		event, err := b.event(r, &seen)
 		if err == nil {
 			b.water.holes.found(r.seq, &event)
 		}

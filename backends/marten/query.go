@@ -63,7 +63,8 @@ func (q *query) head(b *Backend, place eventstore.Place, follows bool, high stri
 	}
 	number := q.param(pgdriver.After(place.Position)) + "::bigint"
 	same := "e.stream_id = " + q.param(key.id) + "::" + q.sql.id + " and e.version = " + q.param(pgdriver.Clamp(place.Version)) + "::bigint and (e.id = " + q.param(place.ID) + "::uuid or e.type like 'Compacted<%')"
-	return row("exists (select from " + q.sql.events + " e where e.seq_id >= " + number + q.sql.numbered + ") and not exists (select from " + q.sql.events +
+	// By the highest number: to look whether any is as high would be a scan of the table.
+	return row("coalesce((select max(e.seq_id) from " + q.sql.events + " e where true" + q.sql.numbered + ") >= " + number + ", false) and not exists (select from " + q.sql.events +
 		" e where e.seq_id = " + number + " and " + q.sql.live + " and not (" + same + "))")
 }
 

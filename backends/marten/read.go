@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -14,6 +15,10 @@ import (
 // A filtered page looks at so many numbers at most, so that a rare match keeps neither
 // the server nor a subscription's progress waiting.
 const filterWindow = 100_000
+
+// A page makes room for a few events first, as most streams have, and then for so many
+// at most at once.
+const fewEvents, maxRoom = 16, 2048
 
 // ReadStream implements [eventstore.Backend]. What it shows was committed in the order
 // of the stream's versions: it waits for nobody.
@@ -46,7 +51,7 @@ func (b *Backend) readStream(ctx context.Context, req eventstore.ReadStreamReque
 	}
 	var got collected
 	err = eachRow(rows, func(r *row) (bool, error) {
-		event, err := b.event(r)
+		event, err := b.event(r, &got.names)
 		if err == nil && event.Stream != req.Stream {
 			err = otherName(req.Stream, event.Stream)
 		}
@@ -205,7 +210,7 @@ func (r *reading) page(ctx context.Context, low, high int64) (pageOf, error) {
 			got.passed = eventstore.Place{Position: pgdriver.Position(row.seq), Stream: string(row.stream), Version: uint64(row.version), ID: row.id}
 			return true, nil
 		}
-		event, err := r.b.event(row)
+		event, err := r.b.event(row, &got.names)
 		return got.add(event, limit, r.req.PageSize), err
 	})
 	if err == nil && moved {
@@ -252,10 +257,14 @@ type collected struct {
 	events []eventstore.RecordedEvent
 	bytes  int
 	full   bool // it holds no more, and there may be more
+	names  recent
 }
 
 // add takes an event, and tells whether more fit.
 func (c *collected) add(event eventstore.RecordedEvent, limit int, size eventstore.PageSize) bool {
+	if len(c.events) == fewEvents {
+		c.events = slices.Grow(c.events, min(limit-fewEvents, maxRoom))
+	}
 	c.events = append(c.events, event)
 	c.bytes += event.Size()
 	c.full = len(c.events) >= limit || c.bytes >= size.MaxBytes

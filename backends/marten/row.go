@@ -80,12 +80,24 @@ func scanned(rows pgx.Rows, r *row) error {
 // binaryContent is the content type of an event whose data .NET wrote as bytes.
 const binaryContent = "application/octet-stream"
 
-// event makes the event of a row.
-func (b *Backend) event(r *row) (eventstore.RecordedEvent, error) {
-	event := eventstore.RecordedEvent{
-		Stream: string(r.stream), Version: uint64(r.version), Position: pgdriver.Position(r.seq), RecordedAt: r.at,
+// recent remembers the last names, which often come again.
+type recent struct{ stream, kind lastText }
+
+type lastText struct{ last string }
+
+func (l *lastText) text(b []byte) string {
+	if string(b) != l.last {
+		l.last = string(b)
 	}
-	event.ID, event.Type, event.ContentType, event.Data = r.id, b.names.goType(string(r.kind)), eventstore.JSONContentType, bytes.Clone(r.data)
+	return l.last
+}
+
+// event makes the event of a row. seen are the names of the rows before it.
+func (b *Backend) event(r *row, seen *recent) (eventstore.RecordedEvent, error) {
+	event := eventstore.RecordedEvent{
+		Stream: seen.stream.text(r.stream), Version: uint64(r.version), Position: pgdriver.Position(r.seq), RecordedAt: r.at,
+	}
+	event.ID, event.Type, event.ContentType, event.Data = r.id, b.names.goType(seen.kind.text(r.kind)), eventstore.JSONContentType, bytes.Clone(r.data)
 	if r.bdata != nil {
 		event.ContentType, event.Data = binaryContent, bytes.Clone(r.bdata)
 	}

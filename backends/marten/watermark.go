@@ -220,8 +220,10 @@ func (w *watermark) keepTogether(ctx context.Context) error {
 	if w.ready >= w.settled {
 		return nil
 	}
-	rows, err := w.pool.Query(ctx, `select e.seq_id, e.xmin::text from `+w.sql.events+` e where e.seq_id > $1 and e.seq_id <= $2`+w.sql.numbered,
-		max(w.ready, w.settled-spread), w.settled+spread)
+	// Where nothing lies behind what is settled, nothing lies across its end.
+	rows, err := w.pool.Query(ctx, `select e.seq_id, e.xmin::text from `+w.sql.events+` e where e.seq_id > $1 and e.seq_id <= $3`+w.sql.numbered+`
+		and (select min(e.seq_id) from `+w.sql.events+` e where e.seq_id > $2`+w.sql.numbered+`) <= $3`,
+		max(w.ready, w.settled-spread), w.settled, w.settled+spread)
 	if err != nil {
 		return err
 	}

@@ -31,17 +31,11 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 	if b.shape().readOnly != "" {
 		return nil, &eventstore.UnsupportedError{Feature: "appending to this Marten store", Reason: b.shape().readOnly}
 	}
-	for _, part := range req.Parts { // what cannot be stored is refused before any I/O
-		if _, err := b.names.stream(part.Stream); err != nil {
-			return nil, err
-		}
-		for _, event := range part.Events {
-			if _, err := b.encode(event); err != nil {
-				return nil, err
-			}
-		}
+	p, err := b.prepare(req.Parts) // what cannot be stored is refused before any I/O
+	if err != nil {
+		return nil, err
 	}
-	return b.appends.Append(ctx, req)
+	return b.appends.AppendPrepared(ctx, req, p)
 }
 
 // flush writes a group in one transaction. Appends that share an event ID for one stream
@@ -93,14 +87,20 @@ func (b *Backend) flushTogether(ctx context.Context, calls []*adapter.GroupedApp
 	}
 }
 
-// try makes one attempt at a group. A few appends are written by Marten's function where
-// that can be; many are written faster, and in the same order of locks, by statements for
-// all of them.
+// try makes one attempt at a group, in the cheapest way that it can go. What only the
+// general way can judge, that of [Backend.write], the others leave without a verdict.
 func (b *Backend) try(ctx context.Context, calls []*adapter.GroupedAppend) error {
-	if !b.byFunction(calls) {
+	var err error
+	switch {
+	case len(calls) == 1 && b.starts(calls[0]):
+		err = b.startStream(ctx, calls[0])
+	case (len(calls) == 1 || !b.goTogether(calls)) && b.byFunction(calls):
+		err = b.callFunction(ctx, calls)
+	case b.goTogether(calls):
+		err = b.writeTogether(ctx, calls)
+	default:
 		return b.write(ctx, calls)
 	}
-	err := b.callFunction(ctx, calls)
 	if err == nil && len(calls) == 1 && calls[0].Results == nil && calls[0].Err == nil {
 		return b.write(ctx, calls)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -14,25 +13,15 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
-	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
-// callsFunction tells whether Marten's own function can write the parts of an append. Not
-// where it is wrong (it refuses an archived ID that was started again, and its numbers may
-// have 32 bits), knows no record time, or is in the wrong order of locks. Nor where an ID
-// that is used elsewhere can stop it at any event of several: nobody knows then which
-// numbers it had taken.
-func (b *Backend) callsFunction(parts []eventstore.StreamAppend) bool {
+// callsFunction tells whether Marten's own function can write an append. Not where it is
+// wrong (it refuses an archived ID that was started again, and its numbers may have 32
+// bits), knows no record time, or is in the wrong order of locks.
+func (b *Backend) callsFunction(call *adapter.GroupedAppend) bool {
 	s := b.shape()
-	if b.opts.Append != Quick || !s.function || s.archivePartitioned || s.narrow || s.identities {
-		return false
-	}
-	for _, part := range parts {
-		if part.RecordedAt != nil && !s.times || s.uniqueIDs && len(part.Events) > 1 {
-			return false
-		}
-	}
-	return true
+	return b.opts.Append == Quick && s.function && !s.archivePartitioned && !s.narrow && !s.identities &&
+		len(call.Parts) == 1 && len(call.Parts[0].Events) > 0 && (call.Parts[0].RecordedAt == nil || s.times)
 }
 
 // mostCalls is how many appends are written by calls of the function at most: each costs
@@ -40,10 +29,11 @@ func (b *Backend) callsFunction(parts []eventstore.StreamAppend) bool {
 // they are few.
 const mostCalls = 16
 
-// byFunction tells whether a group is written by calls of the function.
+// byFunction tells whether a group is written by calls of the function. Each has one event,
+// for of several it is not known which numbers a call that failed has taken.
 func (b *Backend) byFunction(calls []*adapter.GroupedAppend) bool {
 	return len(calls) <= mostCalls && !slices.ContainsFunc(calls, func(c *adapter.GroupedAppend) bool {
-		return len(c.Parts) != 1 || !b.callsFunction(c.Parts)
+		return !b.callsFunction(c) || len(c.Parts[0].Events) != 1
 	})
 }
 
@@ -53,16 +43,26 @@ func (b *Backend) byFunction(calls []*adapter.GroupedAppend) bool {
 // version again, so a write between the two is met. An append that must be judged is left
 // without a verdict: nothing was written of it. An error is that of the transaction.
 func (b *Backend) callFunction(ctx context.Context, calls []*adapter.GroupedAppend) error {
+	var ids []string
 	batch := &pgx.Batch{}
-	batch.Queue(`begin isolation level read committed`)
-	batch.Queue(settings, int64(lockClass)<<32|b.layout.Load().table, idle(calls))
-	batch.Queue(`savepoint before_events`)
 	for _, call := range calls {
-		args, err := b.functionArguments(call.Parts[0])
+		p, err := b.preparedOf(call)
 		if err != nil {
 			return err
 		}
-		batch.Queue(b.sql().function, args...)
+		if id := p.parts[0].key.id; !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	b.queueBegin(batch, b.lockOf(ids), calls)
+	batch.Queue(`savepoint before_events`)
+	for _, call := range calls {
+		args, err := b.functionArguments(call)
+		if err != nil {
+			return err
+		}
+		lowest, highest := allowed(call.Parts[0].Expected)
+		batch.Queue(b.sql().function, append(args, lowest, highest)...)
 	}
 	batch.Queue(`commit`)
 	conn, err := b.pool.Acquire(ctx)
@@ -70,7 +70,7 @@ func (b *Backend) callFunction(ctx context.Context, calls []*adapter.GroupedAppe
 		return &unreachableError{err}
 	}
 	defer conn.Release() // which ends a transaction that is open, and its connection
-	t := &transaction{b: b, conn: conn, saved: true, called: true}
+	t := &transaction{b: b, conn: conn, called: true}
 	seen := make([]functionAnswer, len(calls))
 	switch err := t.ask(ctx, batch, seen); {
 	case err != nil && isInDoubt(&doubtError{err}):
@@ -97,11 +97,13 @@ type functionAnswer struct {
 func (t *transaction) ask(ctx context.Context, batch *pgx.Batch, seen []functionAnswer) error {
 	answers := t.conn.SendBatch(ctx, batch)
 	defer func() { _ = answers.Close() }() // the rows told its error
-	for range 3 {
-		if _, err := answers.Exec(); err != nil {
-			return err
-		}
+	if err := t.begun(answers); err != nil {
+		return err
 	}
+	if _, err := answers.Exec(); err != nil {
+		return err
+	}
+	t.saved = true
 	for i := range seen {
 		a := &seen[i]
 		if err := answers.QueryRow().Scan(&a.exists, &a.archived, &a.kind, &a.version, &a.met, &a.numbers, &a.at); err != nil {
@@ -138,83 +140,106 @@ func (a *functionAnswer) answer(call *adapter.GroupedAppend, b *Backend) {
 }
 
 // functionArguments are those of the statement.
-func (b *Backend) functionArguments(part eventstore.StreamAppend) ([]any, error) {
-	key, err := b.names.stream(part.Stream)
+func (b *Backend) functionArguments(call *adapter.GroupedAppend) ([]any, error) {
+	p, err := b.preparedOf(call)
 	if err != nil {
 		return nil, err
 	}
-	events := make([]storedEvent, len(part.Events))
-	for i, event := range part.Events {
-		stored, err := b.encode(event)
-		if err != nil {
-			return nil, err
-		}
-		events[i] = stored
-	}
-	lowest, highest := int64(0), int64(math.MaxInt64)
-	if version, exact := part.Expected.Exact(); exact {
-		lowest, highest = pgdriver.Clamp(version), pgdriver.Clamp(version)
-	} else if !part.Expected.Allows(0) {
-		lowest = 1
-	}
-	at := pgtype.Timestamptz{}
-	if part.RecordedAt != nil {
-		at = pgtype.Timestamptz{Time: part.RecordedAt.UTC().Truncate(time.Microsecond), Valid: true}
-	}
-	c, s := columnsOf(events), b.shape()
-	args := []any{key.id, key.kind, c.ids, c.types, c.dotnets, c.data, lowest, highest, at}
-	for _, optional := range []struct {
-		there bool
-		arg   []pgtype.Text
-	}{{s.headers, c.headers}, {s.correlation, c.correlations}, {s.causation, c.causations}, {s.userName, c.userNames}} {
-		if optional.there {
-			args = append(args, optional.arg)
-		}
+	part, key := call.Parts[0], p.parts[0].key
+	c := columnsOf(p.parts[0].events)
+	args := []any{key.id, key.kind, array(c.ids), array(c.types), array(c.dotnets), array(c.data), recordTime(part.RecordedAt)}
+	for _, column := range b.shape().metadata(c) {
+		args = append(args, column.array())
 	}
 	return args, nil
 }
 
-// functionCall is the statement. The function's arguments go by their names, for their
-// order depends on Marten's options.
-func (q *statements) functionCall(s shape, schema string) string {
+// functionOf writes the call of the function. Its arguments go by their names, for their
+// order depends on Marten's options. next is the number of the first parameter after them.
+func (q *statements) functionOf(s shape, schema, expected string) (call string, next int) {
 	arguments := []string{
 		"stream => $1::text::" + q.id, "stream_type => nullif($2::text, '')::varchar", "tenantid => " + q.tenantValue + "::varchar", "event_ids => $3::uuid[]",
-		"event_types => $4::varchar[]", "dotnet_types => $5::varchar[]", "bodies => $6::text[]::jsonb[]", "bdatas => null::bytea[]", "expected_version => s.version",
+		"event_types => $4::varchar[]", "dotnet_types => $5::varchar[]", "bodies => $6::text[]::jsonb[]", "bdatas => null::bytea[]", "expected_version => " + expected,
 	}
-	n := 9
-	for _, optional := range []struct {
-		there      bool
-		name, kind string
-	}{
-		{s.headers, "headers", "text[]::jsonb[]"},
-		{s.correlation, "correlation_ids", "varchar[]"},
-		{s.causation, "causation_ids", "varchar[]"},
-		{s.userName, "user_names", "varchar[]"},
-	} {
-		if optional.there {
-			n++
-			arguments = append(arguments, fmt.Sprintf("%s => $%d::%s", optional.name, n, optional.kind))
+	next = 8
+	for _, column := range s.metadata(eventArrays{}) {
+		kind := "varchar[]"
+		if column.kind == "jsonb" {
+			kind = "text[]::jsonb[]"
 		}
+		arguments = append(arguments, fmt.Sprintf("%s => $%d::%s", column.parameter, next, kind))
+		next++
 	}
 	if s.times {
-		arguments = append(arguments, "timestamps => array_fill(coalesce($9::timestamptz, now()), array[cardinality($3::uuid[])])")
+		arguments = append(arguments, "timestamps => array_fill(coalesce($7::timestamptz, now()), array[cardinality($3::uuid[])])")
 	}
 	for _, tag := range s.tagArguments {
 		arguments = append(arguments, tag+" => null::varchar[]")
 	}
-	met := `e.stream_id = $1::text::` + q.id + q.tenant + ` and e.version > s.version - ` + fmt.Sprint(window) + ` and e.id = any($3::uuid[]) and e.type <> '` + tombstoneType + `'`
+	return ident(schema, "mt_quick_append_events") + `(` + strings.Join(arguments, ", ") + `)::bigint[]`, next
+}
+
+// functionCall is the statement of [Backend.callFunction].
+func (q *statements) functionCall(s shape, schema string) string {
+	call, next := q.functionOf(s, schema, "coalesce(s.version, 0)")
+	met := `e.stream_id = s.id` + q.tenant + ` and e.version > s.version - ` + fmt.Sprint(window) + ` and e.id = any($3::uuid[]) and e.type <> '` + tombstoneType + `'`
 	if s.uniqueIDs {
 		met = `e.id = any($3::uuid[])`
 	}
-	named := "true"
+	named := ""
 	if s.uuidKeys {
-		named = "(not s.present or s.kind = $2::text)"
+		named = " and (s.id is null or coalesce(s.type, '') = $2::text)"
 	}
-	return `with found as materialized (select s.version, s.is_archived, s.type from ` + q.streams + ` s where s.id = $1::text::` + q.id + q.streamTenant + `),
-		s as materialized (select exists (select from found) as present, coalesce((select version from found), 0)::bigint as version,
-			coalesce((select is_archived from found), false) as archived, coalesce((select type from found), '')::text as kind),
-		met as materialized (select exists (select from s, ` + q.events + ` e where s.version > 0 and ` + met + `) as met from s)
-		select s.present, s.archived, s.kind, s.version, met.met, case when not met.met and not s.archived and ` + named + ` and s.version between $7::bigint and $8::bigint
-			then ` + ident(schema, "mt_quick_append_events") + `(` + strings.Join(arguments, ", ") + `)::bigint[] end, coalesce($9::timestamptz, now())
-		from s, met`
+	return `select s.id is not null, coalesce(s.is_archived, false), coalesce(s.type, '')::text, coalesce(s.version, 0)::bigint, m.met is not null,
+			case when m.met is null and s.is_archived is not true` + named + fmt.Sprintf(` and coalesce(s.version, 0) between $%d::bigint and $%d::bigint
+			then `, next, next+1) + call + ` end, coalesce($7::timestamptz, now())
+		from (select) one left join ` + q.streams + ` s on s.id = $1::text::` + q.id + q.streamTenant + `
+			left join lateral (select true as met from ` + q.events + ` e where ` + met + ` limit 1) m on true`
+}
+
+// starts tells whether an append can only start a stream, by Marten's function.
+func (b *Backend) starts(call *adapter.GroupedAppend) bool {
+	if !b.callsFunction(call) {
+		return false
+	}
+	_, highest := allowed(call.Parts[0].Expected)
+	return highest == 0 && !b.shape().uniqueIDs
+}
+
+// startStream tries an append that starts a stream, by one statement which is a transaction
+// of its own. The function writes the stream's row before it takes a number, and whoever
+// was faster is met there: no number is taken in vain, so that nothing need be open to bury
+// it. That the stream is not there is seen before the lock is had, and checked again by the
+// function.
+func (b *Backend) startStream(ctx context.Context, call *adapter.GroupedAppend) error {
+	args, err := b.functionArguments(call)
+	if err != nil {
+		return err
+	}
+	conn, err := b.pool.Acquire(ctx)
+	if err != nil {
+		return &unreachableError{err}
+	}
+	defer conn.Release()
+	var a functionAnswer
+	var numbers pgtype.FlatArray[int64]
+	if err := conn.QueryRow(ctx, b.sql().starting, append(args, b.lockOf(nil).store)...).Scan(&numbers, &a.at); err != nil {
+		if isInDoubt(&doubtError{err}) {
+			return &doubtError{err}
+		}
+		return &partError{err: err}
+	}
+	if numbers != nil {
+		a.numbers = numbers
+		a.answer(call, b)
+	}
+	return nil
+}
+
+// startingCall is its statement.
+func (q *statements) startingCall(s shape, schema string) string {
+	call, next := q.functionOf(s, schema, "0")
+	return fmt.Sprintf(`select case when set_config('lock_timeout', '5s', true) is null then null when set_config('TimeZone', 'UTC', true) is null then null
+			when pg_advisory_xact_lock_shared($%d) is null then null when exists (select from %s s where s.id = $1::text::%s%s) then null else `, next, q.streams, q.id, q.streamTenant) + call + ` end,
+		coalesce($7::timestamptz, now())`
 }

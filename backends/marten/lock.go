@@ -2,9 +2,98 @@ package marten
 
 import (
 	"context"
+	"fmt"
+	"hash/fnv"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
+
+// The lock among our writers is an advisory one, named by the events table: 1297372192 is
+// "MTN " in ASCII. Marten takes no such lock, so it cannot deadlock with it. Whoever has it
+// is alone. Who writes to a few streams shares it, and is alone in each of those: it has a
+// lock of its own for each. So nobody of us takes a number in vain because another of us was
+// faster, and those that write to different streams need not wait for each other's commit.
+const lockClass = 1297372192
+
+// mostShared is how many streams are locked one by one at most: the server's table of locks
+// is bounded, and many appends that travel together gain little by a second group.
+const mostShared = 16
+
+// locking is what a transaction waits for before it reads.
+type locking struct {
+	store   int64
+	streams []int64 // in their order, in which nobody waits for who waits for him; none: alone
+}
+
+// lockOf is the lock of who writes to streams with these IDs. Where an ID of an event is
+// unique in the store, writers of different streams can meet, and so must be alone.
+func (b *Backend) lockOf(ids []string) locking {
+	l := locking{store: int64(lockClass)<<32 | b.layout.Load().table}
+	if len(ids) > mostShared || b.shape().uniqueIDs {
+		return l
+	}
+	for _, id := range ids {
+		name := fnv.New64a()
+		_, _ = fmt.Fprintf(name, "%d/%s/%s", l.store, b.opts.Tenant, id)
+		l.streams = append(l.streams, int64(name.Sum64()))
+	}
+	slices.Sort(l.streams)
+	return l
+}
+
+// settings bound what a write may take: an open one holds up the .NET daemon, and every
+// reader of the order. The time zone is one in which Marten's function is right.
+//
+// The others are for the plans. To plan for the lengths of some arrays takes longer than to
+// run it, so one plan does for all; and that one is kept while the tables grow: made when
+// they were small, it would scan them. All that a write looks for, it looks for by a key.
+const settings = `set_config('lock_timeout', '10s', true), set_config('statement_timeout', '15s', true),
+	set_config('idle_in_transaction_session_timeout', $2, true), set_config('TimeZone', 'UTC', true),
+	set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
+	set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), `
+
+// makeBegin writes the statements that begin a transaction that writes. They answer the
+// sequence's last number: one that is higher was taken later.
+func (q *statements) makeBegin() {
+	begin := `select last from (select (select case when is_called then last_value else 0 end from ` + q.sequence + `) as last, ` + settings
+	q.alone = begin + `pg_advisory_xact_lock($1) offset 0) begun`
+	q.shared = begin + `pg_advisory_xact_lock_shared($1), (select count(*) from (select pg_advisory_xact_lock(n) from unnest($3::bigint[]) n) locked) offset 0) begun`
+}
+
+// queueBegin queues what begins a transaction that writes: it waits for the lock.
+func (b *Backend) queueBegin(batch *pgx.Batch, l locking, calls []*adapter.GroupedAppend) {
+	batch.Queue(`begin isolation level read committed`)
+	if len(l.streams) == 0 {
+		batch.Queue(b.sql().alone, l.store, idle(calls))
+		return
+	}
+	batch.Queue(b.sql().shared, l.store, idle(calls), array(l.streams))
+}
+
+// begun reads the answers of what queueBegin has queued.
+func (t *transaction) begun(answers pgx.BatchResults) error {
+	if _, err := answers.Exec(); err != nil {
+		return err
+	}
+	return answers.QueryRow().Scan(&t.last)
+}
+
+// idle is how long a write may wait for us: 2 s, and 1 s more for each MiB that we have to
+// send.
+func idle(calls []*adapter.GroupedAppend) string {
+	size := 0
+	for _, call := range calls {
+		for _, part := range call.Parts {
+			for _, event := range part.Events {
+				size += event.Size()
+			}
+		}
+	}
+	return fmt.Sprintf("%ds", 2+size>>20)
+}
 
 // Lock takes, to the end of a transaction, the lock that Switchyard's handles append to
 // the store of a schema under. Whoever writes to Marten's tables by hand, beside them,

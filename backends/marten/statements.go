@@ -20,7 +20,13 @@ type statements struct {
 	from     string // mt_events e, with what its name needs
 	name     string // the name of the event's stream
 	function string // the statement that calls Marten's function
-	columns  string // of an event; whether it is live comes after them
+	starting string // the same, where it starts a stream
+	judge    string // the statement that judges a group
+	// What begins a transaction that writes: alone, or beside those that write elsewhere.
+	alone, shared string
+	// The steps of a transaction that writes; see makeSteps.
+	create, identify, number, insert, update string
+	columns                                  string // of an event; whether it is live comes after them
 }
 
 func newStatements(opts Options, s shape, suffix string) statements {
@@ -76,8 +82,11 @@ func newStatements(opts Options, s shape, suffix string) statements {
 		%s, %s::text, %s::text, %s::text`, q.name, data, headers,
 		column(s.correlation, "correlation_id"), column(s.causation, "causation_id"), column(s.userName, "user_name"))
 	if s.function {
-		q.function = q.functionCall(s, opts.Schema)
+		q.function, q.starting = q.functionCall(s, opts.Schema), q.startingCall(s, opts.Schema)
 	}
+	q.makeBegin()
+	q.judge = q.judgement(s)
+	q.makeSteps(s, opts.Schema)
 	return q
 }
 

@@ -92,9 +92,11 @@ type transaction struct {
 	streams map[string]*storedStream // by ID
 	met     map[storedID]*metEvent
 	at      time.Time // the record time of new events that are given none
+	last    int64     // the sequence's last number when it had begun
 	saved   bool      // the savepoint was made
 	called  bool      // Marten's function was called
 	checked []string  // the IDs of streams that are held to what was read of them
+	numbers []int64   // of the events in their order; 0 for one that was not written
 	burned  []int64   // numbers that were taken, and will be lost if the write fails
 }
 
@@ -118,48 +120,20 @@ type metEvent struct {
 	same bool
 }
 
-// The lock among our writers is one advisory lock, named by the events table: 1297372192
-// is "MTN " in ASCII. Marten takes no such lock, so it cannot deadlock with it. With it
-// nobody of us takes a number in vain because another of us was faster, and our events are
-// visible in the order of their numbers.
-const lockClass = 1297372192
-
-// settings bound what a write may take: an open one holds up the .NET daemon, and every
-// reader of the order. The time zone is one in which Marten's function is right.
-const settings = `select set_config('lock_timeout', '10s', true), set_config('statement_timeout', '15s', true),
-	set_config('idle_in_transaction_session_timeout', $2, true), set_config('TimeZone', 'UTC', true), pg_advisory_xact_lock($1)`
-
-// idle is how long a write may wait for us: 2 s, and 1 s more for each MiB that we have to
-// send.
-func idle(calls []*adapter.GroupedAppend) string {
-	size := 0
-	for _, call := range calls {
-		for _, part := range call.Parts {
-			for _, event := range part.Events {
-				size += event.Size()
-			}
-		}
-	}
-	return fmt.Sprintf("%ds", 2+size>>20)
-}
-
 // read begins the transaction, waits for the lock and then reads the streams of all
 // appends, and which of their events are stored.
 func (t *transaction) read(ctx context.Context) error {
 	q := t.b.sql()
 	ids := t.index()
 	batch := &pgx.Batch{}
-	batch.Queue(`begin isolation level read committed`)
-	batch.Queue(settings, int64(lockClass)<<32|t.b.layout.Load().table, idle(t.calls))
+	t.b.queueBegin(batch, t.b.lockOf(ids), t.calls)
 	batch.Queue(q.readStreams(*t.b.shape()), ids)
 	find, args := t.find()
 	batch.Queue(find, args...)
 	answers := t.conn.SendBatch(ctx, batch)
 	defer func() { _ = answers.Close() }() // the rows told its error
-	for range 2 {
-		if _, err := answers.Exec(); err != nil {
-			return err
-		}
+	if err := t.begun(answers); err != nil {
+		return err
 	}
 	if err := t.scanStreams(answers, ids); err != nil {
 		return err
@@ -295,6 +269,11 @@ func (t *transaction) judge(ctx context.Context) ([]*partWrite, error) {
 	var writes []*partWrite
 	for i, call := range t.calls {
 		call.Results, call.Err = nil, nil
+		encoded, err := t.b.preparedOf(call)
+		if err != nil {
+			call.Err = err
+			continue
+		}
 		decisions, err := t.verdict(call.Parts)
 		if err != nil {
 			call.Err = err
@@ -307,14 +286,7 @@ func (t *transaction) judge(ctx context.Context) ([]*partWrite, error) {
 			if !decision.Write {
 				continue
 			}
-			w := &partWrite{call: i, part: j, key: t.keys[part.Stream], first: decision.First, at: part.RecordedAt}
-			for _, event := range part.Events {
-				stored, err := t.b.encode(event)
-				if err != nil {
-					return nil, err
-				}
-				w.events = append(w.events, stored)
-			}
+			w := &partWrite{call: i, part: j, key: t.keys[part.Stream], first: decision.First, at: part.RecordedAt, events: encoded.parts[j].events}
 			s := t.streams[w.key.id]
 			w.creates = !s.exists
 			s.exists, s.kind = true, w.key.storedKind(s, t.b.shape().uuidKeys)
@@ -459,11 +431,15 @@ type eventArrays struct {
 }
 
 func columnsOf(events []storedEvent) eventArrays {
-	var c eventArrays
-	for _, e := range events {
-		c.ids, c.types, c.dotnets, c.data = append(c.ids, e.id), append(c.types, e.kind), append(c.dotnets, e.dotnet), append(c.data, e.data)
-		c.headers, c.correlations = append(c.headers, e.headers), append(c.correlations, e.correlation)
-		c.causations, c.userNames = append(c.causations, e.causation), append(c.userNames, e.userName)
+	n := len(events)
+	texts, nullable := make([]string, 3*n), make([]pgtype.Text, 4*n)
+	c := eventArrays{
+		ids: make([]pgtype.UUID, n), types: texts[:n:n], dotnets: texts[n : 2*n : 2*n], data: texts[2*n:],
+		headers: nullable[:n:n], correlations: nullable[n : 2*n : 2*n], causations: nullable[2*n : 3*n : 3*n], userNames: nullable[3*n:],
+	}
+	for i, e := range events {
+		c.ids[i], c.types[i], c.dotnets[i], c.data[i] = e.id, e.kind, e.dotnet, e.data
+		c.headers[i], c.correlations[i], c.causations[i], c.userNames[i] = e.headers, e.correlation, e.causation, e.userName
 	}
 	return c
 }

@@ -1,0 +1,172 @@
+package marten_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/backends/marten"
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
+
+// A Rich writer holds a stream's row and then wants its next version; Marten's function has
+// written that version and waits for the row. The server ends ours, which has waited longer.
+// The number that the function had taken is known, and gets a tombstone.
+func TestADeadlockWithARichWriterLeavesNoNumberBurned(t *testing.T) {
+	pool := newTables(t, marten.Creation{})
+	store := openStore(t, pool, &marten.Options{Append: marten.Quick})
+	_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+	require.NoError(t, err)
+	net, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer net.Rollback(t.Context()) //nolint:errcheck // after a commit it does nothing
+	_, err = net.Exec(t.Context(), `set local deadlock_timeout = '20s'`)
+	require.NoError(t, err)
+	_, err = net.Exec(t.Context(), `update mt_streams set version = 2 where id = 'order-1'`)
+	require.NoError(t, err)
+	appended := make(chan error, 1)
+	go func() {
+		_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+		appended <- err
+	}()
+	require.Eventually(t, func() bool {
+		var waits bool
+		err := pool.QueryRow(t.Context(), `select exists (select from pg_locks l join pg_stat_activity a using (pid) where not l.granted and l.locktype = 'transactionid' and a.datname = current_database())`).Scan(&waits)
+		return err == nil && waits
+	}, 10*time.Second, 5*time.Millisecond, "ours waits for the row")
+	_, err = net.Exec(t.Context(), `insert into mt_events (seq_id, id, stream_id, version, data, type, timestamp, mt_dotnet_type)
+		values (nextval('mt_events_sequence'), gen_random_uuid(), 'order-1', 2, '{}', 'happened', now(), '')`)
+	require.NoError(t, err, "the Rich writer is not the one that is ended")
+	require.NoError(t, net.Commit(t.Context()))
+	require.NoError(t, <-appended)
+	version, err := store.StreamVersion(t.Context(), "order-1")
+	require.NoError(t, err)
+	require.Equal(t, uint64(3), version)
+	var tombstones int
+	require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from mt_events where type = 'tombstone'`).Scan(&tombstones))
+	require.Equal(t, 1, tombstones, "the function had taken a number")
+	require.NoError(t, sound(t.Context(), pool))
+}
+
+// Those of us who write to different streams do not wait for each other; who writes to the
+// same one does.
+func TestWritersOfOtherStreamsAreNotWaitedFor(t *testing.T) {
+	pool := newTables(t, marten.Creation{})
+	one := openStore(t, pool, &marten.Options{Append: marten.Quick})
+	other := openStore(t, pool, &marten.Options{Append: marten.Quick})
+	for _, stream := range []string{"order-1", "order-2"} {
+		_, err := one.Append(t.Context(), stream, anyVersion, event("happened", `{}`))
+		require.NoError(t, err)
+	}
+	net, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer net.Rollback(t.Context()) //nolint:errcheck // after a commit it does nothing
+	_, err = net.Exec(t.Context(), `select from mt_streams where id = 'order-1' for update`)
+	require.NoError(t, err)
+	appended := make(chan error, 2)
+	append1 := func(store *eventstore.Store) {
+		_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+		appended <- err
+	}
+	waits := func(kind string) func() bool {
+		return func() bool {
+			var n int
+			err := pool.QueryRow(t.Context(), `select count(*) from pg_locks l join pg_stat_activity a using (pid) where not l.granted and l.locktype = $1 and a.datname = current_database()`, kind).Scan(&n)
+			return err == nil && n > 0
+		}
+	}
+	go append1(one)
+	require.Eventually(t, waits("transactionid"), 10*time.Second, 5*time.Millisecond, "the first waits for the row")
+	_, err = other.Append(t.Context(), "order-2", anyVersion, event("happened", `{}`))
+	require.NoError(t, err)
+	go append1(other)
+	require.Eventually(t, waits("advisory"), 10*time.Second, 5*time.Millisecond, "the second waits for the first")
+	require.NoError(t, net.Rollback(t.Context()))
+	require.NoError(t, <-appended)
+	require.NoError(t, <-appended)
+	require.NoError(t, sound(t.Context(), pool))
+}
+
+// Behind a transaction pooler the session's last number may be another client's, who holds
+// it: a Rich writer of .NET that has not written its event yet. A call that failed before it
+// took a number must leave that one alone.
+func TestANumberThatAnotherClientOfTheSessionTookIsNotBuried(t *testing.T) {
+	config, err := pgxpool.ParseConfig(server.Database(t))
+	require.NoError(t, err)
+	config.MaxConns = 1 // whoever comes has the same session
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	require.NoError(t, marten.Create(t.Context(), pool, "", marten.Creation{}))
+	_, err = pool.Exec(t.Context(), `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not this one'; end $$;
+		create trigger refuse before insert on mt_streams for each row when (new.id = 'order-9') execute function refuse()`)
+	require.NoError(t, err)
+	store := openStore(t, pool, &marten.Options{Append: marten.Quick})
+	var held int64
+	require.NoError(t, pool.QueryRow(t.Context(), `select nextval('mt_events_sequence')`).Scan(&held))
+	_, err = store.Append(t.Context(), "order-9", anyVersion, event("happened", `{}`))
+	require.ErrorContains(t, err, "not this one")
+	_, err = pool.Exec(t.Context(), `insert into mt_streams (id, version) values ('order-1', 1)`)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), `insert into mt_events (seq_id, id, stream_id, version, data, type, timestamp, mt_dotnet_type)
+		values ($1, gen_random_uuid(), 'order-1', 1, '{}', 'happened', now(), '')`, held)
+	require.NoError(t, err, "its holder can use the number")
+	require.NoError(t, sound(t.Context(), pool))
+}
+
+// Poolers ask for the modes in which the driver prepares nothing.
+func TestEveryModeOfTheDriverAppends(t *testing.T) {
+	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+		t.Run(mode, func(t *testing.T) {
+			u, err := martenURL(server.Database(t), "append=quick&create=true&default_query_exec_mode="+mode)
+			require.NoError(t, err)
+			backend, err := marten.OpenURL(t.Context(), u)
+			require.NoError(t, err)
+			store, err := eventstore.New(backend, nil)
+			require.NoError(t, err)
+			defer store.Close()
+			told := make(map[uuid.UUID]eventstore.RecordedEvent)
+			var mu sync.Mutex
+			add := func(stream string, expected eventstore.ExpectedVersion, events ...eventstore.Event) {
+				result, err := store.Append(t.Context(), stream, expected, events...)
+				if err != nil {
+					t.Errorf("append: %v", err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				for _, e := range result.Events {
+					told[e.ID] = e
+				}
+			}
+			var working sync.WaitGroup
+			for i := range 8 { // some travel alone, some together, some with others of the same stream
+				working.Go(func() {
+					for n := range 10 {
+						first := event("happened", `{"n": 1}`)
+						first.Metadata = map[string]string{"who": "me", eventstore.MetaCorrelationID: "c"}
+						add(fmt.Sprintf("new-%d-%d", i, n), eventstore.NoStream(), first, event("happened", `[]`))
+						add(fmt.Sprintf("own-%d", i), eventstore.Any(), event("happened", `{"text": "ä\\\"', {}"}`))
+						add("shared-1", eventstore.Any(), event("happened", `null`))
+					}
+				})
+			}
+			working.Wait()
+			require.Len(t, told, 8*10*4)
+			for e, err := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
+				require.NoError(t, err)
+				want := told[e.ID]
+				require.Equal(t, []any{want.Stream, want.Version, want.Position, want.Metadata}, []any{e.Stream, e.Version, e.Position, e.Metadata})
+				require.JSONEq(t, string(want.Data), string(e.Data))
+				require.True(t, want.RecordedAt.Equal(e.RecordedAt), "%s %s", want.RecordedAt, e.RecordedAt)
+				delete(told, e.ID)
+			}
+			require.Empty(t, told)
+		})
+	}
+}

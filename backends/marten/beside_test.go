@@ -58,22 +58,24 @@ func TestStoresOfOneDatabaseDoNotWaitForEachOther(t *testing.T) {
 	for _, schema := range []string{"one", "other"} {
 		require.NoError(t, marten.Create(t.Context(), pool, schema, marten.Creation{}))
 	}
-	one := openStore(t, pool, &marten.Options{Schema: "one", Append: marten.Quick})
 	other := openStore(t, pool, &marten.Options{Schema: "other", Append: marten.Quick})
 	holder, err := pool.Begin(t.Context())
 	require.NoError(t, err)
 	defer holder.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
 	require.NoError(t, marten.Lock(t.Context(), holder, "one"))
-	waiting := make(chan error, 1)
-	go func() {
-		_, err := one.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
-		waiting <- err
-	}()
+	waiting := make(chan error, 2)
+	for stream, expected := range map[string]eventstore.ExpectedVersion{"order-1": anyVersion, "order-2": eventstore.NoStream()} { // which go different ways
+		handle := openStore(t, pool, &marten.Options{Schema: "one", Append: marten.Quick})
+		go func() {
+			_, err := handle.Append(t.Context(), stream, expected, event("happened", `{}`))
+			waiting <- err
+		}()
+	}
 	require.Eventually(t, func() bool {
-		var waits bool
-		err := pool.QueryRow(t.Context(), `select exists (select from pg_locks where not granted and locktype = 'advisory'
-			and database = (select oid from pg_database where datname = current_database()))`).Scan(&waits)
-		return err == nil && waits
+		var waits int
+		err := pool.QueryRow(t.Context(), `select count(*) from pg_locks where not granted and locktype = 'advisory'
+			and database = (select oid from pg_database where datname = current_database())`).Scan(&waits)
+		return err == nil && waits == 2
 	}, 10*time.Second, 5*time.Millisecond)
 	_, err = other.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
 	require.NoError(t, err)
@@ -83,6 +85,7 @@ func TestStoresOfOneDatabaseDoNotWaitForEachOther(t *testing.T) {
 	default:
 	}
 	require.NoError(t, holder.Commit(t.Context()))
+	require.NoError(t, <-waiting)
 	require.NoError(t, <-waiting)
 }
 
@@ -176,6 +179,49 @@ func TestATenantWithoutAPartitionIsToldWhatToDo(t *testing.T) {
 	_, err := marten.Open(t.Context(), pool, &marten.Options{Tenant: "nobody", Append: marten.Quick})
 	require.ErrorIs(t, err, eventstore.ErrInvalid)
 	require.ErrorContains(t, err, "register it in Marten first")
+}
+
+// A partition that is taken away under an open store is told in the same words, whether
+// Marten's function says so, or the server does, of the events or of the stream.
+func TestATenantWhosePartitionWasTakenAwayIsToldWhatToDo(t *testing.T) {
+	for name, test := range map[string]struct {
+		mode marten.AppendMode
+		take string
+	}{
+		"the function finds no tenant":     {marten.Quick, `delete from mt_tenant_partitions`},
+		"the function finds no partition":  {marten.Quick, `do $$ declare p text; begin for p in select inhrelid::regclass::text from pg_inherits where inhparent = 'mt_events'::regclass loop execute 'alter table mt_events detach partition ' || p; end loop; end $$`},
+		"statements of ours find no event": {marten.Rich, `do $$ declare p text; begin for p in select inhrelid::regclass::text from pg_inherits where inhparent = 'mt_events'::regclass loop execute 'alter table mt_events detach partition ' || p; end loop; end $$`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pool := database(t)
+			const mode = "string-conjoined-quick-tenantpart-meta"
+			facts := readFacts(t, mode)
+			makeTables(t, pool, "public", facts)
+			load(t, pool, mode, facts)
+			store := openStore(t, pool, &marten.Options{Tenant: "acme", Append: test.mode})
+			_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+			require.NoError(t, err)
+			_, err = pool.Exec(t.Context(), test.take)
+			require.NoError(t, err)
+			_, err = store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+			require.ErrorIs(t, err, eventstore.ErrInvalid)
+			require.ErrorContains(t, err, "register it in Marten first")
+		})
+	}
+}
+
+// In a store without tenants a stream may have one nevertheless, of a .NET session that was
+// opened for it. The function refuses others, and so do we, with its reason.
+func TestAStreamOfAnotherTenantIsToldApart(t *testing.T) {
+	pool := newTables(t, marten.Creation{})
+	store := openStore(t, pool, &marten.Options{Append: marten.Quick})
+	_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), `update mt_streams set tenant_id = 'acme'`)
+	require.NoError(t, err)
+	_, err = store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.ErrorContains(t, err, "belongs to another tenant")
 }
 
 // A sequence that was set back gives numbers again that events have: no reader can go by it.

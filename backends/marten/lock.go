@@ -19,8 +19,8 @@ import (
 const lockClass = 1297372192
 
 // mostShared is how many streams are locked one by one at most: the server's table of locks
-// is bounded, and many appends that travel together gain little by a second group.
-const mostShared = 16
+// is bounded, to some 6,400 with its defaults.
+const mostShared = 128
 
 // locking is what a transaction waits for before it reads.
 type locking struct {

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/marten"
@@ -47,7 +46,7 @@ func TestARepetitionThatComesAmidTheCallIsNotStoredTwice(t *testing.T) {
 		return err == nil && waits
 	}, 10*time.Second, 5*time.Millisecond)
 	_, err = holder.Exec(t.Context(), `select waited.mt_quick_append_events(stream => 'order-1', stream_type => null, tenantid => '*DEFAULT*', event_ids => array[$1::uuid], event_types => array['happened'],
-		dotnet_types => array[''], bodies => array['{}'::jsonb], bdatas => null, causation_ids => null, correlation_ids => null, headers => null, user_names => null)`, uuid.UUID(e.ID))
+		dotnet_types => array[''], bodies => array['{}'::jsonb], bdatas => null, causation_ids => null, correlation_ids => null, headers => null, user_names => null)`, e.ID)
 	require.NoError(t, err)
 	require.NoError(t, holder.Commit(t.Context()))
 	require.NoError(t, <-answered)

@@ -24,8 +24,8 @@ func linking(t *testing.T, part string, packages ...string) []string {
 }
 
 func TestOnlyThisPackageLinksOpenTelemetryAndOnlyItsAPI(t *testing.T) {
-	const own = "github.com/switchyard-dev/switchyard/otelswitchyard"
-	require.Equal(t, []string{own}, linking(t, "go.opentelemetry.io/otel", "github.com/switchyard-dev/switchyard/..."))
+	const own, program = "github.com/switchyard-dev/switchyard/otelswitchyard", "github.com/switchyard-dev/switchyard/examples/shop"
+	require.Equal(t, []string{program, own}, linking(t, "go.opentelemetry.io/otel", "github.com/switchyard-dev/switchyard/..."))
 	require.Empty(t, linking(t, "go.opentelemetry.io/otel/sdk", own), "providers are the application's")
 	require.Empty(t, linking(t, "github.com/switchyard-dev/switchyard/backends", own))
 }

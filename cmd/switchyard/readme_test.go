@@ -27,12 +27,12 @@ func blocks(t *testing.T, language string) []string {
 	return all
 }
 
-func TestTheReadmesProgramIsTheExample(t *testing.T) {
-	program, err := os.ReadFile("../../examples/start/main.go")
-	require.NoError(t, err)
-	_, body, ok := strings.Cut(string(program), "\nfunc main() {")
-	require.True(t, ok)
-	require.Equal(t, "func main() {"+body, blocks(t, "go")[0])
+func TestTheReadmesCodeIsCutFromTheExamples(t *testing.T) {
+	for i, source := range []string{"examples/start/main.go", "examples/shop/order/order_test.go"} {
+		text, err := os.ReadFile("../../" + source)
+		require.NoError(t, err)
+		require.Contains(t, string(text), blocks(t, "go")[i], source)
+	}
 }
 
 func TestTheReadmesCommandsExistWithTheirFlags(t *testing.T) {

@@ -1,4 +1,4 @@
-// The start example is the code in the README.
+// The start example is the first screen of docs/tutorial.md.
 package main
 
 import (

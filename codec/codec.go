@@ -39,7 +39,7 @@ type Options struct {
 // New makes a codec of the types that it is to know.
 //
 // Errors: ErrInvalid where a type does not implement E, a name or a Go type occurs
-// twice, or the steps of [Up] do not join.
+// twice, the steps of [Up] do not join, or an option, a step or a filter is nil.
 func New[E any](opts *Options, types ...Type) (*Codec[E], error) {
 	c := &Codec[E]{byGoType: make(map[reflect.Type]*entry), byName: make(map[string]*entry)}
 	if opts != nil {
@@ -118,8 +118,9 @@ func (c *Codec[E]) name(name string, e *entry) error {
 // Encode makes an event of a value, with the metadata that ctx carries. A zero id is
 // replaced by a new version 7 UUID, so the caller knows it before the append.
 //
-// Errors: ErrInvalid for a value whose type is not in the codec; those of the encoding
-// and of the type's filters.
+// Errors: ErrInvalid for a value whose type is not in the codec, for a nil pointer, map or
+// slice, which no Decode would take, and for a filter that changes the event's ID or type;
+// those of the encoding and of the type's filters.
 func (c *Codec[E]) Encode(ctx context.Context, id uuid.UUID, v E) (eventstore.Event, error) {
 	e, err := c.entryOf(v)
 	if err != nil {
@@ -128,7 +129,13 @@ func (c *Codec[E]) Encode(ctx context.Context, id uuid.UUID, v E) (eventstore.Ev
 	fail := func(err error) (eventstore.Event, error) {
 		return eventstore.Event{}, fmt.Errorf("encode event of type %q: %w", e.name, err)
 	}
+	if isNil(v) {
+		return fail(invalid("the event is a nil %T; give a value", v))
+	}
 	data, err := c.encodings[0].Marshal(v)
+	if err == nil && isNull(c.encodings[0], data) {
+		err = invalid("a %T is encoded as null, and null is no event", v)
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -151,12 +158,20 @@ func (c *Codec[E]) Encode(ctx context.Context, id uuid.UUID, v E) (eventstore.Ev
 // sealed returns an event that has gone through filters. It is a function of its own
 // because the event that they are given is allocated: most types have none.
 func sealed(ctx context.Context, filters []Filter, value any, event eventstore.Event) (eventstore.Event, error) {
+	id, eventType := event.ID, event.Type
 	for _, filter := range filters {
 		if err := filter.Seal(ctx, value, &event); err != nil {
 			return event, err
 		}
+		if event.ID != id || event.Type != eventType {
+			return event, otherEvent(filter)
+		}
 	}
 	return event, nil
+}
+
+func otherEvent(filter Filter) error {
+	return invalid("the filter %T changes the event's ID or type; it may change the data, its content type and the metadata", filter)
 }
 
 // entryOf finds a value's type.
@@ -207,7 +222,8 @@ func (c *Codec[E]) metadataOf(ctx context.Context, version int) map[string]strin
 //
 // Errors: an [UnknownEventError], which matches [ErrUnknownEvent], for a type, a
 // version or a content type that the codec does not know; those of the encoding, of
-// the steps of [Up] and of the type's filters, with the event's ID.
+// the steps of [Up] and of the type's filters, with the event's ID. Data that is null in
+// JSON is an error, and so is nil from a step of [Up]: neither is an event.
 func (c *Codec[E]) Decode(ctx context.Context, event eventstore.RecordedEvent) (v E, ok bool, err error) {
 	e, known := c.byName[event.Type]
 	switch {
@@ -253,9 +269,13 @@ func (c *Codec[E]) decode(ctx context.Context, e *entry, event *eventstore.Recor
 // caller's. It is a function of its own for the same reason as sealed.
 func opened(ctx context.Context, filters []Filter, event eventstore.RecordedEvent) (eventstore.RecordedEvent, error) {
 	event.Data, event.Metadata = bytes.Clone(event.Data), maps.Clone(event.Metadata)
+	id, eventType := event.ID, event.Type
 	for _, filter := range slices.Backward(filters) {
 		if err := filter.Open(ctx, &event); err != nil {
 			return event, err
+		}
+		if event.ID != id || event.Type != eventType {
+			return event, otherEvent(filter)
 		}
 	}
 	return event, nil

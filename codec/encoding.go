@@ -1,9 +1,11 @@
 package codec
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"mime"
+	"strings"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -28,6 +30,15 @@ type jsonEncoding struct{}
 func (jsonEncoding) ContentType() string                { return eventstore.JSONContentType }
 func (jsonEncoding) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
 func (jsonEncoding) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
+
+// isNull tells whether data is the null of JSON.
+func isNull(encoding Encoding, data []byte) bool {
+	if string(bytes.TrimSpace(data)) != "null" {
+		return false
+	}
+	media, _, err := mime.ParseMediaType(encoding.ContentType())
+	return err == nil && (media == eventstore.JSONContentType || strings.HasSuffix(media, "+json"))
+}
 
 func checkEncodings(encodings []Encoding) error {
 	seen := make(map[string]bool)

@@ -25,11 +25,13 @@ type UnknownEventError struct {
 	Type, SchemaVersion, ContentType string
 	// Reason says which of them is unknown, and what would help.
 	Reason string
+
+	named bool // the metadata has a version of the schema, be it empty
 }
 
 func (e *UnknownEventError) Error() string {
 	schema := e.SchemaVersion
-	if schema == "" {
+	if schema == "" && !e.named {
 		schema = "1"
 	}
 	return fmt.Sprintf("unknown event %s (version %d of stream %q): type %q, schema version %.20q, content type %q: %s",
@@ -40,8 +42,10 @@ func (e *UnknownEventError) Error() string {
 func (e *UnknownEventError) Unwrap() error { return ErrUnknownEvent }
 
 func unknown(event eventstore.RecordedEvent, reason string) error {
+	_, named := event.Metadata[eventstore.MetaSchemaVersion]
 	return &UnknownEventError{
-		ID: event.ID, Stream: event.Stream, Version: event.Version, Type: event.Type,
+		named: named,
+		ID:    event.ID, Stream: event.Stream, Version: event.Version, Type: event.Type,
 		SchemaVersion: event.Metadata[eventstore.MetaSchemaVersion], ContentType: event.ContentType, Reason: reason,
 	}
 }

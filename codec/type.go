@@ -3,6 +3,7 @@ package codec
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -27,6 +28,7 @@ type entry struct {
 	steps   []step
 	filters []Filter
 	read    readFunc // the newest version
+	missing string   // an option that is nil
 }
 
 type readFunc func(encoding Encoding, data []byte) (any, error)
@@ -42,7 +44,11 @@ type step struct {
 // renaming a Go type changes nothing stored.
 func Of[T any](name string, opts ...TypeOption) Type {
 	e := &entry{name: name, goType: reflect.TypeFor[T](), read: read[T]}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			e.missing = fmt.Sprintf("option %d is nil", i+1)
+			continue
+		}
 		opt(e)
 	}
 	return Type{entry: e}
@@ -63,10 +69,13 @@ func Was(names ...string) TypeOption {
 
 // Up is the step from one version of the schema to the next, in order: the first one
 // goes from version 1. The current version is one more than there are steps, so it
-// cannot be forgotten. Steps are pure. An event that became two keeps its type: the
-// code that adds events up knows both forms.
+// cannot be forgotten. Steps are pure and return no nil. An event that became two keeps
+// its type: the code that adds events up knows both forms.
 func Up[From, To any](up func(From) (To, error)) TypeOption {
 	return func(e *entry) {
+		if up == nil {
+			e.missing = fmt.Sprintf("step %d of Up is nil", len(e.steps)+1)
+		}
 		e.steps = append(e.steps, step{
 			from: reflect.TypeFor[From](), to: reflect.TypeFor[To](), read: read[From],
 			up: func(v any) (any, error) { return up(v.(From)) }, // New has checked that the steps join
@@ -84,25 +93,47 @@ func Through(filter Filter) TypeOption {
 // concurrent use.
 type Filter interface {
 	// Seal changes the event that value was encoded as: its data, content type or
-	// metadata. It is deterministic, as [Encoding].Marshal: the same event is sealed
+	// metadata, and not its ID or type. It is deterministic, as [Encoding].Marshal: the same event is sealed
 	// to the same bytes.
 	Seal(ctx context.Context, value any, event *eventstore.Event) error
-	// Open undoes Seal. The event is the filter's to change.
+	// Open undoes Seal. The event is the filter's to change, but for its ID and type.
 	Open(ctx context.Context, event *eventstore.RecordedEvent) error
 }
 
-var errNil = errors.New("the data is that of a nil pointer, and no event")
+var errNil = errors.New("the data is null, and no event")
 
 // read decodes data into a value of type T.
 func read[T any](encoding Encoding, data []byte) (any, error) {
+	if isNull(encoding, data) {
+		return nil, errNil // which JSON would take for a zero value
+	}
 	v := new(T)
 	if err := encoding.Unmarshal(data, v); err != nil {
 		return nil, err
 	}
-	if value := reflect.ValueOf(v).Elem(); value.Kind() == reflect.Pointer && value.IsNil() {
+	decoded := any(*v)
+	if isNil(decoded) {
 		return nil, errNil
 	}
-	return *v, nil
+	return decoded, nil
+}
+
+// isNil tells whether a value is nil, or a pointer to what is.
+func isNil(v any) bool {
+	for value := reflect.ValueOf(v); ; value = value.Elem() {
+		switch value.Kind() {
+		case reflect.Invalid:
+			return true
+		case reflect.Pointer:
+			if value.IsNil() {
+				return true
+			}
+		case reflect.Map, reflect.Slice:
+			return value.IsNil()
+		default:
+			return false
+		}
+	}
 }
 
 // version is the newest one of the schema.
@@ -115,7 +146,9 @@ func (e *entry) decode(encoding Encoding, data []byte, version int) (any, error)
 	}
 	v, err := e.steps[version-1].read(encoding, data)
 	for i := version - 1; err == nil && i < len(e.steps); i++ {
-		v, err = e.steps[i].up(v)
+		if v, err = e.steps[i].up(v); err == nil && isNil(v) {
+			err = fmt.Errorf("step %d of Up returned nil, which is no event", i+1)
+		}
 	}
 	return v, err
 }
@@ -123,6 +156,8 @@ func (e *entry) decode(encoding Encoding, data []byte, version int) (any, error)
 // check refuses what can be neither encoded nor decoded as one of a family.
 func (e *entry) check(family reflect.Type) error {
 	switch {
+	case e.missing != "":
+		return invalid("type %q: %s", e.name, e.missing)
 	case e.goType.Kind() == reflect.Interface:
 		return invalid("type %q is the interface %s; name the types that implement it", e.name, e.goType)
 	case family.Kind() == reflect.Interface && !e.goType.Implements(family):

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -13,12 +14,15 @@ import (
 
 // AtomicOptions configures [Atomically]. The zero value, like nil, means the defaults.
 type AtomicOptions struct {
-	// ID, where not zero, makes the whole count once, as [Command].ID does. A
-	// repetition is told by the streams that decide loads: it loads all of them before
-	// it decides. Streams are then folded from their start, and one that gets events
-	// takes two of an append's parts ([eventstore.Limits].MaxAppendParts).
+	// ID, where not zero, makes the whole count once, as [Command].ID does, on the streams
+	// that decide loads: it loads all of them before it decides, whatever it decides. A
+	// decide that loads other streams the next time, because a state has changed, is
+	// another command and writes again. [Cause.Key] makes a good ID. Streams are then
+	// folded from their start, and half as many can get events as the store has parts in
+	// an append (32 of 64): each is held to its version by a part of its own.
 	ID uuid.UUID
-	// Retry says how often a decision that was overtaken is made anew.
+	// Retry says how often a decision that was overtaken is made anew. All attempts
+	// count: they are on states that were read.
 	Retry Retry
 }
 
@@ -33,7 +37,8 @@ type AtomicOptions struct {
 // the results of the first call.
 //
 // Errors: ErrUnsupported, before decide, on a store without MultiStreamAppend; decide's
-// own, as it is; and those of [Decider.Do].
+// own, as it is; that of an [Decider.In] which decide passed over; and those of
+// [Decider.Do].
 func Atomically(ctx context.Context, store *eventstore.Store, opts *AtomicOptions, decide func(tx *Tx) error) ([]eventstore.AppendResult, error) {
 	var o AtomicOptions
 	if opts != nil {
@@ -51,18 +56,37 @@ func Atomically(ctx context.Context, store *eventstore.Store, opts *AtomicOption
 	if capability := store.Capabilities().MultiStreamAppend; !capability.Supported() {
 		return nil, &eventstore.UnsupportedError{Feature: "an atomic append to several streams", Reason: capability.Reason()}
 	}
-	for attempt := 1; ; attempt++ {
+	results, known, err := o.attempts(ctx, store, decide)
+	if err != nil && known != nil && !errors.Is(err, eventstore.ErrEventIDReused) {
+		// Every other error would say that nothing was written.
+		err = severally(&eventstore.UnknownOutcomeError{Parts: known, Err: err})
+	}
+	return results, err
+}
+
+func severally(err error) error {
+	return &eventstore.OpError{Op: "decide on several streams", Err: err}
+}
+
+// attempts decides until nobody is faster. It also returns the parts of an append of which
+// the store said that it has their events already.
+func (o *AtomicOptions) attempts(ctx context.Context, store *eventstore.Store, decide func(tx *Tx) error) (results []eventstore.AppendResult, known []eventstore.StreamAppend, err error) {
+	for attempt := 1; ; {
 		tx := &Tx{ctx: ctx, store: store, command: o.ID, byName: make(map[string]txStream)}
-		results, err := tx.attempt(decide)
-		if !tx.overtaken {
-			return results, err
-		}
-		if attempt >= o.Retry.Attempts {
-			return nil, &eventstore.OpError{Op: "decide on several streams", Err: fmt.Errorf("overtaken %d times: %w", attempt, err)}
+		results, err = tx.attempt(decide)
+		switch {
+		case !tx.overtaken:
+			return results, known, err
+		case tx.known != nil && known == nil: // by this command itself: it is only to be read
+			known = tx.known
+			continue
+		case attempt >= o.Retry.Attempts:
+			return nil, known, severally(fmt.Errorf("overtaken %d times: %w", attempt, err))
 		}
 		if waited := o.Retry.wait(ctx, attempt); waited != nil {
-			return nil, &eventstore.OpError{Op: "decide on several streams", Err: fmt.Errorf("%w, while it waited after: %v", waited, err)} //nolint:errorlint // it is the context's failure, and no conflict to its caller
+			return nil, known, severally(fmt.Errorf("%w, while it waited after: %v", waited, err)) //nolint:errorlint // it is the context's failure, and no conflict to its caller
 		}
+		attempt++
 	}
 }
 
@@ -74,9 +98,10 @@ type Tx struct {
 	command   uuid.UUID
 	streams   []txStream
 	byName    map[string]txStream
-	failure   error // of loading a stream
+	failure   error // of In
 	ended     bool
-	overtaken bool // what was read had changed
+	overtaken bool                      // what was read had changed
+	known     []eventstore.StreamAppend // what was to be appended, where the store has the command's events
 }
 
 // txStream is a Stream, whatever its types.
@@ -85,14 +110,15 @@ type txStream interface {
 	met() []eventstore.RecordedEvent
 	encode(ctx context.Context) ([]eventstore.Event, error)
 	stored(ctx context.Context, result eventstore.AppendResult)
-	forget()
+	lost(ctx context.Context)
 }
 
 // Stream is a stream within a [Tx].
 type Stream[S, E any] struct {
 	// State is the one after the events that were added so far.
 	State S
-	// Version is the stream's, without those events.
+	// Version is the stream's, without those events. It is for reading: what is appended
+	// is held to the version that was loaded.
 	Version uint64
 
 	folding folding[S, E]
@@ -101,13 +127,22 @@ type Stream[S, E any] struct {
 
 // In loads a stream into a Tx. Asked twice, it returns the same Stream.
 //
-// Errors: those of [Decider.Load], which decide returns; ErrInvalid where the Tx has
-// ended, is of another store, or has the stream from another Decider.
+// Errors: those of [Decider.Load]; ErrInvalid where the Tx has ended, is of another store,
+// or has the stream from another Decider. Any of them ends the transaction: decide returns
+// it, and where it does not, [Atomically] does.
 func (d *Decider[S, E]) In(tx *Tx, stream string) (*Stream[S, E], error) {
-	switch {
-	case tx == nil || tx.ended:
+	if tx == nil || tx.ended {
 		return nil, invalid("transaction", "it is nil or has ended; use the one that decide is given, within decide")
-	case tx.store != d.store:
+	}
+	s, err := d.in(tx, stream)
+	if err != nil {
+		tx.failure = cmp.Or(tx.failure, err)
+	}
+	return s, err
+}
+
+func (d *Decider[S, E]) in(tx *Tx, stream string) (*Stream[S, E], error) {
+	if tx.store != d.store {
 		return nil, invalid("transaction", "it is on another Store than the Decider; use one Store for both")
 	}
 	if loaded, twice := tx.byName[stream]; twice {
@@ -122,7 +157,6 @@ func (d *Decider[S, E]) In(tx *Tx, stream string) (*Stream[S, E], error) {
 		s.folding.begin(tx.ctx)
 	}
 	if err := s.folding.catchUp(tx.ctx); err != nil {
-		tx.failure = err
 		return nil, err
 	}
 	s.State, s.Version = s.folding.state, s.folding.version
@@ -131,13 +165,15 @@ func (d *Decider[S, E]) In(tx *Tx, stream string) (*Stream[S, E], error) {
 	return s, nil
 }
 
-// Add decides events and evolves State.
+// Add decides events and evolves State. It is of use until the Tx ends.
 func (s *Stream[S, E]) Add(events ...E) {
 	s.added = append(s.added, events...)
 	s.State = s.folding.d.Fold(s.State, events...)
 }
 
-func (s *Stream[S, E]) at() (stream string, version uint64) { return s.folding.stream, s.Version }
+func (s *Stream[S, E]) at() (stream string, version uint64) {
+	return s.folding.stream, s.folding.version
+}
 
 func (s *Stream[S, E]) met() []eventstore.RecordedEvent { return s.folding.met }
 
@@ -148,13 +184,12 @@ func (s *Stream[S, E]) encode(ctx context.Context) ([]eventstore.Event, error) {
 // stored remembers the state after the events. It is folded from what was loaded: State
 // is the caller's to change.
 func (s *Stream[S, E]) stored(ctx context.Context, result eventstore.AppendResult) {
-	d, f := s.folding.d, &s.folding
-	state := d.Fold(f.state, s.added...)
-	d.cache.put(f.stream, state, result.Version)
-	d.snapshotWhenDue(ctx, f.stream, state, f.version, result.Version)
+	if s.folding.appended(ctx, s.added, result) {
+		s.folding.remember()
+	}
 }
 
-func (s *Stream[S, E]) forget() { s.folding.forget() }
+func (s *Stream[S, E]) lost(ctx context.Context) { s.folding.lost(ctx) }
 
 // attempt decides once. It sets overtaken where an error says that what was read had
 // changed.
@@ -163,6 +198,9 @@ func (tx *Tx) attempt(decide func(tx *Tx) error) ([]eventstore.AppendResult, err
 	refusal := decide(tx)
 	tx.ended = true
 	if tx.failure != nil {
+		if errors.Is(refusal, tx.failure) { // with what decide says of it
+			return nil, refusal
+		}
 		return nil, tx.failure
 	}
 	if results := tx.repetition(); results != nil {
@@ -236,12 +274,19 @@ func (tx *Tx) parts() (parts []eventstore.StreamAppend, written map[int]txStream
 	return parts, written, nil
 }
 
+var errNotFound = errors.New("the store has the command's events, and a read does not find them")
+
 // append appends what was decided.
 func (tx *Tx) append(parts []eventstore.StreamAppend, written map[int]txStream) ([]eventstore.AppendResult, error) {
 	answers, err := tx.store.AppendStreams(tx.ctx, parts...)
-	tx.overtaken = errors.Is(err, eventstore.ErrConflict) || tx.command != uuid.Nil && errors.Is(err, eventstore.ErrEventIDReused)
+	if tx.command != uuid.Nil && repeats(answers, err) {
+		// The first call may have decided more than this one: its events are read.
+		tx.overtaken, tx.known = true, parts
+		return nil, cmp.Or(err, errNotFound)
+	}
 	if err != nil {
-		tx.forgetLost(err)
+		tx.overtaken = errors.Is(err, eventstore.ErrConflict)
+		tx.dropLost(err)
 		return nil, err
 	}
 	var results []eventstore.AppendResult
@@ -258,15 +303,21 @@ func (tx *Tx) append(parts []eventstore.StreamAppend, written map[int]txStream) 
 	return results, nil
 }
 
-// forgetLost drops what is remembered of a stream that has lost events.
-func (tx *Tx) forgetLost(err error) {
+// repeats tells whether the store has events of an append already.
+func repeats(answers []eventstore.AppendResult, err error) bool {
+	return errors.Is(err, eventstore.ErrEventIDReused) ||
+		slices.ContainsFunc(answers, func(a eventstore.AppendResult) bool { return a.Duplicate && len(a.Events) > 0 })
+}
+
+// dropLost drops what is remembered of a stream that has lost events.
+func (tx *Tx) dropLost(err error) {
 	var conflict *eventstore.ConflictError
 	if !errors.As(err, &conflict) {
 		return
 	}
 	if s, ok := tx.byName[conflict.Stream]; ok {
 		if _, version := s.at(); conflict.Actual < version {
-			s.forget()
+			s.lost(tx.ctx)
 		}
 	}
 }

@@ -231,17 +231,22 @@ func TestWhatIsNoTransactionIsRefused(t *testing.T) {
 	_, err = decider.Atomically(t.Context(), w.store, &decider.AtomicOptions{Retry: decider.Retry{Attempts: -1}}, transfer(w.here, 1))
 	require.ErrorIs(t, err, eventstore.ErrInvalid)
 	var kept *decider.Tx
-	_, err = decider.Atomically(t.Context(), w.store, nil, func(tx *decider.Tx) error {
-		kept = tx
-		_, err := w.others.In(tx, "account-a") // on a Store of its own
+	for name, other := range map[string]*decider.Decider[Account, Event]{
+		"another Store than the Decider": w.others, "by another Decider": accounts(t, w.store, nil),
+	} {
+		_, err = decider.Atomically(t.Context(), w.store, nil, func(tx *decider.Tx) error {
+			kept = tx
+			a, err := w.here.In(tx, "account-a")
+			require.NoError(t, err)
+			_, err = other.In(tx, "account-a")
+			require.ErrorIs(t, err, eventstore.ErrInvalid)
+			a.Add(Paid{1})
+			return nil // and passes over it
+		})
 		require.ErrorIs(t, err, eventstore.ErrInvalid)
-		_, err = w.here.In(tx, "account-a")
-		require.NoError(t, err)
-		_, err = accounts(t, w.store, nil).In(tx, "account-a")
-		require.ErrorIs(t, err, eventstore.ErrInvalid)
-		return nil
-	})
-	require.NoError(t, err)
+		require.ErrorContains(t, err, name)
+		require.Equal(t, [2]Account{}, w.balances(t), "it ends the transaction")
+	}
 	_, err = w.here.In(kept, "account-a")
 	require.ErrorIs(t, err, eventstore.ErrInvalid)
 	_, err = w.here.In(nil, "account-a")

@@ -1,6 +1,20 @@
 package decider
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+)
+
+// remembered is the state of a stream at a version, and the ID of the event there: by it
+// a stream that lost events, and grew again, is told from the one that is remembered. The
+// ID is zero where it is not known, as that of a snapshot.
+type remembered[S any] struct {
+	state   S
+	version uint64
+	last    uuid.UUID
+}
 
 // cache keeps states by stream, the least recently used out first. A nil cache keeps
 // nothing.
@@ -9,13 +23,13 @@ type cache[S any] struct {
 	size    int
 	entries map[string]*entry[S]
 	recent  entry[S] // the ring's root: its next is the most recently used
+	losses  atomic.Uint64
 }
 
 type entry[S any] struct {
 	before, next *entry[S]
 	stream       string
-	state        S
-	version      uint64
+	remembered[S]
 }
 
 func newCache[S any](size int) *cache[S] {
@@ -27,27 +41,39 @@ func newCache[S any](size int) *cache[S] {
 	return c
 }
 
-func (c *cache[S]) get(stream string) (state S, version uint64, ok bool) {
+func (c *cache[S]) get(stream string) (known remembered[S], ok bool) {
 	if c == nil {
-		return state, 0, false
+		return known, false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.entries[stream]
 	if !ok {
-		return state, 0, false
+		return known, false
 	}
-	return e.state, e.version, true // put follows, and makes it the most recently used
+	return e.remembered, true // put follows, and makes it the most recently used
+}
+
+// lossesSeen counts how often a stream was found to have lost events.
+func (c *cache[S]) lossesSeen() uint64 {
+	if c == nil {
+		return 0
+	}
+	return c.losses.Load()
 }
 
 // put keeps a state, unless there is one of a higher version. An absent stream is not
-// worth a place.
-func (c *cache[S]) put(stream string, state S, version uint64) {
-	if c == nil || version == 0 {
+// worth a place. losses is what lossesSeen returned before the stream was read: if it has
+// grown since, what was read may be the history that is gone.
+func (c *cache[S]) put(stream string, known remembered[S], losses uint64) {
+	if c == nil || known.version == 0 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if losses != c.losses.Load() {
+		return
+	}
 	e, ok := c.entries[stream]
 	switch {
 	case ok:
@@ -63,17 +89,19 @@ func (c *cache[S]) put(stream string, state S, version uint64) {
 		c.entries[stream] = e
 	}
 	c.first(e)
-	if version >= e.version {
-		e.state, e.version = state, version
+	if known.version >= e.version {
+		e.remembered = known
 	}
 }
 
-func (c *cache[S]) remove(stream string) {
+// lost drops a stream that has lost events.
+func (c *cache[S]) lost(stream string) {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.losses.Add(1)
 	if e, ok := c.entries[stream]; ok {
 		e.leave()
 		delete(c.entries, stream)

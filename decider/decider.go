@@ -22,6 +22,7 @@ type Decider[S, E any] struct {
 	cache     *cache[S] // nil is none
 	snapshots *Snapshots
 	turns     turns
+	metadata  bool // events may have some
 	tracer    Tracer
 	logger    *slog.Logger
 }
@@ -31,9 +32,15 @@ type Options struct {
 	// Retry says how often a decision that was overtaken is made anew.
 	Retry Retry
 	// CacheSize is how many states are kept in memory, by stream, the least recently
-	// used out first; 0 is none. A state in the cache saves reading its stream, and is
-	// never wrong in effect: what is decided on it is only appended if it is the newest,
-	// and a refusal is made again on the newest.
+	// used out first; 0 is none. A state in the cache saves reading its stream. One that
+	// is old is never wrong in effect: what is decided on it is only appended if it is
+	// the newest, and what cannot be appended, a refusal or a decision that there is
+	// nothing to do, is decided again on the newest.
+	//
+	// Only a store that loses events, restored from a backup under a running process, can
+	// make it wrong: an append may meet a stream that has grown again to exactly the
+	// version remembered. Whatever reads the stream notices: it finds another event where
+	// the last one was, and folds the stream anew.
 	CacheSize int
 	// Snapshots, where not nil, keeps states in the store, so that a long stream need
 	// not be read from its start.
@@ -47,7 +54,9 @@ type Options struct {
 
 // Retry says how often and how fast a decision is made again after a conflict.
 type Retry struct {
-	// Attempts counts all decisions of a call, the first one too; 0 means 10.
+	// Attempts counts the decisions of a call, the first one too; 0 means 10. A decision
+	// on a state from the cache that was not read up to date does not count: that it was
+	// old is no sign of a crowd.
 	Attempts int
 	// Pause bounds the random wait after the first conflict; it doubles up to
 	// MaxPause. 0 means 2 ms, and 250 ms for MaxPause.
@@ -55,9 +64,10 @@ type Retry struct {
 }
 
 // New returns a Decider. evolve returns the state after an event; S's zero value is the
-// state before the first one. With a cache, evolve must not change what the state that
-// it is given points to, such as maps and slices, because other decisions share it:
-// package eventtest checks that.
+// state before the first one. evolve is pure: it changes nothing that the state it is given
+// points to, because others hold that state. It copies a map before it changes it, with
+// maps.Clone, and a slice with slices.Clone; it appends to slices.Clip(s), because append
+// writes into the room behind a slice, which states share. Package eventtest checks that.
 //
 // Errors: ErrInvalid names what is missing or out of range; ErrUnsupported for
 // Snapshots, on a store without.
@@ -74,7 +84,7 @@ func New[S, E any](store *eventstore.Store, c *codec.Codec[E], evolve func(S, E)
 	if opts != nil {
 		o = *opts
 	}
-	d := &Decider[S, E]{store: store, codec: c, evolve: evolve, retry: o.Retry, tracer: o.Tracer, logger: o.Logger}
+	d := &Decider[S, E]{store: store, codec: c, evolve: evolve, retry: o.Retry, tracer: o.Tracer, logger: o.Logger, metadata: store.Capabilities().Metadata.Supported()}
 	if err := d.retry.fill(); err != nil {
 		return nil, err
 	}
@@ -107,7 +117,9 @@ func (r *Retry) fill() error {
 }
 
 // Load returns a stream's state and version as they are now; of an absent stream, zeros
-// and no error.
+// and no error. It always reads: with a cache or a snapshot what is new, and of the cache
+// the last event that it remembers. What the state points to is shared with other calls:
+// the caller does not change it.
 //
 // Errors: ErrUnknownEvent, and what else keeps an event from being decoded; those of
 // [eventstore.Store.ReadStream].
@@ -118,11 +130,12 @@ func (d *Decider[S, E]) Load(ctx context.Context, stream string) (S, uint64, err
 		var none S
 		return none, 0, err
 	}
-	d.cache.put(stream, f.state, f.version)
+	f.remember()
 	return f.state, f.version, nil
 }
 
-// Fold returns what events make of a state. It does no I/O.
+// Fold returns what events make of a state. It does no I/O, and the state that it is given
+// stays as it is.
 func (d *Decider[S, E]) Fold(state S, events ...E) S {
 	for _, event := range events {
 		state = d.evolve(state, event)

@@ -165,7 +165,11 @@ func TestARefusalIsReturnedAsItIsAndNothingIsAppended(t *testing.T) {
 	w := newWorld(t, decider.Options{}, nil)
 	res, err := w.here.Transact(t.Context(), stream, withdraw(1))
 	require.Equal(t, errPoor, err)
-	require.Zero(t, res)
+	require.Equal(t, decider.Result[Account]{Attempts: 1}, res)
+	transact(t, w.others, pay(1))
+	res, err = w.here.Do(t.Context(), decider.Command{Stream: stream, ID: uuid.New()}, withdraw(5))
+	require.Equal(t, errPoor, err)
+	require.Equal(t, decider.Result[Account]{State: Account{1, 1}, Version: 1, Attempts: 1}, res, "what it was refused on")
 	_, appends := w.spy.counted()
 	require.Empty(t, appends)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -17,9 +18,14 @@ type Command struct {
 	Stream string
 	// ID, where not zero, makes the command count once: its events get IDs made from
 	// it, the stream and their number, and a repetition is answered with the events
-	// that are there. It is their causation, where the context has none. A command that
-	// decided nothing leaves no trace. An ID that is used for another command on the
-	// same stream is answered with the first one's events.
+	// that are there. It is their causation and their correlation, where the context has
+	// none: one command is one conversation. A store without metadata keeps neither. A
+	// command that decided nothing leaves no trace. An ID that is used for another
+	// command on the same stream is answered with the first one's events.
+	//
+	// A refusal with an ID has its price where the state came from the cache or a
+	// snapshot: the events before are read too, once, because the command's own may be
+	// among them, and then it was not refused.
 	ID uuid.UUID
 	// Expected, where valid, is demanded of the stream, as an If-Match is; then a
 	// conflict is not tried again.
@@ -28,9 +34,11 @@ type Command struct {
 
 // Result says what came of a command.
 type Result[S any] struct {
-	// State is the one after the events; of a repetition, the one now.
+	// State is the one after the events; of a repetition, the one now; of a refusal, the
+	// one that was refused on. What it points to is shared with other calls: the caller
+	// does not change it.
 	State S
-	// Version is the stream's, in that state.
+	// Version is the stream's, in that state: with an error of decide too, for an ETag.
 	Version uint64
 	// Events are the command's; none where nothing was decided.
 	Events []eventstore.RecordedEvent
@@ -40,7 +48,7 @@ type Result[S any] struct {
 	// Duplicate is true where the events were there already: of an earlier call, or of
 	// an attempt of this one whose answer was lost.
 	Duplicate bool
-	// Attempts counts the decisions that were made; 0 where a repetition was met before.
+	// Attempts counts all decisions that were made; 0 where a repetition was met before.
 	Attempts int
 }
 
@@ -50,17 +58,21 @@ func (d *Decider[S, E]) Transact(ctx context.Context, stream string, decide func
 }
 
 // Do decides on a stream and appends what was decided. decide is pure: it may be called
-// again, with a newer state, and takes time and randomness from its command. Where it
-// returns no events nothing is appended.
+// again, with a newer state, and takes time and randomness from its command. It does not
+// change what the state points to. Where it returns no events, or an error, nothing is
+// appended.
 //
-// Errors: decide's own, as it is; ErrConflict after Retry.Attempts decisions, or where
-// the stream does not meet Expected; ErrUnknownEvent and what else keeps an event from
-// being decoded; ErrInvalid for events that the codec does not know, too many or too
-// large ones; ErrEventIDReused where the command's events were stored and are not there
-// any more; ErrSealed, ErrUnavailable, ErrClosed and the context's error. After all of
-// these nothing was written. An [eventstore.UnknownOutcomeError] carries the events, which
-// may be stored: a command with an ID is done again, one without is settled by appending
-// those events again. Do never decides again after it, which could count twice.
+// Errors: decide's own, as it is, with the State and Version of the Result that it was
+// decided on; ErrConflict after Retry.Attempts decisions, or where the stream does not
+// meet Expected; ErrUnknownEvent and what else keeps an event from being decoded;
+// ErrInvalid for events that the codec does not know, too many or too large ones;
+// ErrEventIDReused where the command's events were stored and are not there any more;
+// ErrSealed, ErrUnavailable, ErrClosed and the context's error. After all of these this
+// call has written nothing.
+//
+// An [eventstore.UnknownOutcomeError] carries the events, which may be stored, or are and
+// could not be read: a command with an ID is done again, one without is settled by
+// appending those events again. Do never decides again after it, which could count twice.
 func (d *Decider[S, E]) Do(ctx context.Context, cmd Command, decide func(S) ([]E, error)) (Result[S], error) {
 	if decide == nil {
 		return Result[S]{}, invalid("decide", "it is nil; give the function that decides")
@@ -89,6 +101,7 @@ type transaction[S, E any] struct {
 	cmd                 Command
 	decide              func(S) ([]E, error)
 	attempts, conflicts int
+	counted             int  // the attempts on a state that was read
 	refused             bool // decide's own error is the answer
 }
 
@@ -100,7 +113,7 @@ func (t *transaction[S, E]) inTurn(ctx context.Context) (Result[S], error) {
 	}
 	res, err := t.run(ctx)
 	if t.fresh {
-		t.d.cache.put(t.stream, t.state, t.version)
+		t.remember()
 	}
 	return res, err
 }
@@ -120,6 +133,9 @@ func (t *transaction[S, E]) run(ctx context.Context) (Result[S], error) {
 			return t.repetitionOr(err)
 		}
 		t.attempts++
+		if t.fresh {
+			t.counted++
+		}
 		events, refusal := t.decide(t.state)
 		switch decided := refusal == nil && len(events) > 0; {
 		case decided:
@@ -131,11 +147,11 @@ func (t *transaction[S, E]) run(ctx context.Context) (Result[S], error) {
 			if err := t.search(ctx); err != nil {
 				return Result[S]{}, err
 			}
-			if refusal == nil && len(t.met) == 0 {
-				return t.answer(nil, false), nil
+			if len(t.met) > 0 {
+				return t.answer(t.met, true), nil
 			}
-			t.refused = len(t.met) == 0
-			return t.repetitionOr(refusal)
+			t.refused = refusal != nil
+			return t.answer(nil, false), refusal
 		default: // the answer must be true now
 			if err := t.catchUp(ctx); err != nil {
 				return Result[S]{}, err
@@ -177,43 +193,49 @@ func (t *transaction[S, E]) answer(events []eventstore.RecordedEvent, duplicate 
 	return res
 }
 
-// append appends what was decided on the state. It is not done where somebody was
-// faster and the newer state is to be decided on.
+// append appends what was decided on the state. It is not done where the decision is to be
+// made again, on a newer state.
 func (t *transaction[S, E]) append(ctx context.Context, events []E) (res Result[S], done bool, err error) {
 	encoded, err := t.d.encode(ctx, t.cmd.ID, t.stream, events)
 	if err != nil {
-		return res, true, t.failed(err)
+		return t.impossible(ctx, t.failed(err))
 	}
-	result, err := t.d.store.Append(ctx, t.stream, eventstore.Exactly(t.version), encoded...)
+	part := eventstore.StreamAppend{Stream: t.stream, Expected: eventstore.Exactly(t.version), Events: encoded}
+	result, err := t.d.store.Append(ctx, part.Stream, part.Expected, part.Events...)
 	switch {
 	case err == nil && (!result.Duplicate || t.cmd.ID == uuid.Nil):
-		return t.stored(ctx, events, result), true, nil
+		t.fresh = t.appended(ctx, events, result)
+		return t.answer(result.Events, result.Duplicate), true, nil
 	case err == nil, t.cmd.ID != uuid.Nil && errors.Is(err, eventstore.ErrEventIDReused):
-		res, err = t.repetition(ctx, result.Events, err)
+		res, err = t.repetition(ctx, part, result.Events, err)
 		return res, true, err
 	case errors.Is(err, eventstore.ErrConflict):
-		return res, false, t.overtaken(ctx, err)
+		return res, false, t.overtaken(ctx, part, err)
+	case errors.Is(err, eventstore.ErrInvalid):
+		return t.impossible(ctx, err)
 	}
 	return res, true, err
 }
 
-// stored takes in that the events are in the store.
-func (t *transaction[S, E]) stored(ctx context.Context, events []E, result eventstore.AppendResult) Result[S] {
-	before := t.version
-	t.state, t.version, t.fresh = t.d.Fold(t.state, events...), result.Version, true
-	t.d.snapshotWhenDue(ctx, t.stream, t.state, before, t.version)
-	return t.answer(result.Events, result.Duplicate)
+// impossible is the answer to a decision that cannot be appended whatever the store holds.
+// One on an old state is made again: the answer must be true now.
+func (t *transaction[S, E]) impossible(ctx context.Context, err error) (res Result[S], done bool, _ error) {
+	if t.fresh {
+		return res, true, err
+	}
+	return res, false, t.catchUp(ctx)
 }
 
 // repetition answers where the store knows the command's events, with the state now: the
 // store said so by an error, or told the ones that are decided again, of which there may
 // have been more.
-func (t *transaction[S, E]) repetition(ctx context.Context, known []eventstore.RecordedEvent, err error) (Result[S], error) {
-	if err := t.catchUp(ctx); err != nil {
-		return Result[S]{}, err
+func (t *transaction[S, E]) repetition(ctx context.Context, part eventstore.StreamAppend, known []eventstore.RecordedEvent, err error) (Result[S], error) {
+	failure := t.catchUp(ctx)
+	if failure == nil {
+		failure = t.search(ctx)
 	}
-	if err := t.search(ctx); err != nil {
-		return Result[S]{}, err
+	if failure != nil {
+		return Result[S]{}, t.inDoubt(part, failure)
 	}
 	if len(t.met) == 0 { // the stream's owner has cut them off
 		t.met = known
@@ -221,35 +243,46 @@ func (t *transaction[S, E]) repetition(ctx context.Context, known []eventstore.R
 	return t.repetitionOr(err)
 }
 
+// inDoubt is the error of a command whose events are in the store, as far as is known, and
+// could not be read. Every other error would say that nothing was written.
+func (t *transaction[S, E]) inDoubt(part eventstore.StreamAppend, err error) error {
+	return t.failed(&eventstore.UnknownOutcomeError{Parts: []eventstore.StreamAppend{part}, Err: err})
+}
+
 // overtaken reads what others appended meanwhile. It returns an error where the decision
-// is not to be made again.
-func (t *transaction[S, E]) overtaken(ctx context.Context, err error) error {
+// is not to be made again. A remembered state that was old costs neither an attempt nor a
+// pause: that is no sign of a crowd.
+func (t *transaction[S, E]) overtaken(ctx context.Context, part eventstore.StreamAppend, err error) error {
 	t.conflicts++
-	var conflict *eventstore.ConflictError
-	if errors.As(err, &conflict) && conflict.Actual < t.version {
-		t.d.logger.WarnContext(ctx, "a stream has lost events that were there; it is folded anew", "stream", t.stream, "remembered", t.version, "version", conflict.Actual)
-		t.forget()
-	}
-	last := t.cmd.Expected.Valid() || t.attempts >= t.d.retry.Attempts
+	crowd := t.fresh
+	last := t.cmd.Expected.Valid() || crowd && t.counted >= t.d.retry.Attempts
+	final := last && t.cmd.ID == uuid.Nil // not even the command's own events are to be looked for
 	switch {
-	case last && t.cmd.ID == uuid.Nil:
-		return t.lost(err)
-	case !last && t.fresh: // a remembered state was old: that is no sign of a crowd
+	case final && t.d.cache == nil:
+		return t.tooLate(err)
+	case crowd && !last:
 		if waited := t.d.retry.wait(ctx, t.conflicts); waited != nil {
 			return t.failed(fmt.Errorf("%w, while it waited after: %v", waited, err)) //nolint:errorlint // it is the context's failure, and no conflict to its caller
 		}
 	}
-	if err := t.catchUp(ctx); err != nil {
-		return err
+	var conflict *eventstore.ConflictError
+	if errors.As(err, &conflict) && conflict.Actual < t.version {
+		t.lost(ctx)
 	}
-	if last && len(t.met) == 0 {
-		return t.lost(err)
+	failure := t.catchUp(ctx)
+	switch {
+	case failure != nil && len(t.met) > 0:
+		return t.inDoubt(part, failure)
+	case failure != nil && !final:
+		return failure
+	case last && len(t.met) == 0:
+		return t.tooLate(err)
 	}
 	return nil
 }
 
-// lost is the error of a decision that somebody else was faster than.
-func (t *transaction[S, E]) lost(err error) error {
+// tooLate is the error of a decision that somebody else was faster than.
+func (t *transaction[S, E]) tooLate(err error) error {
 	if t.attempts == 1 {
 		return err
 	}
@@ -278,7 +311,7 @@ func (r Retry) longest(n int) time.Duration {
 }
 
 // encode makes stored events of what was decided on a stream. Those of a command with an
-// ID have IDs made from it, and it as their cause where the context has none.
+// ID have IDs made from it.
 func (d *Decider[S, E]) encode(ctx context.Context, command uuid.UUID, stream string, events []E) ([]eventstore.Event, error) {
 	encoded := make([]eventstore.Event, len(events))
 	for i, event := range events {
@@ -290,10 +323,46 @@ func (d *Decider[S, E]) encode(ctx context.Context, command uuid.UUID, stream st
 		if err != nil {
 			return nil, err
 		}
-		if _, caused := stored.Metadata[eventstore.MetaCausationID]; command != uuid.Nil && !caused {
-			stored = stored.WithMetadata(eventstore.MetaCausationID, command.String())
+		switch {
+		case !d.metadata:
+			stored.Metadata = withoutCause(stored.Metadata)
+		case command != uuid.Nil:
+			stored.Metadata = causedBy(stored.Metadata, command)
 		}
 		encoded[i] = stored
 	}
 	return encoded, nil
+}
+
+// causedBy makes a command the cause of an event, and the beginning of its conversation,
+// where it has none. An empty one, as of a header that was not sent, is none.
+func causedBy(metadata map[string]string, command uuid.UUID) map[string]string {
+	missing := make([]string, 0, 2)
+	for _, key := range [...]string{eventstore.MetaCausationID, eventstore.MetaCorrelationID} {
+		if metadata[key] == "" {
+			missing = append(missing, key)
+		}
+	}
+	if len(missing) == 0 {
+		return metadata
+	}
+	all := make(map[string]string, len(metadata)+len(missing))
+	maps.Copy(all, metadata)
+	id := command.String()
+	for _, key := range missing {
+		all[key] = id
+	}
+	return all
+}
+
+// withoutCause leaves out what the layer itself adds, for a store without metadata:
+// decisions run everywhere. What else there is the store refuses.
+func withoutCause(metadata map[string]string) map[string]string {
+	if len(metadata) == 0 {
+		return nil
+	}
+	rest := maps.Clone(metadata)
+	delete(rest, eventstore.MetaCausationID)
+	delete(rest, eventstore.MetaCorrelationID)
+	return rest
 }

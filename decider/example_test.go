@@ -259,7 +259,7 @@ func ExampleReact() {
 		if !ok || cause.Stream != "seat-4A" {
 			return nil
 		}
-		_, err := seats.Do(ctx, cause.Command("footrest-4A"), take(taken.By))
+		_, err := seats.Do(ctx, cause.Command("footrest-4A", "take"), take(taken.By))
 		return err
 	})
 	footrest.UntilCaughtUp = true

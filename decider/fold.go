@@ -12,13 +12,14 @@ import (
 // folding is a stream's state as far as it is known, and which of the events met on the
 // way are the command's.
 type folding[S, E any] struct {
-	d       *Decider[S, E]
-	stream  string
-	state   S
-	version uint64
-	base    uint64 // where the fold began: the version of a cached state or of a snapshot
-	fresh   bool   // the stream was read to its end
-	folded  int    // events read
+	d      *Decider[S, E]
+	stream string
+	remembered[S]
+	unchecked bool   // the stream was not held against the remembered event yet
+	losses    uint64 // what the cache had seen at the beginning
+	base      uint64 // where the fold began: the version of a cached state or of a snapshot
+	fresh     bool   // the stream was read to its end
+	folded    int    // events read
 
 	command uuid.UUID // zero: nothing is looked for
 	first   uuid.UUID // of the command's events
@@ -27,7 +28,7 @@ type folding[S, E any] struct {
 }
 
 func (d *Decider[S, E]) folding(stream string) folding[S, E] {
-	return folding[S, E]{d: d, stream: stream}
+	return folding[S, E]{d: d, stream: stream, losses: d.cache.lossesSeen()}
 }
 
 // lookFor makes the fold look for a command's events.
@@ -48,44 +49,108 @@ func eventID(command uuid.UUID, stream string, n int) uuid.UUID {
 
 // begin takes what is remembered of the stream: a cached state, else a snapshot.
 func (f *folding[S, E]) begin(ctx context.Context) (cached bool) {
-	f.state, f.version, cached = f.d.cache.get(f.stream)
+	f.remembered, cached = f.d.cache.get(f.stream)
 	if !cached && f.d.snapshots != nil {
 		f.state, f.version = f.d.loadSnapshot(ctx, f.stream)
 	}
 	f.base = f.version
+	f.unchecked = f.version > 0 && f.d.cache != nil // which has the event's ID, or needs it
 	return cached
 }
 
-// forget makes the fold begin at the stream's start.
-func (f *folding[S, E]) forget() {
-	f.d.cache.remove(f.stream)
+// remember puts the state into the cache.
+func (f *folding[S, E]) remember() { f.d.cache.put(f.stream, f.remembered, f.losses) }
+
+// lost makes the fold begin at the start of a stream that has lost events.
+func (f *folding[S, E]) lost(ctx context.Context) {
+	f.d.logger.WarnContext(ctx, "a stream has lost events that were there; it is folded anew", "stream", f.stream, "remembered", f.version)
+	f.d.cache.lost(f.stream)
 	began := f.d.folding(f.stream)
 	began.folded = f.folded
 	began.lookFor(f.command)
 	*f = began
 }
 
-// catchUp reads the stream to its end.
+// catchUp reads the stream to its end. Where it goes on from what the cache remembers, it
+// begins with the last event of that, and folds the stream anew if it is not there.
 func (f *folding[S, E]) catchUp(ctx context.Context) error {
-	for event, err := range f.d.store.ReadStream(ctx, f.stream, eventstore.ReadOptions{After: f.version}) {
-		if err != nil {
+	f.fresh = false
+	after := f.version
+	if f.unchecked {
+		after--
+	}
+	for event, err := range f.d.store.ReadStream(ctx, f.stream, eventstore.ReadOptions{After: after}) {
+		switch {
+		case err != nil:
 			return err
+		case !f.unchecked:
+			if err := f.take(ctx, event); err != nil {
+				return err
+			}
+			continue
+		case f.last != uuid.Nil && f.last != event.ID:
+			f.lost(ctx)
+			return f.catchUp(ctx)
 		}
-		if event.ID == f.next {
-			f.meet(event)
-		}
-		value, ok, err := f.d.codec.Decode(ctx, event)
-		if err != nil {
-			return err
-		}
-		if ok {
-			f.state = f.d.evolve(f.state, value)
-		}
-		f.version = event.Version
-		f.folded++
+		f.last, f.unchecked = event.ID, false
+	}
+	if f.unchecked { // the stream ends before it
+		f.lost(ctx)
+		return f.catchUp(ctx)
 	}
 	f.fresh = true
 	return nil
+}
+
+// take folds an event.
+func (f *folding[S, E]) take(ctx context.Context, event eventstore.RecordedEvent) error {
+	if event.ID == f.next {
+		f.meet(event)
+	}
+	value, ok, err := f.d.codec.Decode(ctx, event)
+	if err != nil {
+		return err
+	}
+	if ok {
+		f.state = f.d.evolve(f.state, value)
+	}
+	f.version, f.last = event.Version, event.ID
+	f.folded++
+	return nil
+}
+
+// appended takes in that events were stored after the state. It returns false where the
+// state is not to be kept.
+//
+// What others begin with, in the cache or a snapshot, is folded from the events as they
+// are stored: it shares no memory with what was decided, and a codec that loses something
+// cannot make it differ from the stream. Without either the state is the caller's alone,
+// and is folded from what was decided, which saves decoding it.
+func (f *folding[S, E]) appended(ctx context.Context, events []E, result eventstore.AppendResult) (kept bool) {
+	before, d := f.version, f.d
+	f.version, f.last = result.Version, result.Events[len(result.Events)-1].ID
+	due := d.snapshotDue(before, f.version)
+	if d.cache == nil && !due {
+		f.state = d.Fold(f.state, events...)
+		return true
+	}
+	state := f.state
+	for _, event := range result.Events {
+		value, ok, err := d.codec.Decode(ctx, event)
+		if err != nil {
+			d.logger.WarnContext(ctx, "an event that was appended cannot be decoded; its state is not kept", "stream", f.stream, "version", event.Version, "error", err)
+			f.state = d.Fold(f.state, events...)
+			return false
+		}
+		if ok {
+			state = d.evolve(state, value)
+		}
+	}
+	f.state = state
+	if due {
+		d.saveSnapshot(ctx, f.stream, f.state, f.version)
+	}
+	return true
 }
 
 // meet notes an event that is the command's next one. The IDs are derived one at a

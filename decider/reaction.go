@@ -2,7 +2,6 @@ package decider
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/google/uuid"
 
@@ -39,23 +38,19 @@ func React[E any](name string, c *codec.Codec[E], handle func(ctx context.Contex
 	}
 }
 
-// Cause is the event that a reaction is given, as it is stored. It belongs to one call
-// and is not safe for concurrent use.
+// Cause is the event that a reaction is given, as it is stored.
 type Cause struct {
 	eventstore.RecordedEvent
 	reaction string
-	asked    map[string]int // how often, by stream
 }
 
-// Command returns a command whose ID is made from the reaction, the cause, the stream
-// and how often it was asked for before: delivered again, it counts once. A reaction
-// therefore asks for its commands on one stream in the same order each time.
-func (c *Cause) Command(stream string) Command {
-	if c.asked == nil {
-		c.asked = make(map[string]int)
-	}
-	c.asked[stream]++
-	return Command{Stream: stream, ID: c.derived("command", stream, strconv.Itoa(c.asked[stream]))}
+// Command returns a command whose ID is made from the reaction, the cause, the stream and
+// a name, such as "ship": delivered again, it counts once. Whoever asks with the same name
+// gets the same command, and may do it again after an unknown outcome. Two commands on one
+// stream therefore need two names: under one name the second is answered with the events
+// of the first.
+func (c *Cause) Command(stream, name string) Command {
+	return Command{Stream: stream, ID: c.derived("command", stream, name)}
 }
 
 // Key is what Command's ID is, for an effect outside the store: an Idempotency-Key for a

@@ -27,11 +27,11 @@ func bonus(d *decider.Decider[Account, Event]) func(context.Context, *decider.Ca
 		if !ok || !strings.HasPrefix(cause.Stream, "account-") {
 			return nil
 		}
-		if _, err := d.Do(ctx, cause.Command("bonus-1"), pay(paid.Cents/10)); err != nil {
+		if _, err := d.Do(ctx, cause.Command("bonus-1", "bonus"), pay(paid.Cents/10)); err != nil {
 			return err
 		}
-		for range 2 {
-			if _, err := d.Do(ctx, cause.Command("count-1"), pay(1)); err != nil {
+		for _, step := range []string{"first", "second"} {
+			if _, err := d.Do(ctx, cause.Command("count-1", step), pay(1)); err != nil {
 				return err
 			}
 		}
@@ -150,10 +150,11 @@ func TestTheIDsOfACauseDifferInWhatTheyAreFor(t *testing.T) {
 	for _, reaction := range []string{"a", "b"} {
 		require.NoError(t, react(t, store, decider.React(reaction, accountEvents(), func(_ context.Context, cause *decider.Cause, _ Event) error {
 			what := reaction + "/" + cause.Stream
-			for range 3 {
-				note(what, cause.Command("x").ID)
-				note(what, cause.Command("y").ID)
+			for _, name := range []string{"one", "two", "three"} {
+				note(what, cause.Command("x", name).ID)
+				note(what, cause.Command("y", name).ID)
 			}
+			require.Equal(t, what, seen[cause.Command("x", "one").ID], "a command that is asked for again is the same")
 			note(what, cause.Key("x"))
 			note(what, cause.Key("y"))
 			require.Equal(t, what, seen[cause.Key("x")], "a key that is asked for again is the same")
@@ -168,9 +169,9 @@ func TestTheIDsOfACauseDifferInWhatTheyAreFor(t *testing.T) {
 	require.NoError(t, store.DeleteCheckpoint(t.Context(), "a"))
 	require.NoError(t, react(t, store, decider.React("a", accountEvents(), func(_ context.Context, cause *decider.Cause, _ Event) error {
 		if cause.Stream == "account-1" {
-			for range 3 {
-				note("a/account-1", cause.Command("x").ID)
-				note("a/account-1", cause.Command("y").ID)
+			for _, name := range []string{"one", "two", "three"} {
+				note("a/account-1", cause.Command("x", name).ID)
+				note("a/account-1", cause.Command("y", name).ID)
 			}
 			note("a/account-1", cause.Key("x"))
 			note("a/account-1", cause.Key("y"))

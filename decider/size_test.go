@@ -67,7 +67,7 @@ func main() {
 		fmt.Println(event, err)
 	}
 	fmt.Println(store.Run(context.Background(), decider.React("reaction", events, func(_ context.Context, cause *decider.Cause, e paid) error {
-		fmt.Println(cause.Command("x"), e)
+		fmt.Println(cause.Command("x", "y"), e)
 		return nil
 	})))
 }

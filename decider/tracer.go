@@ -28,12 +28,13 @@ type TransactStart struct {
 
 // TransactEnd says what came of a decision.
 type TransactEnd struct {
-	// Version is the stream's afterwards; zero where Err is not nil.
+	// Version is the stream's afterwards, and of a refusal the one that it was decided on;
+	// zero with other errors.
 	Version uint64
 	// Events counts the command's, and Duplicate is true where they were there already.
 	Events    int
 	Duplicate bool
-	// Attempts counts the decisions made, and Conflicts the appends that came too late.
+	// Attempts counts all decisions made, and Conflicts the appends that came too late.
 	Attempts, Conflicts int
 	// Folded counts the events that were read and folded.
 	Folded int

@@ -48,7 +48,7 @@ func TestATracerHearsOfEachDecision(t *testing.T) {
 	require.Equal(t, []decider.TransactEnd{
 		{Version: 4, Events: 1, Attempts: 2, Conflicts: 1, Folded: 3},
 		{Version: 4, Events: 1, Duplicate: true, Folded: 4},
-		{Attempts: 1, Folded: 4, Err: errPoor, Refused: true},
+		{Version: 4, Attempts: 1, Folded: 4, Err: errPoor, Refused: true},
 		{Attempts: 1, Folded: 4},
 	}, r.ends)
 }

@@ -7,8 +7,18 @@ import (
 	"time"
 )
 
-// patience is how long a decision waits for its turn.
-const patience = 100 * time.Millisecond
+// longestPatience is how long a decision waits for its turn at most.
+const longestPatience = 100 * time.Millisecond
+
+// patience is at most a quarter of the time that a context leaves, so that somebody else's
+// slow decision does not use up the time for one's own.
+func patience(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return longestPatience
+	}
+	return min(longestPatience, time.Until(deadline)/4)
+}
 
 // turns lets decisions on one stream in one after the other. That is a courtesy which
 // saves conflicts, and never a lock: who has waited long enough goes on without, so
@@ -35,7 +45,7 @@ func (t *turns) take(ctx context.Context, stream string) bool {
 	given := make(chan struct{})
 	t.waiting[stream] = append(queue, given)
 	t.mu.Unlock()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(patience(ctx))
 	defer timer.Stop()
 	select {
 	case <-given:

@@ -78,7 +78,7 @@ func (s *shop) fulfil(ctx context.Context, handle func(context.Context, *decider
 }
 
 func (s *shop) ship(ctx context.Context, cause *decider.Cause, _ Paid) error {
-	_, err := s.shipments.Do(ctx, cause.Command("shipment-"+strings.TrimPrefix(cause.Stream, "order-")), func(bool) ([]Shipped, error) {
+	_, err := s.shipments.Do(ctx, cause.Command("shipment-"+strings.TrimPrefix(cause.Stream, "order-"), "ship"), func(bool) ([]Shipped, error) {
 		return []Shipped{{cause.Stream}}, nil
 	})
 	return err

@@ -75,17 +75,17 @@ func Manager(store *eventstore.Store, orders *order.Orders, form *codec.Options,
 	}
 	sub := decider.React("fulfilment", order.Events(nil), func(ctx context.Context, cause *decider.Cause, e order.Event) error {
 		id := strings.TrimPrefix(cause.Stream, order.Stream(""))
-		shipment := cause.Command(Category + "-" + id)
+		shipment := Category + "-" + id
 		switch e := e.(type) {
 		case order.Paid:
 			o, _, err := orders.Load(ctx, cause.Stream)
 			if err != nil || o.Due > 0 {
 				return err
 			}
-			_, err = shipments.Do(ctx, shipment, request(id))
+			_, err = shipments.Do(ctx, cause.Command(shipment, "request"), request(id))
 			return err
 		case order.Cancelled:
-			_, err := shipments.Do(ctx, shipment, stop(e.Reason))
+			_, err := shipments.Do(ctx, cause.Command(shipment, "stop"), stop(e.Reason))
 			return err
 		}
 		return nil

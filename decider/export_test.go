@@ -1,6 +1,9 @@
 package decider
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // WithoutTurns makes a Decider's calls run without waiting for each other.
 func WithoutTurns[S, E any](d *Decider[S, E]) { d.turns.off = true }
@@ -11,6 +14,9 @@ func Turns[S, E any](d *Decider[S, E]) int {
 	defer d.turns.mu.Unlock()
 	return len(d.turns.waiting)
 }
+
+// Wait pauses as after a first conflict.
+func Wait(ctx context.Context, r Retry) error { return r.wait(ctx, 1) }
 
 // LongestPause is what the n-th wait lasts at most.
 func LongestPause(r Retry, n int) time.Duration { return r.longest(n) }

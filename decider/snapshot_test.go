@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/decider"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -73,7 +78,7 @@ func TestASnapshotThatIsOfNoUseIsFoldedWithout(t *testing.T) {
 			w.spy.records = &eventstore.Records{Snapshots: test.snapshots, Checkpoints: w.spy.Backend.Records().Checkpoints}
 			store := newStore(t, w.spy, nil)
 			opts := snapshotted(1, 3)
-			opts.Logger = slog.New(slog.NewTextHandler(&w.log, nil))
+			opts.Logger = logTo(&w.log)
 			d := accounts(t, store, &opts)
 			res := transact(t, d, pay(4))
 			require.Equal(t, Account{7, 3}, res.State)
@@ -143,4 +148,34 @@ func TestASnapshotWithinAnAppendHidesNoRepetition(t *testing.T) {
 		require.Equal(t, first.Events, again.Events)
 		require.Equal(t, Account{6, 3}, again.State)
 	}
+}
+
+func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+func TestSnapshotsThatAreAwayCostABoundedTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := memory.New()
+		away := &spy{Backend: backend, records: &eventstore.Records{Snapshots: stubSnapshots{err: eventstore.ErrUnavailable}, Checkpoints: backend.Records().Checkpoints}}
+		var log strings.Builder
+		opts := snapshotted(1, 1)
+		opts.Logger = logTo(&log)
+		d := accounts(t, newStore(t, away, nil), &opts)
+		began := time.Now()
+		require.Equal(t, Account{1, 1}, transact(t, d, pay(1)).State)
+		require.LessOrEqual(t, time.Since(began), time.Second, "half of it for each of loading and saving")
+		require.Contains(t, log.String(), "snapshot is not used")
+		require.Contains(t, log.String(), "snapshot is not kept")
+	})
+}
+
+func TestANameThatNoStoreTakesForASnapshotIsRefusedAtOnce(t *testing.T) {
+	store := newStore(t, memory.New(), nil)
+	for _, name := range []string{"", strings.Repeat("x", 300), "$Account", "a\x00b"} {
+		_, err := decider.New(store, accountEvents(), Account.evolve, &decider.Options{Snapshots: &decider.Snapshots{Type: name, Every: 1}})
+		require.ErrorIs(t, err, eventstore.ErrInvalid, "%q", name)
+		require.ErrorContains(t, err, "Snapshots.Type")
+	}
+	reserved := newStore(t, memory.New(), &eventstore.Options{AllowReserved: true})
+	_, err := decider.New(reserved, accountEvents(), Account.evolve, &decider.Options{Snapshots: &decider.Snapshots{Type: "$Account", Every: 1}})
+	require.NoError(t, err, "as the store has it")
 }

@@ -53,6 +53,39 @@ func TestADecisionWithinADecisionIsNoDeadlock(t *testing.T) {
 	})
 }
 
+func TestAWaitForATurnLeavesMostOfTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := accounts(t, newStore(t, memory.New(), nil), nil)
+		open := make(chan struct{})
+		go func() {
+			_, _ = d.Transact(context.WithoutCancel(t.Context()), stream, func(Account) ([]Event, error) {
+				<-open // a slow decision
+				return nil, nil
+			})
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		_, err := d.Transact(ctx, stream, pay(1))
+		require.NoError(t, err)
+		require.Equal(t, 15*time.Millisecond, time.Since(began), "a quarter")
+		close(open)
+		synctest.Wait()
+		require.Zero(t, decider.Turns(d))
+	})
+}
+
+func TestAPauseHeedsItsContextAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		require.ErrorIs(t, decider.Wait(ctx, decider.Retry{Pause: 1 << 60, MaxPause: 1 << 60}), context.DeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(began))
+	})
+}
+
 func TestTurnsAreGivenInTheirOrderAndByStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := accounts(t, newStore(t, memory.New(), nil), nil)

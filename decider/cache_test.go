@@ -112,6 +112,19 @@ func TestAConflictOnACachedStateIsNotWaitedFor(t *testing.T) {
 	require.Equal(t, 2, res.Attempts)
 }
 
+func TestARefusalReadsWhatIsNewAndTheLastEventThatIsRemembered(t *testing.T) {
+	w := newWorld(t, decider.Options{CacheSize: 10}, nil)
+	transact(t, w.others, pay(1, 1, 1))
+	for range 2 {
+		w.spy.since()
+		_, err := w.here.Transact(t.Context(), stream, withdraw(10))
+		require.Equal(t, errPoor, err)
+	}
+	reads, _ := w.spy.counted()
+	require.Len(t, reads, 1)
+	require.Equal(t, uint64(2), reads[0].After)
+}
+
 func TestWhatLoadReadsIsInTheCache(t *testing.T) {
 	w := newWorld(t, decider.Options{CacheSize: 10}, nil)
 	transact(t, w.others, pay(1))

@@ -336,6 +336,51 @@ func TestACommandIsTheCauseOfItsEventsWhereThereIsNone(t *testing.T) {
 	require.Empty(t, transact(t, w.here, pay(1)).Events[0].Metadata)
 }
 
+func TestACommandIsOneConversation(t *testing.T) {
+	w := newWorld(t, decider.Options{}, nil)
+	id := uuid.New()
+	for _, event := range do(t, w.here, decider.Command{Stream: stream, ID: id}, pay(1, 2)).Events {
+		require.Equal(t, id.String(), event.CorrelationID())
+	}
+	ctx := codec.WithMetadata(t.Context(), map[string]string{ // headers that were not sent
+		eventstore.MetaCausationID: "", eventstore.MetaCorrelationID: "", "user": "Ada",
+	})
+	id = uuid.New()
+	res, err := w.here.Do(ctx, decider.Command{Stream: stream, ID: id}, pay(1))
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{
+		eventstore.MetaCausationID: id.String(), eventstore.MetaCorrelationID: id.String(), "user": "Ada",
+	}, res.Events[0].Metadata)
+}
+
+func TestDecisionsAndReactionsRunOnAStoreWithoutMetadata(t *testing.T) {
+	w := newWorld(t, decider.Options{}, func(c *eventstore.Capabilities) { c.Metadata = eventstore.No("test") })
+	do(t, w.here, decider.Command{Stream: stream, ID: uuid.New()}, pay(1))
+	sub := decider.React("r", accountEvents(), func(ctx context.Context, cause *decider.Cause, _ Event) error {
+		_, err := w.here.Do(ctx, cause.Command("other-1", "pay"), pay(1))
+		if err == nil {
+			_, err = w.here.Transact(ctx, "other-1", pay(1))
+		}
+		return err
+	})
+	sub.Filter.Categories, sub.Retry.Attempts = []string{"account"}, 1
+	require.NoError(t, react(t, w.store, sub))
+	require.Equal(t, Account{2, 2}, load(t, w.here, "other-1"))
+	_, err := w.here.Transact(codec.WithMetadata(t.Context(), map[string]string{"user": "Ada"}), stream, pay(1))
+	require.ErrorIs(t, err, eventstore.ErrUnsupported, "what the application adds is not lost without a word")
+}
+
+func TestEventIDsDifferWhereAStreamsNameEndsInTheDigitsOfANumber(t *testing.T) {
+	d := accounts(t, newStore(t, memory.New(), nil), nil)
+	id, seen := uuid.New(), make(map[uuid.UUID]bool)
+	for _, name := range []string{"account-1", "account-11"} {
+		for _, event := range do(t, d, decider.Command{Stream: name, ID: id}, pay(make([]int64, 11)...)).Events {
+			require.False(t, seen[event.ID], "event 11 of account-1 and event 1 of account-11")
+			seen[event.ID] = true
+		}
+	}
+}
+
 func TestAStreamThatLostEventsIsFoldedAnew(t *testing.T) {
 	for name, opts := range map[string]decider.Options{
 		"cache": {CacheSize: 10}, "cache and snapshots": {CacheSize: 10, Snapshots: &decider.Snapshots{Type: "Account", Every: 1}},

@@ -133,6 +133,57 @@ func TestAReactionWithoutItsPartsIsRefused(t *testing.T) {
 	require.ErrorIs(t, store.Run(t.Context(), decider.React("bonus", accountEvents(), nil)), eventstore.ErrInvalid)
 }
 
+// The two tests that follow are why a command has a name, and not the number of those asked
+// for before it: in both, a number counts otherwise the second time.
+func TestACommandMayBeDoneAgainAfterAnUnknownOutcome(t *testing.T) {
+	w := newWorld(t, decider.Options{}, nil) // whose store does not try again
+	transact(t, w.others, pay(1))
+	w.spy.nextAppend(w.spy.answerLost)
+	calls := 0
+	sub := decider.React("r", accountEvents(), func(ctx context.Context, cause *decider.Cause, _ Event) error {
+		for {
+			calls++
+			_, err := w.here.Do(ctx, cause.Command("other-1", "pay"), pay(1))
+			if !errors.Is(err, eventstore.ErrUnknownOutcome) {
+				return err
+			}
+		}
+	})
+	sub.Filter.Categories = []string{"account"}
+	require.NoError(t, react(t, w.store, sub))
+	require.Equal(t, 2, calls)
+	require.Equal(t, Account{1, 1}, load(t, w.others, "other-1"))
+}
+
+func TestAReactionThatSkipsAStepTakesNoOthersAnswer(t *testing.T) {
+	for name, test := range map[string]struct {
+		first, second string
+		want          Account
+	}{
+		"two names are two commands": {"first", "second", Account{3, 2}},
+		"one name is one command":    {"pay", "pay", Account{1, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := newStore(t, memory.New(), nil)
+			d := accounts(t, store, nil)
+			do(t, d, decider.Command{Stream: "account-1"}, pay(1))
+			sub := decider.React("r", accountEvents(), func(ctx context.Context, cause *decider.Cause, _ Event) error {
+				if load(t, d, "other-1").Events == 0 {
+					if _, err := d.Do(ctx, cause.Command("other-1", test.first), pay(1)); err != nil {
+						return err
+					}
+					return errors.New("it crashes between the steps")
+				}
+				_, err := d.Do(ctx, cause.Command("other-1", test.second), pay(2))
+				return err
+			})
+			sub.Filter.Categories, sub.Retry.Pause = []string{"account"}, 1
+			require.NoError(t, react(t, store, sub))
+			require.Equal(t, test.want, load(t, d, "other-1"))
+		})
+	}
+}
+
 func TestTheIDsOfACauseDifferInWhatTheyAreFor(t *testing.T) {
 	seen := make(map[uuid.UUID]string)
 	ids := make(map[string][]uuid.UUID)
@@ -157,6 +208,7 @@ func TestTheIDsOfACauseDifferInWhatTheyAreFor(t *testing.T) {
 			require.Equal(t, what, seen[cause.Command("x", "one").ID], "a command that is asked for again is the same")
 			note(what, cause.Key("x"))
 			note(what, cause.Key("y"))
+			require.NotEqual(t, cause.Command("x", "one").ID, cause.Key("x\x00one"), "a command is no effect")
 			require.Equal(t, what, seen[cause.Key("x")], "a key that is asked for again is the same")
 			return nil
 		})))

@@ -198,7 +198,8 @@ func (t *transaction[S, E]) answer(events []eventstore.RecordedEvent, duplicate 
 func (t *transaction[S, E]) append(ctx context.Context, events []E) (res Result[S], done bool, err error) {
 	encoded, err := t.d.encode(ctx, t.cmd.ID, t.stream, events)
 	if err != nil {
-		return t.impossible(ctx, t.failed(err))
+		done, err = t.impossible(ctx, t.failed(err))
+		return res, done, err
 	}
 	part := eventstore.StreamAppend{Stream: t.stream, Expected: eventstore.Exactly(t.version), Events: encoded}
 	result, err := t.d.store.Append(ctx, part.Stream, part.Expected, part.Events...)
@@ -212,18 +213,19 @@ func (t *transaction[S, E]) append(ctx context.Context, events []E) (res Result[
 	case errors.Is(err, eventstore.ErrConflict):
 		return res, false, t.overtaken(ctx, part, err)
 	case errors.Is(err, eventstore.ErrInvalid):
-		return t.impossible(ctx, err)
+		done, err = t.impossible(ctx, err)
+		return res, done, err
 	}
 	return res, true, err
 }
 
 // impossible is the answer to a decision that cannot be appended whatever the store holds.
 // One on an old state is made again: the answer must be true now.
-func (t *transaction[S, E]) impossible(ctx context.Context, err error) (res Result[S], done bool, _ error) {
+func (t *transaction[S, E]) impossible(ctx context.Context, err error) (done bool, _ error) {
 	if t.fresh {
-		return res, true, err
+		return true, err
 	}
-	return res, false, t.catchUp(ctx)
+	return false, t.catchUp(ctx)
 }
 
 // repetition answers where the store knows the command's events, with the state now: the

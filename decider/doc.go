@@ -16,6 +16,9 @@
 // IDs made from what caused them, so a process manager is a Decider over a stream of its
 // own that a reaction feeds. [Atomically] decides on several streams at once.
 //
+// States are shared: by the cache, by results, by decisions under way. Neither evolve nor
+// decide nor a caller changes what a state points to.
+//
 // One weakness: on a state from a snapshot or the cache, a repetition that decides events
 // again more than [eventstore.Capabilities].IdempotencyWindow events later is a new
 // command, on a store that has such a window.

@@ -21,7 +21,7 @@ func TestOneAtATimeHasATurnWhoeverGivesUp(t *testing.T) {
 		var workers sync.WaitGroup
 		for worker := range uint64(16) {
 			workers.Go(func() {
-				r := rand.New(rand.NewPCG(worker, 3)) //nolint:gosec // a seed
+				r := rand.New(rand.NewPCG(worker, 3))
 				for range 100 {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(r.IntN(3000))*time.Microsecond)
 					if turns.take(ctx, "s") {

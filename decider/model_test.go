@@ -89,3 +89,23 @@ func TestTheCacheIsAsAListOfTheMostRecent(t *testing.T) {
 		}
 	}
 }
+
+func TestATurnThatIsGivenToWhoGivesUpAtThatMomentIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := turns{waiting: make(map[string][]chan struct{})}
+		for range 500 { // which of the two is seen first is chance
+			require.True(t, turns.take(t.Context(), "s"))
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				if turns.take(ctx, "s") {
+					turns.leave("s")
+				}
+			}()
+			synctest.Wait()
+			cancel()
+			turns.leave("s")
+			synctest.Wait()
+			require.Empty(t, turns.waiting)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -74,17 +75,19 @@ func TestTheDefaultIsTenAttempts(t *testing.T) {
 }
 
 func TestAContextThatEndsDuringAPauseIsNoConflict(t *testing.T) {
-	w := newWorld(t, decider.Options{Retry: decider.Retry{Pause: time.Hour, MaxPause: time.Hour}}, nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	w.spy.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
-		transact(t, w.others, pay(1))
-		defer cancel()
-		return w.spy.Backend.Append(context.WithoutCancel(ctx), req)
-	}
-	_, err := w.here.Transact(ctx, stream, pay(1))
-	require.ErrorIs(t, err, context.Canceled)
-	require.NotErrorIs(t, err, eventstore.ErrConflict)
-	require.ErrorContains(t, err, "version conflict", "its text says what it waited for")
+	synctest.Test(t, func(t *testing.T) { // where an hour is no time, if it is waited for
+		w := newWorld(t, decider.Options{Retry: decider.Retry{Pause: time.Hour, MaxPause: time.Hour}}, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		w.spy.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+			transact(t, w.others, pay(1))
+			defer cancel()
+			return w.spy.Backend.Append(context.WithoutCancel(ctx), req)
+		}
+		_, err := w.here.Transact(ctx, stream, pay(1))
+		require.ErrorIs(t, err, context.Canceled)
+		require.NotErrorIs(t, err, eventstore.ErrConflict)
+		require.ErrorContains(t, err, "version conflict", "its text says what it waited for")
+	})
 }
 
 func TestPausesDoubleUpToTheLongest(t *testing.T) {

@@ -120,3 +120,16 @@ func TestTheErrorTellsAnEmptyVersionFromNone(t *testing.T) {
 	_, _, err = c.Decode(t.Context(), stored("Unknown", "{}"))
 	require.ErrorContains(t, err, `schema version "1"`)
 }
+
+// shouting has a form for nil, which it would not read back.
+type shouting struct{}
+
+func (shouting) ContentType() string             { return "text/plain" }
+func (shouting) Marshal(any) ([]byte, error)     { return []byte("NIL"), nil }
+func (shouting) Unmarshal(_ []byte, _ any) error { return nil }
+
+func TestWhatIsNilIsRefusedWhateverTheEncoding(t *testing.T) {
+	c := codec.Must(codec.New[order](&codec.Options{Encodings: []codec.Encoding{shouting{}}}, codec.Of[*orderShipped]("Shipped")))
+	_, err := c.Encode(t.Context(), uuid.Nil, (*orderShipped)(nil))
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+}

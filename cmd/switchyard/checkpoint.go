@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/transfer"
+	"github.com/switchyard-dev/switchyard/internal/move"
 )
 
 // commandGroup is a command that only has others under it.
@@ -71,8 +71,7 @@ func (r checkpointReport) behind() string {
 // ownCheckpoint tells whether a checkpoint is no subscription's, but kept by Switchyard
 // for itself: by copy, by move, and for the retries of parked events.
 func ownCheckpoint(name string) bool {
-	return transfer.OwnCheckpoint(name) ||
-		strings.HasPrefix(name, strings.TrimSuffix(eventstore.OriginName(uuid.Nil), uuid.Nil.String())) ||
+	return move.OwnCheckpoint(name) ||
 		strings.HasPrefix(name, eventstore.RetriedPrefix) || strings.HasPrefix(name, eventstore.ParkedReadPrefix)
 }
 

@@ -10,12 +10,15 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-const wayBackPrefix = "switchyard-moving-back-from-"
+const underWayPrefix = "switchyard-moving-from-"
 
-// wayBackName is the checkpoint in which an old store keeps, while it lasts, that it is
-// moved back to. As long as it is there the other store is the one in use, also where
-// both are sealed.
-func wayBackName(from uuid.UUID) string { return wayBackPrefix + from.String() }
+// underWayName is the checkpoint in which TO keeps, from before the first event is
+// written until the mark is there, that it is being moved to from another store. As
+// long as it has no mark beside it, that other store is the one in use, also where both
+// are sealed.
+func underWayName(from uuid.UUID) string { return underWayPrefix + from.String() }
+
+func isUnderWay(name string) bool { return strings.HasPrefix(name, underWayPrefix) }
 
 // isDone tells whether TO was moved from FROM, which has not changed since.
 func (m *mover) isDone(ctx context.Context) (bool, error) {
@@ -28,7 +31,31 @@ func (m *mover) isDone(ctx context.Context) (bool, error) {
 	}
 	m.report.Already, m.report.Done = true, true
 	m.report.Seal, m.report.Sealed, m.report.SealReason = origin.Position, m.fromInfo.Sealed, m.fromInfo.SealReason
-	return true, nil
+	return true, m.forgetUnderWay(ctx) // where a run was killed between the two
+}
+
+// isDoneNow looks again, for another run may have ended the move since.
+func (m *mover) isDoneNow(ctx context.Context) (done bool, err error) {
+	if m.fromInfo, err = m.from.Store.Info(ctx); err != nil {
+		return false, fmt.Errorf("FROM: %w", err)
+	}
+	if m.toInfo, err = m.to.Store.Info(ctx); err != nil {
+		return false, fmt.Errorf("TO: %w", err)
+	}
+	return m.isDone(ctx)
+}
+
+// errOtherRun ends a run of a move that was ended by another one. TO is in use then.
+var errOtherRun = fmt.Errorf("%w: it was finished by another run, and this one changes nothing more; run it again to see that it is done", ErrRefused)
+
+// stillUnderWay refuses to go on where another run has ended the move. It is asked before
+// each step that a store in use would not bear.
+func (m *mover) stillUnderWay(ctx context.Context) error {
+	_, unended, err := unfinished(ctx, m.to, m.fromInfo.ID)
+	if err == nil && !unended {
+		err = errOtherRun
+	}
+	return err
 }
 
 // wayBack finds out whether TO was moved to FROM. One that is sealed is allowed only
@@ -38,7 +65,7 @@ func (m *mover) wayBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	begun, err := goesBack(ctx, m.to, m.fromInfo.ID)
+	_, begun, err := unfinished(ctx, m.to, m.fromInfo.ID)
 	if err != nil {
 		return err
 	}
@@ -61,48 +88,114 @@ func (m *mover) wayBack(ctx context.Context) error {
 	return nil
 }
 
-// wrongWay refuses a move of the old store into the new one, once the way back was
-// begun: TO is the live store then, and its checkpoints would be overwritten with
-// FROM's older ones.
+// wrongWay refuses a FROM that is itself the target of a move which has not ended, from
+// TO or from any other store: it holds a part of that store, which is the one in use.
 func (m *mover) wrongWay(ctx context.Context) error {
-	begun, err := goesBack(ctx, m.from, m.toInfo.ID)
-	if err != nil || !begun {
-		return err
-	}
-	return refuse("FROM was moved to TO, and the way back has begun and not ended: TO is the store that is in use; move it to FROM, or into a fresh store")
-}
-
-// goesBack tells whether a side is being moved back to from another store.
-func goesBack(ctx context.Context, side Side, from uuid.UUID) (bool, error) {
-	if side.Checkpoints == nil {
-		return false, nil
-	}
-	result, err := side.Checkpoints.Load(ctx, eventstore.LoadCheckpointRequest{Name: wayBackName(from)})
-	if err != nil {
-		return false, fmt.Errorf("load whether %s is moved back to: %w", side.Name, err)
-	}
-	return result.Found, nil
-}
-
-// setOut notes in TO that it is moved back to, before anything is done to either store.
-func (m *mover) setOut(ctx context.Context) error {
-	if !m.back {
+	if m.from.Checkpoints == nil || !m.from.Store.Capabilities().Checkpoints.Supported() {
 		return nil
 	}
-	return m.keep(ctx, eventstore.Checkpoint{Name: wayBackName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: m.fromInfo.Head})
-}
-
-// arrive ends the way back. It comes before the mark, so that no TO which is in use is
-// ever taken for one that is being moved back to, and closed.
-func (m *mover) arrive(ctx context.Context) error {
-	begun, err := goesBack(ctx, m.to, m.fromInfo.ID)
-	if err != nil || !begun {
-		return err
-	}
-	if err := m.to.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: wayBackName(m.fromInfo.ID)}); err != nil {
-		return fmt.Errorf("TO: forget the way back: %w", err)
+	for checkpoint, err := range m.from.Store.ListCheckpoints(ctx) {
+		if err != nil {
+			return fmt.Errorf("FROM: %w", err)
+		}
+		if !isUnderWay(checkpoint.Name) {
+			continue
+		}
+		switch _, ends, err := unfinished(ctx, m.from, checkpoint.Store); {
+		case err != nil:
+			return err
+		case ends:
+			return m.wrongWayFrom(ctx, checkpoint)
+		}
 	}
 	return nil
 }
 
-func isWayBack(name string) bool { return strings.HasPrefix(name, wayBackPrefix) }
+func (m *mover) wrongWayFrom(ctx context.Context, record eventstore.Checkpoint) error {
+	if record.Store == m.toInfo.ID {
+		_, back, err := originOf(ctx, m.to, m.fromInfo.ID)
+		switch {
+		case err != nil:
+			return err
+		case back:
+			return refuse("FROM was moved to TO, and the way back has begun and not ended: TO is the store that is in use; move it to FROM, or into a fresh store")
+		}
+	}
+	return refuse("a move into FROM from store %s has begun and not ended: FROM holds a part of that store, which is the one in use. "+
+		"Run that move again, or move that store; if it is gone for good and FROM is to be used as it is, switchyard checkpoint delete %s %s",
+		record.Store, m.from.Name, record.Name)
+}
+
+// unfinished tells whether a side is being moved to from another store, by a move that
+// has not ended; before is where an earlier move had ended.
+func unfinished(ctx context.Context, side Side, from uuid.UUID) (before eventstore.Place, is bool, err error) {
+	if side.Checkpoints == nil {
+		return eventstore.Place{}, false, nil
+	}
+	result, err := side.Checkpoints.Load(ctx, eventstore.LoadCheckpointRequest{Name: underWayName(from)})
+	if err != nil {
+		return eventstore.Place{}, false, fmt.Errorf("load whether %s is being moved to: %w", side.Name, err)
+	}
+	if !result.Found {
+		return eventstore.Place{}, false, nil
+	}
+	_, marked, err := originOf(ctx, side, from)
+	return result.Checkpoint.Place, !marked, err
+}
+
+// movedBefore tells whether FROM was moved to TO before this move.
+func (m *mover) movedBefore(ctx context.Context) (bool, error) {
+	if _, moved, err := originOf(ctx, m.to, m.fromInfo.ID); moved || err != nil {
+		return moved, err
+	}
+	before, _, err := unfinished(ctx, m.to, m.fromInfo.ID)
+	return !before.IsZero(), err
+}
+
+// setOut notes in TO that it is being moved to, before anything is done to either store.
+// The mark of an earlier move goes, for beside it the note says that the move has ended.
+func (m *mover) setOut(ctx context.Context) error {
+	if done, err := m.isDoneNow(ctx); done || err != nil {
+		return err
+	}
+	before, marked, err := originOf(ctx, m.to, m.fromInfo.ID)
+	if err == nil && !marked {
+		before, _, err = unfinished(ctx, m.to, m.fromInfo.ID)
+	}
+	if err != nil {
+		return err
+	}
+	if err := m.keep(ctx, eventstore.Checkpoint{Name: underWayName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: before}); err != nil {
+		return err
+	}
+	if m.underWay = true; !marked {
+		return nil
+	}
+	if err := m.to.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: eventstore.OriginName(m.fromInfo.ID)}); err != nil {
+		return fmt.Errorf("TO: take the mark of an earlier move away: %w", err)
+	}
+	return nil
+}
+
+// arrive ends the move: with the mark it has ended, whether or not the note is there.
+func (m *mover) arrive(ctx context.Context) error {
+	if err := m.stillUnderWay(ctx); err != nil {
+		return err
+	}
+	if err := m.keep(ctx, eventstore.Checkpoint{Name: eventstore.OriginName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: m.seal}); err != nil {
+		return err
+	}
+	return m.forgetUnderWay(ctx)
+}
+
+func (m *mover) forgetUnderWay(ctx context.Context) error {
+	name := underWayName(m.fromInfo.ID)
+	result, err := m.to.Checkpoints.Load(ctx, eventstore.LoadCheckpointRequest{Name: name})
+	if err == nil && result.Found {
+		err = m.to.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: name})
+	}
+	if err != nil {
+		return fmt.Errorf("TO: forget that it is being moved to: %w", err)
+	}
+	return nil
+}

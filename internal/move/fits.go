@@ -179,7 +179,7 @@ func (m *mover) fitCheckpoints(ctx context.Context, found *problems) error {
 	if !m.from.Store.Capabilities().Checkpoints.Supported() {
 		return nil
 	}
-	_, moved, err := originOf(ctx, m.to, m.fromInfo.ID)
+	moved, err := m.movedBefore(ctx)
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (m *mover) fitCheckpoints(ctx context.Context, found *problems) error {
 		if err != nil {
 			return fmt.Errorf("FROM: %w", err)
 		}
-		if ofMoving(checkpoint.Name) {
+		if OwnCheckpoint(checkpoint.Name) {
 			continue
 		}
 		where := fmt.Sprintf("checkpoint %q", checkpoint.Name)

@@ -70,6 +70,13 @@ func (d *dying) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) 
 	return err
 }
 
+func (d *dying) Delete(ctx context.Context, req eventstore.DeleteCheckpointRequest) error {
+	d.at("delete")
+	err := d.Checkpoints.Delete(ctx, req)
+	d.at("deleted")
+	return err
+}
+
 func (d *dying) Seal(ctx context.Context, req eventstore.SealRequest) (eventstore.Info, error) {
 	if !req.Lift {
 		return d.Backend.Seal(ctx, req)
@@ -134,7 +141,7 @@ func TestAMoveThatIsKilledAtAnyPointGoesOn(t *testing.T) {
 	open := true
 	for _, point := range []string{
 		"phase:fits", "phase:copy", "append:1", "appended:1", "phase:follow", "phase:seal", "phase:drain",
-		"phase:verify", "phase:translate", "save:1", "saved:1", "save:3", "saved:3",
+		"phase:verify", "phase:translate", "save:1", "saved:1", "save:3", "saved:3", "save:4", "saved:4", "delete:1", "deleted:1",
 	} {
 		require.ErrorContains(t, run(point), "killed", point)
 		info, err := from.Store.Info(t.Context())
@@ -158,7 +165,7 @@ func TestAMoveThatIsKilledAtAnyPointGoesOn(t *testing.T) {
 func TestAWayBackThatIsKilledLeavesNoTwoStoresOpenAndGoesOn(t *testing.T) {
 	for _, point := range []string{
 		"save:1", "saved:1", "phase:seal", "unseal:1", "unsealed:1", "phase:copy", "append:1", "appended:1",
-		"phase:drain", "phase:verify", "phase:translate", "save:3", "saved:3",
+		"phase:drain", "phase:verify", "phase:translate", "save:3", "saved:3", "delete:1", "deleted:1",
 	} {
 		t.Run(point, func(t *testing.T) {
 			dir := t.TempDir()
@@ -191,7 +198,7 @@ func TestAWayBackThatIsKilledLeavesNoTwoStoresOpenAndGoesOn(t *testing.T) {
 			require.False(t, sealed(t, former))
 			requireMoved(t, current, former)
 			require.Len(t, handle(t, former, "billing", 100), 15)
-			begun, err := goesBack(t.Context(), former, infoOf(t, current).ID)
+			_, begun, err := unfinished(t.Context(), former, infoOf(t, current).ID)
 			require.NoError(t, err)
 			require.False(t, begun)
 		})

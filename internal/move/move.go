@@ -94,6 +94,7 @@ type mover struct {
 	asJSON           bool // one of them keeps JSON and not its bytes
 	back             bool // TO was moved to FROM, and is moved back to
 	reopen           bool // and it has been sealed since, and is opened again behind FROM's seal
+	underWay         bool // TO says that this move has begun
 	resumed          bool // digests of an earlier run are gone on with
 	fromTail, toTail *tail
 	statePath        string
@@ -106,12 +107,10 @@ type mover struct {
 	phaseBegan       time.Time
 }
 
-func (m *mover) run(ctx context.Context) error {
+func (m *mover) run(ctx context.Context) (err error) {
 	m.begin(PhaseFits)
-	err := m.identify(ctx)
-	if m.reopen && !m.opts.DryRun { // an earlier run may have been killed while it was open
-		defer m.closeAgain(ctx)
-	}
+	defer func() { err = m.leave(ctx, err) }()
+	err = m.identify(ctx)
 	if err != nil || m.report.Already {
 		return err
 	}
@@ -125,7 +124,7 @@ func (m *mover) run(ctx context.Context) error {
 		m.tell("TO is sealed since it was moved to FROM; a dry run does not open it, and ends here")
 		return nil
 	}
-	if err := m.setOut(ctx); err != nil {
+	if err := m.setOut(ctx); err != nil || m.report.Already {
 		return err
 	}
 	if m.reopen {

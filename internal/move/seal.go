@@ -2,6 +2,7 @@ package move
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -36,6 +37,9 @@ func (m *mover) movedElsewhere() error {
 // close ends FROM's growth: by its seal or, where it has none, by the operator's word.
 func (m *mover) close(ctx context.Context) error {
 	m.begin(PhaseSeal)
+	if err := m.stillUnderWay(ctx); err != nil { // or FROM may be in use again since
+		return err
+	}
 	m.closed = time.Now()
 	capability := m.from.Store.Capabilities().Seal
 	info, err := eventstore.Info{}, error(nil)
@@ -70,22 +74,57 @@ func (m *mover) changeSeals(ctx context.Context) error {
 	if err := m.close(ctx); err != nil {
 		return err
 	}
+	if err := m.stillUnderWay(ctx); err != nil {
+		return err
+	}
 	if _, err := m.to.Store.Unseal(ctx); err != nil {
 		return fmt.Errorf("TO: %w", err)
 	}
 	return nil
 }
 
-// closeAgain seals a TO that was opened for a way back which has not ended, also where
-// ctx has: the operator may open FROM again, and who writes to TO would be in a store of
-// his own.
-func (m *mover) closeAgain(ctx context.Context) {
-	if m.report.Done {
-		return
+// leave is done at the end of every run. Where the move has ended without this one, that
+// is what its failure means, and TO is in use: nothing is done to it.
+func (m *mover) leave(ctx context.Context, err error) error {
+	if err == nil || !m.underWay && !m.reopen || m.opts.DryRun {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	if _, err := m.to.Store.Seal(ctx, sealReason(m.from.Name, m.fromInfo.ID)); err != nil {
+	_, unended, failed := unfinished(ctx, m.to, m.fromInfo.ID)
+	switch {
+	case failed != nil:
+		m.leftOpen(failed)
+	case unended && m.reopen:
+		m.closeAgain(ctx)
+	case !unended && m.underWay && !errors.Is(err, errOtherRun):
+		return fmt.Errorf("%w (this run ended with: %w)", errOtherRun, err)
+	}
+	return err
+}
+
+// closeAgain seals a TO that was opened for a way back which has not ended, also where
+// ctx has: the operator may open FROM again, and who writes to TO would be in a store of
+// his own. Another run may end the way back at the same time; then TO is opened again.
+func (m *mover) closeAgain(ctx context.Context) {
+	before, err := m.to.Store.Info(ctx)
+	if err == nil && !before.Sealed {
+		_, err = m.to.Store.Seal(ctx, sealReason(m.from.Name, m.fromInfo.ID))
+	}
+	if err != nil {
+		m.leftOpen(err)
+		return
+	}
+	if _, unended, err := unfinished(ctx, m.to, m.fromInfo.ID); err != nil || unended || before.Sealed {
+		return
+	}
+	if _, err := m.to.Store.Unseal(ctx); err != nil {
+		m.tell("TO was moved to by another run meanwhile, and sealed by this one; unseal it: %v", err)
+	}
+}
+
+func (m *mover) leftOpen(err error) {
+	if m.reopen {
 		m.tell("TO was opened and cannot be sealed again; see that nobody writes to it: %v", err)
 	}
 }

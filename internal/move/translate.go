@@ -34,15 +34,15 @@ func (m *mover) translate(ctx context.Context) error {
 	if err := m.stillClosed(ctx); err != nil {
 		return err
 	}
-	if err := m.arrive(ctx); err != nil {
-		return err
-	}
-	return m.keep(ctx, eventstore.Checkpoint{Name: eventstore.OriginName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: m.seal})
+	return m.arrive(ctx)
 }
 
 func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoint) error {
+	if err := m.stillUnderWay(ctx); err != nil {
+		return err
+	}
 	switch {
-	case transfer.OwnCheckpoint(checkpoint.Name), isWayBack(checkpoint.Name), checkpoint.Name == eventstore.OriginName(m.toInfo.ID):
+	case transfer.OwnCheckpoint(checkpoint.Name), isUnderWay(checkpoint.Name), checkpoint.Name == eventstore.OriginName(m.toInfo.ID):
 		return nil
 	case isOrigin(checkpoint.Name): // what FROM was moved from, TO is moved from too
 		return m.keep(ctx, checkpoint)
@@ -109,7 +109,7 @@ func (m *mover) dropOld(ctx context.Context, kept map[string]struct{}) error {
 		if err != nil {
 			return fmt.Errorf("TO: %w", err)
 		}
-		if _, ok := kept[checkpoint.Name]; ok || ofMoving(checkpoint.Name) {
+		if _, ok := kept[checkpoint.Name]; ok || OwnCheckpoint(checkpoint.Name) {
 			continue
 		}
 		if back && !moved.Position.Before(checkpoint.Place.Position) {
@@ -118,6 +118,9 @@ func (m *mover) dropOld(ctx context.Context, kept map[string]struct{}) error {
 		}
 		m.report.NotProved = append(m.report.NotProved,
 			fmt.Sprintf("that TO's checkpoint %q is wanted: FROM keeps none of that name; delete it in TO if its subscription is to start anew", checkpoint.Name))
+	}
+	if err := m.stillUnderWay(ctx); err != nil {
+		return err
 	}
 	for _, name := range old {
 		if err := m.to.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: name}); err != nil {
@@ -156,7 +159,7 @@ func isOrigin(name string) bool {
 	return strings.HasPrefix(name, strings.TrimSuffix(eventstore.OriginName(uuid.Nil), uuid.Nil.String()))
 }
 
-// ofMoving tells whether a checkpoint is no subscription's, but kept by a copy or a move.
-func ofMoving(name string) bool {
-	return transfer.OwnCheckpoint(name) || isOrigin(name) || isWayBack(name)
+// OwnCheckpoint tells whether a checkpoint is no subscription's, but kept by a copy or a move.
+func OwnCheckpoint(name string) bool {
+	return transfer.OwnCheckpoint(name) || isOrigin(name) || isUnderWay(name)
 }

@@ -52,12 +52,25 @@ func TestOfTwoMovesAgainstEachOtherOneIsRefused(t *testing.T) {
 	report, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
 		if phase == PhaseSeal {
 			_, err := Move(t.Context(), b, a, nil)
+			require.ErrorIs(t, err, ErrRefused)
+			require.ErrorContains(t, err, "a move into FROM from store "+infoOf(t, a).ID.String()+" has begun and not ended")
+		}
+	}})
+	require.NoError(t, err)
+	require.True(t, report.Done)
+}
+
+func TestATOThatIsSealedMeanwhileIsRefused(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
+		if phase == PhaseSeal {
+			_, err := b.Store.Seal(t.Context(), "maintenance")
 			require.NoError(t, err)
 		}
 	}})
 	require.ErrorIs(t, err, ErrRefused)
-	require.ErrorContains(t, err, "TO was sealed meanwhile: moved to memory:a")
-	require.False(t, report.Done)
+	require.ErrorContains(t, err, "TO was sealed meanwhile: maintenance")
 }
 
 func TestAStoreThatWasSealedByHandIsNotMoved(t *testing.T) {

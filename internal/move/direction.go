@@ -85,7 +85,14 @@ func (m *mover) wayBack(ctx context.Context) error {
 	if !ours {
 		return refuse("TO is sealed, and its last event is at %s, not at %s as when it was moved to FROM: it was unsealed and written to; move into a fresh store", m.toInfo.Head, origin)
 	}
+	if !begun && !sealedFor(m.toInfo, m.fromInfo.ID) { // a way back that was given up is closed by hand, and can go on
+		return m.sealedSince()
+	}
 	return nil
+}
+
+func (m *mover) sealedSince() error {
+	return refuse("TO was moved to FROM once, and is sealed since for something else: %s. If it is to be moved to all the same, see that nobody needs it closed, unseal it, and run the move again", m.toInfo.SealReason)
 }
 
 // wrongWay refuses a FROM that is itself the target of a move which has not ended, from

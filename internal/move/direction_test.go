@@ -261,3 +261,56 @@ func TestARunThatComesLateDoesNotSealAFROMThatIsInUseAgain(t *testing.T) {
 	require.ErrorContains(t, err, "was finished by another run")
 	require.False(t, sealed(t, a))
 }
+
+func TestAWayBackOpensNoStoreThatIsSealedForAnotherReason(t *testing.T) {
+	for name, test := range map[string]struct {
+		seal func(t *testing.T, a Side)
+		want string
+	}{
+		"for a move to a third store": {func(t *testing.T, a Side) {
+			t.Helper()
+			_, err := Move(t.Context(), a, memorySide(t, "memory:c"), nil)
+			require.NoError(t, err)
+		}, "is sealed since for something else: moved to memory:c"},
+		"by hand": {func(t *testing.T, a Side) {
+			t.Helper()
+			_, err := a.Store.Seal(t.Context(), "an audit")
+			require.NoError(t, err)
+		}, "is sealed since for something else: an audit"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+			add(t, a, 6)
+			_, err := Move(t.Context(), a, b, nil)
+			require.NoError(t, err)
+			_, err = a.Store.Unseal(t.Context())
+			require.NoError(t, err)
+			test.seal(t, a)
+			_, err = Move(t.Context(), b, a, nil)
+			require.ErrorIs(t, err, ErrRefused)
+			require.ErrorContains(t, err, test.want)
+			require.True(t, sealed(t, a))
+			require.False(t, sealed(t, b))
+		})
+	}
+}
+
+// As docs/moving.md says how a way back is given up, with the reason that the operator chose.
+func TestAWayBackThatWasGivenUpAndSealedByHandGoesOn(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 6)
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	add(t, b, 2)
+	_, err = Move(t.Context(), b, killedAt(a, "save", originPrefix), nil)
+	require.ErrorIs(t, err, errKilled)
+	for _, s := range []Side{a, b} {
+		_, err = s.Store.Unseal(t.Context())
+		require.NoError(t, err)
+	}
+	_, err = a.Store.Seal(t.Context(), "given up")
+	require.NoError(t, err)
+	_, err = Move(t.Context(), b, a, nil)
+	require.NoError(t, err)
+	requireMoved(t, b, a)
+}

@@ -24,10 +24,15 @@ func sealReason(name string, store uuid.UUID) string {
 	return sealPrefix + strings.ToValidUTF8(name[:min(len(name), maxReason-len(sealPrefix)-len(end))], "") + end
 }
 
+// sealedFor tells whether a store's seal says that it moved to another one.
+func sealedFor(info eventstore.Info, other uuid.UUID) bool {
+	return info.Sealed && strings.HasSuffix(info.SealReason, "(store "+other.String()+")")
+}
+
 // sealedForAnother tells whether FROM has a seal that does not say that it moved to TO:
 // it was moved to another store, or closed by hand for no move.
 func (m *mover) sealedForAnother() bool {
-	return m.fromInfo.Sealed && !strings.HasSuffix(m.fromInfo.SealReason, "(store "+m.toInfo.ID.String()+")")
+	return m.fromInfo.Sealed && !sealedFor(m.fromInfo, m.toInfo.ID)
 }
 
 func (m *mover) movedElsewhere() error {
@@ -77,7 +82,14 @@ func (m *mover) changeSeals(ctx context.Context) error {
 	if err := m.stillUnderWay(ctx); err != nil {
 		return err
 	}
-	if _, err := m.to.Store.Unseal(ctx); err != nil {
+	info, err := m.to.Store.Info(ctx)
+	if err == nil && info.Sealed && info.SealReason != m.toInfo.SealReason {
+		return refuse("TO was sealed meanwhile: %s; unseal FROM to go on there", info.SealReason)
+	}
+	if err == nil {
+		_, err = m.to.Store.Unseal(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("TO: %w", err)
 	}
 	return nil

@@ -117,6 +117,9 @@ func (c TranslatedCheckpoint) String() string {
 }
 
 func (c TranslatedCheckpoint) setBack() string {
+	if c.ReadOn {
+		return fmt.Sprintf(", further on in TO, where it was read on after TO was moved to FROM: it stays at %s", c.New)
+	}
 	if c.SetBackFrom.IsZero() {
 		return ""
 	}
@@ -177,10 +180,11 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		Version uint64 `json:"version,omitempty"`
 		EventID string `json:"eventId,omitempty"`
 		SetBack string `json:"setBackFrom,omitempty"`
+		ReadOn  bool   `json:"readOn,omitempty"`
 	}
 	checkpoints := make([]checkpoint, 0, len(r.Checkpoints))
 	for _, c := range r.Checkpoints {
-		out := checkpoint{Name: c.Name, Old: c.Old.String(), New: c.New.String(), Stream: c.Stream, Version: c.Version}
+		out := checkpoint{Name: c.Name, Old: c.Old.String(), New: c.New.String(), Stream: c.Stream, Version: c.Version, ReadOn: c.ReadOn}
 		if c.Stream != "" {
 			out.EventID = c.EventID.String()
 		}

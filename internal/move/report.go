@@ -121,6 +121,9 @@ type TranslatedCheckpoint struct {
 	// SetBackFrom, where not zero, is where TO had it: further on than FROM, so that its
 	// subscription gets events again.
 	SetBackFrom eventstore.Position
+	// ReadOn is true where TO has it further on, at New, and it stays there: on the way back,
+	// where an old process read on in TO.
+	ReadOn bool
 }
 
 func newReport(from, to Side) *Report {

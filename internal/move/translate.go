@@ -42,7 +42,7 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 		return err
 	}
 	switch {
-	case transfer.OwnCheckpoint(checkpoint.Name), isUnderWay(checkpoint.Name), checkpoint.Name == eventstore.OriginName(m.toInfo.ID):
+	case transfer.OwnCheckpoint(checkpoint.Name), isUnderWay(checkpoint.Name), isLeftAt(checkpoint.Name), checkpoint.Name == eventstore.OriginName(m.toInfo.ID):
 		return nil
 	case isOrigin(checkpoint.Name): // what FROM was moved from, TO is moved from too
 		return m.keep(ctx, checkpoint)
@@ -59,16 +59,28 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 		Name: checkpoint.Name, Stream: old.Stream, Version: old.Version, EventID: old.ID,
 		Old: old.Position, New: place.Position,
 	}
-	if !m.back { // where TO's are older than FROM's
-		further, ok, err := m.furtherInTO(ctx, checkpoint.Name, place)
-		if err != nil {
+	further, ok, err := m.furtherInTO(ctx, checkpoint.Name, place)
+	if err != nil {
+		return err
+	}
+	stays := false
+	if ok {
+		if stays, err = m.readOn(ctx, checkpoint.Name, place, further); err != nil {
 			return err
 		}
-		if ok {
+		if stays {
+			translated.New, translated.ReadOn = further.Position, true
+		} else {
 			translated.SetBackFrom = further.Position
 		}
 	}
+	if err := m.noteLeft(ctx, checkpoint); err != nil {
+		return err
+	}
 	m.report.Checkpoints = append(m.report.Checkpoints, translated)
+	if stays {
+		return nil
+	}
 	checkpoint.Store, checkpoint.Place = m.toInfo.ID, place
 	return m.keep(ctx, checkpoint)
 }
@@ -96,31 +108,43 @@ func (m *mover) furtherInTO(ctx context.Context, name string, place eventstore.P
 }
 
 // dropOld looks at the subscriptions' checkpoints of TO that FROM does not keep. One
-// from the time before TO was moved to FROM was deleted in FROM since, so that its
-// subscription starts anew; it would skip what lies before. Of any other one nobody
-// knows whether it is wanted: it is left, and reported.
+// that FROM had from TO was deleted in FROM since, so that its subscription starts anew;
+// it would skip what lies before. Of any other one nobody knows whether it is wanted:
+// it is left, and reported.
 func (m *mover) dropOld(ctx context.Context, kept map[string]struct{}) error {
-	moved, back, err := originOf(ctx, m.from, m.toInfo.ID)
-	if err != nil {
-		return err
+	notes := make(map[string]struct{}, len(kept))
+	for name := range kept {
+		notes[leftAtName(m.fromInfo.ID, name)] = struct{}{}
 	}
-	var old []string
+	var old, stale []string
 	for checkpoint, err := range m.to.Store.ListCheckpoints(ctx) {
 		if err != nil {
 			return fmt.Errorf("TO: %w", err)
 		}
+		if _, ok := notes[checkpoint.Name]; isLeftAt(checkpoint.Name) && !ok && checkpoint.Store == m.fromInfo.ID {
+			stale = append(stale, checkpoint.Name) // of an earlier move
+		}
 		if _, ok := kept[checkpoint.Name]; ok || OwnCheckpoint(checkpoint.Name) {
 			continue
 		}
-		if back && !moved.Position.Before(checkpoint.Place.Position) {
+		_, had, err := m.leftAt(ctx, checkpoint.Name)
+		if err != nil {
+			return err
+		}
+		if had && m.back {
 			old = append(old, checkpoint.Name)
 			continue
 		}
 		m.report.NotProved = append(m.report.NotProved,
-			fmt.Sprintf("that TO's checkpoint %q is wanted: FROM keeps none of that name; delete it in TO if its subscription is to start anew", checkpoint.Name))
+			fmt.Sprintf("that TO's checkpoint %q is wanted: FROM keeps none of that name; if its subscription is to start anew, switchyard checkpoint delete %s %q", checkpoint.Name, m.to.Name, checkpoint.Name))
 	}
 	if err := m.stillUnderWay(ctx); err != nil {
 		return err
+	}
+	for _, name := range stale {
+		if err := m.to.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: name}); err != nil {
+			return fmt.Errorf("TO: delete checkpoint %q: %w", name, err)
+		}
 	}
 	for _, name := range old {
 		if err := m.to.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: name}); err != nil {
@@ -161,5 +185,5 @@ func isOrigin(name string) bool {
 
 // OwnCheckpoint tells whether a checkpoint is no subscription's, but kept by a copy or a move.
 func OwnCheckpoint(name string) bool {
-	return transfer.OwnCheckpoint(name) || isOrigin(name) || isUnderWay(name)
+	return transfer.OwnCheckpoint(name) || isOrigin(name) || isUnderWay(name) || isLeftAt(name)
 }

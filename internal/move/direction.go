@@ -83,7 +83,7 @@ func (m *mover) wayBack(ctx context.Context) error {
 		}
 	}
 	if !ours {
-		return refuse("TO is sealed, and its last event is at %s, not at %s as when it was moved to FROM: it was unsealed and written to; move into a fresh store", m.toInfo.Head, origin)
+		return m.wentAstray(ctx, fmt.Sprintf("TO is sealed, and its last event is at %s, not at %s as when it was moved to FROM: it was unsealed and written to", m.toInfo.Head, origin))
 	}
 	if !begun && !sealedFor(m.toInfo, m.fromInfo.ID) { // a way back that was given up is closed by hand, and can go on
 		return m.sealedSince()
@@ -104,6 +104,9 @@ func (m *mover) wrongWay(ctx context.Context) error {
 	for checkpoint, err := range m.from.Store.ListCheckpoints(ctx) {
 		if err != nil {
 			return fmt.Errorf("FROM: %w", err)
+		}
+		if isAstray(checkpoint.Name) && checkpoint.Store != m.toInfo.ID {
+			m.reportAstray(checkpoint)
 		}
 		if !isUnderWay(checkpoint.Name) {
 			continue

@@ -83,6 +83,8 @@ func (m *mover) holdsOnlyFrom(ctx context.Context) error {
 	switch ok, err := m.headIsFromFROM(ctx); {
 	case err != nil:
 		return err
+	case !ok && m.back:
+		return m.wentAstray(ctx, fmt.Sprintf("TO's last event %s at %s is not FROM's: somebody else writes to TO", head.ID, head))
 	case !ok && found:
 		return refuse("TO's last event %s at %s is not FROM's: somebody else writes to TO, or FROM was restored from a backup; stop them, and move into a fresh store", head.ID, head)
 	case !ok:

@@ -145,7 +145,7 @@ func (m *mover) run(ctx context.Context) (err error) {
 	err = m.handOver(background)
 	stop()
 	if failed := group.Wait(); failed != nil {
-		return failed // the cause, where the hand-over only saw its context end
+		return m.explain(ctx, failed) // the cause, where the hand-over only saw its context end
 	}
 	if err == nil && !m.opts.DryRun {
 		m.dropState()
@@ -153,6 +153,19 @@ func (m *mover) run(ctx context.Context) (err error) {
 		m.keepStateNow()
 	}
 	return err
+}
+
+// explain says of a copy that met somebody else's events in the old store what those are.
+func (m *mover) explain(ctx context.Context, failed error) error {
+	if !m.back || ctx.Err() != nil || errors.Is(failed, ErrRefused) {
+		return failed
+	}
+	if !errors.Is(failed, transfer.ErrForeign) {
+		if found, err := m.findAstray(ctx); err != nil || found.count == 0 {
+			return failed
+		}
+	}
+	return m.wentAstray(ctx, failed.Error())
 }
 
 // handOver is what is done while the copy and the digests go on beside it.

@@ -45,7 +45,7 @@ func (m *mover) readOn(ctx context.Context, name string, place, further eventsto
 		return false, nil
 	}
 	at, known, err := m.leftAt(ctx, name)
-	if err != nil || !known || !at.Position.Before(further.Position) || place.Position.Before(at.Position) {
+	if err != nil || !known || place.Position.Before(at.Position) {
 		return false, err
 	}
 	_, holds, err := transfer.Translate(ctx, m.from.Store, cloudevents.Source(m.toInfo.ID), further)

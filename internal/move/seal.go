@@ -157,13 +157,16 @@ func (m *mover) drain(ctx context.Context) error {
 		return refuse("TO was sealed meanwhile: %s; unseal FROM to go on there, or TO, and run the move again", info.SealReason)
 	}
 	_, m.toHead = m.toTail.at()
-	return m.onlyOurs(info.Head)
+	return m.onlyOurs(ctx, info.Head)
 }
 
 // onlyOurs refuses a TO in which somebody else has appended.
-func (m *mover) onlyOurs(head eventstore.Place) error {
+func (m *mover) onlyOurs(ctx context.Context, head eventstore.Place) error {
 	if head == m.toHead {
 		return nil
+	}
+	if m.back {
+		return m.wentAstray(ctx, fmt.Sprintf("TO's last event is at %s and the last one that was copied at %s: somebody else writes to TO", head, m.toHead))
 	}
 	return refuse("TO's last event is at %s and the last one that was copied at %s: somebody else writes to TO. Stop them; unseal FROM to go on there, or move into a fresh store", head, m.toHead)
 }
@@ -195,7 +198,7 @@ func (m *mover) stillClosed(ctx context.Context) error {
 	if info, err = m.to.Store.Info(ctx); err != nil {
 		return fmt.Errorf("TO: %w", err)
 	}
-	return m.onlyOurs(info.Head)
+	return m.onlyOurs(ctx, info.Head)
 }
 
 func (m *mover) grew(place eventstore.Place) error {
@@ -217,6 +220,11 @@ func (m *mover) verify(ctx context.Context) error {
 	}
 	differing, first := from.Differing(to)
 	m.report.Differing = differing
+	if from.Order != to.Order && m.back { // the clearer reason, if it is that
+		if stray, err := m.findAstray(ctx); err != nil || stray.count > 0 {
+			return m.wentAstray(ctx, "both stores differ")
+		}
+	}
 	if differing > 0 {
 		found, err := transfer.FirstDifference(ctx, m.from.Store, m.to.Store, first, m.asJSON)
 		if err != nil {

@@ -42,7 +42,7 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 		return err
 	}
 	switch {
-	case transfer.OwnCheckpoint(checkpoint.Name), isUnderWay(checkpoint.Name), isLeftAt(checkpoint.Name), checkpoint.Name == eventstore.OriginName(m.toInfo.ID):
+	case transfer.OwnCheckpoint(checkpoint.Name), isUnderWay(checkpoint.Name), isLeftAt(checkpoint.Name), isAstray(checkpoint.Name), checkpoint.Name == eventstore.OriginName(m.toInfo.ID):
 		return nil
 	case isOrigin(checkpoint.Name): // what FROM was moved from, TO is moved from too
 		return m.keep(ctx, checkpoint)
@@ -185,5 +185,5 @@ func isOrigin(name string) bool {
 
 // OwnCheckpoint tells whether a checkpoint is no subscription's, but kept by a copy or a move.
 func OwnCheckpoint(name string) bool {
-	return transfer.OwnCheckpoint(name) || isOrigin(name) || isUnderWay(name) || isLeftAt(name)
+	return transfer.OwnCheckpoint(name) || isOrigin(name) || isUnderWay(name) || isLeftAt(name) || isAstray(name)
 }

@@ -22,11 +22,12 @@ func TestTheCommandsOfTheOperatorsPageWork(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	t.Setenv("ORDERS_DATABASE", server.Database(t))
 	require.NoError(t, os.WriteFile("switchyard.yaml", []byte(block("yaml")[0][1]), 0o600))
-	ran := make(map[string]int)
+	ran, lines := make(map[string]int), make(map[string]bool)
 	for _, commands := range block("sh") {
 		for line := range strings.Lines(commands[1]) {
 			command, _, _ := strings.Cut(line, "  #")
 			words := regexp.MustCompile(`'[^']*'|[^\s']+`).FindAllString(strings.TrimSpace(command), -1)
+			lines[strings.Join(words, " ")] = true
 			require.Equal(t, "switchyard", words[0], line)
 			for i := range words {
 				words[i] = strings.Trim(words[i], "'")
@@ -35,8 +36,15 @@ func TestTheCommandsOfTheOperatorsPageWork(t *testing.T) {
 			ran[words[1]]++
 		}
 	}
+	prose := regexp.MustCompile("(?s)```.*?```").ReplaceAllString(string(page), "")
+	for _, span := range regexp.MustCompile("`(switchyard [^`]*)`").FindAllStringSubmatch(prose, -1) {
+		if command := strings.Join(strings.Fields(span[1]), " "); !lines[command] {
+			ok(t, "", strings.Fields(command)[1:]...)
+		}
+	}
 	require.Equal(t, 4, ran["move"])
 	require.Equal(t, 2, ran["verify"])
+	require.Equal(t, 1, ran["seal"])
 	report, err := os.ReadFile("moved.md")
 	require.NoError(t, err)
 	require.Contains(t, string(report), "# moved sqlite:orders.db to postgres://")

@@ -37,6 +37,8 @@ func (m *mover) identify(ctx context.Context) (err error) {
 		return transfer.ErrSameStore
 	}
 	m.report.From.Store, m.report.To.Store = m.fromInfo.ID, m.toInfo.ID
+	m.report.sealedBy(m.fromInfo)
+	m.report.toHeld = !m.toInfo.Head.IsZero()
 	if !m.to.Store.Capabilities().Checkpoints.Supported() {
 		return refuse("TO keeps no checkpoints: %s", m.to.Store.Capabilities().Checkpoints.Reason())
 	}
@@ -144,12 +146,12 @@ func (m *mover) fits(ctx context.Context) error {
 		return err
 	}
 	if len(m.opts.OnRefused) > 0 {
-		m.report.Remedied, found.list = found.list, nil
+		m.report.Remedied, found.list = found.list, []Problem{}
 	}
 	found.list = append(found.list, wrong.list...)
 	m.report.Problems = found.list
 	if len(found.list) > 0 {
-		return refuse("TO cannot hold all that FROM has: %s; nothing was written (--on-refused says what to do with events)", found)
+		return refuse("TO cannot hold all that FROM has: %s; %s (--on-refused says what to do with events)", found, m.report.wrote())
 	}
 	return nil
 }
@@ -200,7 +202,7 @@ func (m *mover) fitCheckpoints(ctx context.Context, found *problems) error {
 		case err != nil:
 			return fmt.Errorf("FROM: %w", err)
 		case !checkpoint.Place.IsZero() && !checkpoint.Place.Named():
-			found.add("checkpoints", where, errors.New("it does not name the event at its position; run its subscription once, or reset it"))
+			found.add("checkpoints", where, errors.New("it does not name the event at its position; run its subscription once, or switchyard checkpoint reset"))
 		case moved && !m.back:
 			if err := m.fitInUse(ctx, checkpoint, found); err != nil {
 				return err
@@ -220,7 +222,7 @@ func (m *mover) fitInUse(ctx context.Context, checkpoint eventstore.Checkpoint, 
 	further, ok, err := m.furtherInTO(ctx, checkpoint.Name, place)
 	if ok {
 		found.add("checkpoints", fmt.Sprintf("checkpoint %q", checkpoint.Name),
-			fmt.Errorf("TO has it at %s, and FROM at what is %s there: TO was in use since FROM was moved to it, and its subscription would get again what it has handled; delete it in TO if it may, or move into a fresh store", further, place))
+			fmt.Errorf("TO has it at %s, and FROM at what is %s there: TO was in use since FROM was moved to it, and its subscription would get again what it has handled; if it may, switchyard checkpoint delete %s %q, or move into a fresh store, where they come again too", further, place, m.to.Name, checkpoint.Name))
 	}
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
 // fact is one line of a report: a name and what it says.
@@ -19,7 +21,7 @@ func (r *Report) headline() string {
 	case r.Done:
 		return fmt.Sprintf("moved %s to %s", r.From.Name, r.To.Name)
 	case len(r.Problems) > 0:
-		return fmt.Sprintf("%s does not fit into %s; nothing was written", r.From.Name, r.To.Name)
+		return fmt.Sprintf("%s does not fit into %s; %s", r.From.Name, r.To.Name, r.wrote())
 	case r.DryRun && r.Failure == "":
 		return fmt.Sprintf("dry run: %s fits into %s; nothing is sealed, and applications stay where they are", r.From.Name, r.To.Name)
 	case !r.Seal.IsZero():
@@ -50,6 +52,9 @@ func (r *Report) facts() []fact {
 	add("copied", "%d events in this run, %d found there", r.Copied.Stored, r.Copied.Duplicates)
 	if refused := r.Refused; !refused.None() {
 		add("refused", "%d kept as bytes, %d renamed, %d renumbered, %d parked, %d skipped, %d quoted; each says so in TO", refused.KeptBytes, refused.Renamed, refused.Renumbered, refused.Parked, refused.Skipped, refused.Quoted)
+		if r.RefusedBefore > 0 {
+			add("refused", "by an earlier run: %d of these, whose decisions only TO has", r.RefusedBefore)
+		}
 	}
 	if !r.Done && r.measured {
 		add("read back", "%d events of the first so far, and %d of the second", r.From.Summary.Events, r.To.Summary.Events)
@@ -73,10 +78,16 @@ func (r *Report) facts() []fact {
 		}
 		add("verified", "%s", equal)
 	}
-	if r.Sealed {
+	switch {
+	case r.Sealed && !r.Done:
+		add("sealed", "%s: %s. Nobody can append to it until the move is done. To give up: %sswitchyard unseal %s", r.From.Name, r.SealReason, r.sealFirst(), r.From.Name)
+	case r.Sealed:
 		add("seal", "after position %s: %s", r.Seal, r.SealReason)
-	} else if r.Done {
+	case r.Done:
 		add("seal", "none; its last event is at position %s", r.Seal)
+	}
+	if r.LeftOpen != "" {
+		add("open", "%s was opened for the way back and may take appends, which this move does not bring to %s; seal it: %s", r.To.Name, r.From.Name, r.LeftOpen)
 	}
 	for _, trust := range r.NotProved {
 		add("not proved", "%s", trust)
@@ -85,10 +96,29 @@ func (r *Report) facts() []fact {
 		add("not moved", "%s: %s", left.What, left.Why)
 	}
 	if r.Done {
-		add("closed for", "%s, from the seal to the end", r.Closed.Round(time.Millisecond))
+		add("closed for", "%s", r.closedFor())
 		add("configuration", "%s", r.ConfigurationLine())
 	}
 	return facts
+}
+
+func (r *Report) closedFor() string {
+	took := r.Closed.Round(time.Millisecond)
+	switch {
+	case !r.Sealed:
+		return fmt.Sprintf("at least %s: FROM has no seal, and its writers were stopped before this run looked at its end", took)
+	case r.ClosedAtLeast:
+		return fmt.Sprintf("at least %s: an earlier run sealed FROM, and when is not known", took)
+	}
+	return fmt.Sprintf("%s, from the seal to the end", took)
+}
+
+// sealFirst is what comes before FROM is unsealed, so that no two stores are open.
+func (r *Report) sealFirst() string {
+	if r.LeftOpen == "" {
+		return ""
+	}
+	return fmt.Sprintf("switchyard seal %s --reason TEXT, and then ", r.To.Name)
 }
 
 // WriteText writes the report for people. Names in it are as they are stored, with
@@ -208,12 +238,19 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		"equal": r.Done && !r.Already, "differingStreams": r.Differing, "comparedAsJSON": r.AsJSON,
 		"checkpoints": checkpoints, "problems": r.Problems, "notMoved": notMoved, "notProved": r.NotProved,
 		"phaseSeconds": phases, "lagSeconds": r.Lag.Seconds(), "closedSeconds": r.Closed.Seconds(),
+		"closedAtLeast": r.ClosedAtLeast || r.Done && !r.Already && !r.Sealed,
+	}
+	if r.LeftOpen != "" {
+		out["toLeftOpen"] = r.LeftOpen
 	}
 	if len(r.Remedied) > 0 {
 		out["remedied"] = r.Remedied
 	}
 	if !r.Refused.None() { // also of events that came after fits
-		out["refused"] = r.Refused
+		out["refused"] = struct {
+			transfer.Refusals
+			Before int `json:"ofEarlierRuns,omitempty"`
+		}{r.Refused, r.RefusedBefore}
 	}
 	if r.Done {
 		out["configuration"] = r.ConfigurationLine()

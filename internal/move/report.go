@@ -74,9 +74,11 @@ type Report struct {
 	// when FROM was sealed or the dry run ended.
 	Copied transfer.Result
 	Lag    time.Duration
+	// Refused of earlier runs are RefusedBefore of those counts; what they decided is in TO.
+	RefusedBefore int
 	// Seal is the position of FROM's last event, after which nothing is appended.
 	Seal eventstore.Position
-	// Sealed is false where FROM cannot be sealed.
+	// Sealed tells whether FROM is sealed, also where the move is refused.
 	Sealed     bool
 	SealReason string
 	// Checkpoints are those that were translated.
@@ -88,10 +90,17 @@ type Report struct {
 	// NotProved says what the move took on trust.
 	NotProved []string
 	Phases    []PhaseTime
-	// Closed is the time from the seal to the end: so long nobody could append.
-	Closed time.Duration
+	// Closed is the time from the seal to the end: so long nobody could append. Where an
+	// earlier run set the seal, and when is not known, it is counted from this run's look at it
+	// and ClosedAtLeast is true.
+	Closed        time.Duration
+	ClosedAtLeast bool
+	// LeftOpen is why a TO that was opened for a way back could not be closed again where the
+	// move is not done; empty where it was.
+	LeftOpen string
 
 	measured bool // the summaries say something
+	toHeld   bool // TO held events when the move was begun
 }
 
 // ReportSide is a store of a move.
@@ -136,11 +145,32 @@ func newReport(from, to Side) *Report {
 	}
 }
 
+func (r *Report) sealedBy(info eventstore.Info) {
+	r.Sealed, r.SealReason = info.Sealed, info.SealReason
+}
+
+// wrote says what a move that is refused before the copy has done.
+func (r *Report) wrote() string {
+	switch {
+	case r.Sealed:
+		return "this run wrote nothing, and FROM is sealed"
+	case r.toHeld:
+		return "this run wrote nothing"
+	}
+	return "nothing was written"
+}
+
+// remedied counts what was done with events that a target refused.
+func remedied(r transfer.Refusals) int {
+	return r.KeptBytes + r.Renamed + r.Renumbered + r.Parked + r.Skipped + r.Quoted
+}
+
 // summarize says what was read back from both stores. Digests that are not of all of a
 // store are nobody's business.
 func (r *Report) summarize(from, to *transfer.Digests) {
 	r.measured, r.Refused = true, to.Refused
-	r.Refused.Decisions, r.Refused.Unlisted = r.Copied.Refused.Decisions, r.Copied.Refused.Unlisted
+	r.Refused.Decisions, r.Refused.Unlisted = append([]transfer.Decision{}, r.Copied.Refused.Decisions...), r.Copied.Refused.Unlisted
+	r.RefusedBefore = max(0, remedied(to.Refused)-remedied(r.Copied.Refused))
 	if !r.Done {
 		r.From.Summary = transfer.Summary{Events: from.Events, Streams: len(from.Streams)}
 		r.To.Summary = transfer.Summary{Events: to.Events, Streams: len(to.Streams)}

@@ -45,9 +45,13 @@ func (m *mover) close(ctx context.Context) error {
 	if err := m.stillUnderWay(ctx); err != nil { // or FROM may be in use again since
 		return err
 	}
+	before, err := m.from.Store.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("FROM: %w", err)
+	}
 	m.closed = time.Now()
 	capability := m.from.Store.Capabilities().Seal
-	info, err := eventstore.Info{}, error(nil)
+	info := before
 	switch {
 	case capability.Supported():
 		info, err = m.from.Store.Seal(ctx, sealReason(m.to.Name, m.toInfo.ID))
@@ -66,7 +70,14 @@ func (m *mover) close(ctx context.Context) error {
 		return m.movedElsewhere()
 	}
 	m.seal = info.Head
-	m.report.Seal, m.report.Sealed, m.report.SealReason = info.Head.Position, info.Sealed, info.SealReason
+	m.report.Seal = info.Head.Position
+	m.report.sealedBy(info)
+	switch {
+	case before.Sealed:
+		m.wasSealed()
+	case info.Sealed:
+		m.noteSealed()
+	}
 	return nil
 }
 
@@ -137,6 +148,7 @@ func (m *mover) closeAgain(ctx context.Context) {
 
 func (m *mover) leftOpen(err error) {
 	if m.reopen {
+		m.report.LeftOpen = err.Error()
 		m.tell("TO was opened and cannot be sealed again; see that nobody writes to it: %v", err)
 	}
 }

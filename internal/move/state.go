@@ -159,5 +159,6 @@ func (m *mover) saveState() error {
 func (m *mover) dropState() {
 	if m.statePath != "" {
 		_ = os.Remove(m.statePath) // a file that stays is read by nobody
+		_ = os.Remove(m.sealedAtPath())
 	}
 }

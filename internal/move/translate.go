@@ -52,7 +52,7 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 	case err != nil:
 		return err
 	case !ok:
-		return refuse("checkpoint %q is at %s, which TO does not hold; reset it in FROM, and run the move again", checkpoint.Name, checkpoint.Place)
+		return refuse("checkpoint %q is at %s, which TO does not hold; switchyard checkpoint reset %s %q --to POSITION, and run the move again", checkpoint.Name, checkpoint.Place, m.from.Name, checkpoint.Name)
 	}
 	old := checkpoint.Place
 	translated := TranslatedCheckpoint{

@@ -1,0 +1,151 @@
+package move
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/backends/memory"
+	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
+)
+
+func textOf(t *testing.T, r *Report) string {
+	t.Helper()
+	var text strings.Builder
+	require.NoError(t, r.WriteText(&text))
+	return text.String()
+}
+
+func jsonOf(t *testing.T, r *Report) string {
+	t.Helper()
+	text, err := json.Marshal(r)
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestAMoveThatGoesOnBehindTheSealCountsFromTheSeal(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(t *testing.T, file string)
+		closed time.Duration
+		want   string
+	}{
+		"which an earlier run has noted": {func(t *testing.T, file string) {
+			t.Helper()
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			at, position, _ := strings.Cut(string(text), " ")
+			sealed, err := time.Parse(time.RFC3339Nano, at)
+			require.NoError(t, err)
+			require.WithinDuration(t, time.Now(), sealed, time.Minute)
+			require.NoError(t, os.WriteFile(file, []byte(sealed.Add(-time.Hour).Format(time.RFC3339Nano)+" "+position), 0o600))
+		}, time.Hour, ", from the seal to the end"},
+		"or says that it does not know": {func(t *testing.T, file string) {
+			t.Helper()
+			require.NoError(t, os.Remove(file))
+		}, 0, "closed for    at least "},
+		"and not from an earlier one": {func(t *testing.T, file string) {
+			t.Helper()
+			require.NoError(t, os.WriteFile(file, []byte(time.Now().Add(-time.Hour).Format(time.RFC3339Nano)+" 3"), 0o600))
+		}, 0, "closed for    at least "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b, dir := memorySide(t, "memory:a"), memorySide(t, "memory:b"), t.TempDir()
+			add(t, a, 5)
+			_, err := Move(t.Context(), a, killedAt(b, "save", originPrefix), &Options{StateDir: dir})
+			require.ErrorIs(t, err, errKilled)
+			file := statePath(dir, infoOf(t, a).ID, infoOf(t, b).ID) + "-sealed"
+			test.change(t, file)
+			report, err := Move(t.Context(), a, b, &Options{StateDir: dir})
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, report.Closed, test.closed)
+			require.Less(t, report.Closed, test.closed+time.Minute)
+			require.Equal(t, test.closed == 0, report.ClosedAtLeast)
+			require.Contains(t, textOf(t, report), test.want)
+			require.NoFileExists(t, file)
+		})
+	}
+}
+
+func TestAStoreWithoutASealWasClosedForLongerThanTheMoveKnows(t *testing.T) {
+	a, b := side(t, unsealable{memory.New()}, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 5)
+	report, err := Move(t.Context(), a, b, &Options{WritersStopped: true})
+	require.NoError(t, err)
+	require.Contains(t, textOf(t, report), "FROM has no seal, and its writers were stopped before this run looked at its end")
+	require.Contains(t, jsonOf(t, report), `"closedAtLeast":true`)
+}
+
+func TestARefusalBehindTheSealSaysThatFROMIsSealedAndHowToGiveUp(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 5)
+	_, err := Move(t.Context(), a, killedAt(b, "save", originPrefix), nil)
+	require.ErrorIs(t, err, errKilled)
+	require.NoError(t, a.Checkpoints.Save(t.Context(), eventstore.SaveCheckpointRequest{
+		Checkpoint: eventstore.Checkpoint{Name: "billing", Store: infoOf(t, a).ID, Place: eventstore.Place{Position: infoOf(t, a).Head.Position}},
+	}))
+	report, err := Move(t.Context(), a, b, nil)
+	require.ErrorIs(t, err, ErrRefused)
+	text := textOf(t, report)
+	require.NotContains(t, text+err.Error(), "nothing was written")
+	require.Contains(t, text, "To give up: switchyard unseal memory:a\n")
+	require.Contains(t, jsonOf(t, report), `"sealed":true`)
+
+	_, err = a.Store.Unseal(t.Context())
+	require.NoError(t, err)
+	report, err = Move(t.Context(), a, b, nil)
+	require.ErrorIs(t, err, ErrRefused)
+	require.NotContains(t, textOf(t, report), "nothing was written", "TO holds events of an earlier run")
+	require.NotContains(t, textOf(t, report), "unseal", "it is not sealed")
+}
+
+// stuck is a store that can be opened and not sealed again.
+type stuck struct {
+	*memory.Backend
+	now *bool
+}
+
+func (s stuck) Seal(ctx context.Context, req eventstore.SealRequest) (eventstore.Info, error) {
+	if *s.now && !req.Lift {
+		return eventstore.Info{}, errors.New("the server is away")
+	}
+	return s.Backend.Seal(ctx, req)
+}
+
+func TestAnOldStoreThatIsLeftOpenIsInTheReport(t *testing.T) {
+	now := false
+	a, b := side(t, stuck{memory.New(), &now}, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 5)
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	now = true
+	report, err := Move(t.Context(), b, killedAt(a, "save", originPrefix), nil)
+	require.ErrorIs(t, err, errKilled)
+	require.False(t, sealed(t, a))
+	require.Contains(t, textOf(t, report), "memory:a was opened for the way back and may take appends")
+	require.Contains(t, textOf(t, report), "To give up: switchyard seal memory:a --reason TEXT, and then switchyard unseal memory:b\n")
+	require.Contains(t, jsonOf(t, report), `"toLeftOpen":"`)
+	require.Contains(t, jsonOf(t, report), "the server is away")
+}
+
+func TestAReportTellsItsOwnDecisionsFromThoseOfEarlierRuns(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b")
+	unfit(t, a)
+	opts := &Options{OnRefused: []transfer.Remedy{transfer.Rename, transfer.KeepBytes, transfer.Skip}}
+	first, err := Move(t.Context(), a, killedAt(b, "save", originPrefix), opts)
+	require.ErrorIs(t, err, errKilled)
+	require.Zero(t, first.RefusedBefore)
+	require.NotEmpty(t, first.Refused.Decisions)
+	report, err := Move(t.Context(), a, b, opts)
+	require.NoError(t, err)
+	require.Equal(t, remedied(first.Refused), report.RefusedBefore)
+	require.Contains(t, textOf(t, report), "by an earlier run: ")
+	require.Contains(t, jsonOf(t, report), `"decisions":[]`)
+	require.NotContains(t, jsonOf(t, report), "null")
+}

@@ -34,8 +34,8 @@ func (m *mover) sealedAtEnd() string { return " " + m.seal.Position.String() }
 // known the report says that it was closed for longer.
 func (m *mover) wasSealed() {
 	text, _ := os.ReadFile(m.sealedAtPath())
-	written, ours := strings.CutSuffix(string(text), m.sealedAtEnd())
-	if at, err := time.Parse(time.RFC3339Nano, written); ours && err == nil && at.Before(m.closed) {
+	written := strings.TrimSuffix(string(text), m.sealedAtEnd())
+	if at, err := time.Parse(time.RFC3339Nano, written); err == nil && at.Before(m.closed) {
 		m.closed = at
 		return
 	}

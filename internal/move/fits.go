@@ -118,7 +118,8 @@ func (m *mover) fits(ctx context.Context) error {
 	}
 	m.report.NotKept = append(m.report.NotKept,
 		NotKept{What: "snapshots", Why: "they are a cache; applications make them again"},
-		NotKept{What: "positions", Why: "they are each store's own; checkpoints are translated"})
+		NotKept{What: "positions", Why: "they are each store's own; checkpoints are translated"},
+		NotKept{What: "tables of applications", Why: "read models and whatever else is in FROM's database beside the store are not Switchyard's; move them yourself, or build them anew from TO"})
 	found, wrong := &problems{list: m.report.Problems}, &problems{}
 	if err := m.fitCheckpoints(ctx, wrong); err != nil {
 		return err
@@ -191,8 +192,8 @@ func (m *mover) fitCheckpoints(ctx context.Context, found *problems) error {
 		if err != nil {
 			return fmt.Errorf("FROM: %w", err)
 		}
-		if OwnCheckpoint(checkpoint.Name) {
-			continue
+		if OwnCheckpoint(checkpoint.Name) || forRetries(checkpoint.Name) || checkpoint.Store != m.fromInfo.ID {
+			continue // those of another store travel as they are
 		}
 		where := fmt.Sprintf("checkpoint %q", checkpoint.Name)
 		_, _, err := m.from.Store.LoadCheckpoint(ctx, checkpoint.Name)

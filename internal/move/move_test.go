@@ -227,7 +227,7 @@ func TestWhatAMoveRefusesBeforeItWritesAnything(t *testing.T) {
 			require.NoError(t, err)
 		}, "kafka://elsewhere"},
 		"a checkpoint that nobody can translate": {func(t *testing.T, from, _ Side) {
-			require.NoError(t, from.Checkpoints.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: eventstore.Checkpoint{Name: "foreign", Store: uuid.New()}}))
+			require.NoError(t, from.Checkpoints.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: eventstore.Checkpoint{Name: "foreign", Store: infoOf(t, from).ID, Place: eventstore.Place{Position: eventstore.NewPosition(1000, 0)}}}))
 		}, `checkpoint "foreign"`},
 	} {
 		t.Run(name, func(t *testing.T) {

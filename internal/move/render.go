@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
@@ -95,6 +97,9 @@ func (r *Report) facts() []fact {
 	for _, left := range r.NotKept {
 		add("not moved", "%s: %s", left.What, left.Why)
 	}
+	if r.RetryCheckpoints > 0 {
+		add("checkpoints", "also %d of Switchyard's own, for retries of parked events", r.RetryCheckpoints)
+	}
 	if r.Done {
 		add("closed for", "%s", r.closedFor())
 		add("configuration", "%s", r.ConfigurationLine())
@@ -140,6 +145,9 @@ func (r *Report) WriteText(w io.Writer) error {
 
 // String says what became of a checkpoint.
 func (c TranslatedCheckpoint) String() string {
+	if c.Of != uuid.Nil {
+		return fmt.Sprintf("%s: %s of store %s, as it is; whoever keeps it in FROM is to keep it in TO%s", c.Name, c.Old, c.Of, c.setBack())
+	}
 	if c.Stream == "" {
 		return c.Name + ": before the first event" + c.setBack()
 	}
@@ -167,7 +175,9 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 		b.WriteString("\n| checkpoint | old position | new position | event |\n|---|---|---|---|\n")
 		for _, c := range r.Checkpoints {
 			event := "before the first event"
-			if c.Stream != "" {
+			if c.Of != uuid.Nil {
+				event = "of store " + c.Of.String() + ", as it is"
+			} else if c.Stream != "" {
 				event = fmt.Sprintf("%s, version %d of %s", c.EventID, c.Version, c.Stream)
 			}
 			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(c.Name), c.Old, c.New, cell(event+c.setBack()))
@@ -211,12 +221,16 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		EventID string `json:"eventId,omitempty"`
 		SetBack string `json:"setBackFrom,omitempty"`
 		ReadOn  bool   `json:"readOn,omitempty"`
+		Of      string `json:"ofStore,omitempty"`
 	}
 	checkpoints := make([]checkpoint, 0, len(r.Checkpoints))
 	for _, c := range r.Checkpoints {
 		out := checkpoint{Name: c.Name, Old: c.Old.String(), New: c.New.String(), Stream: c.Stream, Version: c.Version, ReadOn: c.ReadOn}
 		if c.Stream != "" {
 			out.EventID = c.EventID.String()
+		}
+		if c.Of != uuid.Nil {
+			out.Of = c.Of.String()
 		}
 		if !c.SetBackFrom.IsZero() {
 			out.SetBack = c.SetBackFrom.String()
@@ -238,7 +252,8 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		"equal": r.Done && !r.Already, "differingStreams": r.Differing, "comparedAsJSON": r.AsJSON,
 		"checkpoints": checkpoints, "problems": r.Problems, "notMoved": notMoved, "notProved": r.NotProved,
 		"phaseSeconds": phases, "lagSeconds": r.Lag.Seconds(), "closedSeconds": r.Closed.Seconds(),
-		"closedAtLeast": r.ClosedAtLeast || r.Done && !r.Already && !r.Sealed,
+		"retryCheckpoints": r.RetryCheckpoints,
+		"closedAtLeast":    r.ClosedAtLeast || r.Done && !r.Already && !r.Sealed,
 	}
 	if r.LeftOpen != "" {
 		out["toLeftOpen"] = r.LeftOpen

@@ -81,8 +81,10 @@ type Report struct {
 	// Sealed tells whether FROM is sealed, also where the move is refused.
 	Sealed     bool
 	SealReason string
-	// Checkpoints are those that were translated.
-	Checkpoints []TranslatedCheckpoint
+	// Checkpoints are those that were translated, or carried as they are. RetryCheckpoints
+	// counts Switchyard's own for retries of parked events, which are not among them.
+	Checkpoints      []TranslatedCheckpoint
+	RetryCheckpoints int
 	// Differing counts the streams whose digests are not the same. AsJSON is true
 	// where data was compared as JSON.
 	Differing int
@@ -121,7 +123,9 @@ type NotKept struct{ What, Why string }
 
 // TranslatedCheckpoint is a checkpoint before and after the move.
 type TranslatedCheckpoint struct {
-	Name    string
+	Name string
+	// Of, where not zero, is the store that it is of where that is not FROM: it stays as it is.
+	Of      uuid.UUID
 	Stream  string
 	Version uint64
 	EventID uuid.UUID

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -49,7 +48,7 @@ func TestAReportOfAMoveThatFailedSaysWhyAndHowFarItCame(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			require.NoError(t, a.Checkpoints.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: eventstore.Checkpoint{Name: "x", Store: uuid.New()}}))
+			require.NoError(t, a.Checkpoints.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: eventstore.Checkpoint{Name: "x", Store: infoOf(t, a).ID, Place: eventstore.Place{Position: eventstore.NewPosition(1000, 0)}}}))
 		}})
 		require.ErrorIs(t, err, ErrRefused)
 		var text strings.Builder

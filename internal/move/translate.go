@@ -46,11 +46,15 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 		return nil
 	case isOrigin(checkpoint.Name): // what FROM was moved from, TO is moved from too
 		return m.keep(ctx, checkpoint)
+	case checkpoint.Store != m.fromInfo.ID:
+		return m.carry(ctx, checkpoint)
 	}
 	place, ok, err := m.translated(ctx, checkpoint)
 	switch {
 	case err != nil:
 		return err
+	case !ok && forRetries(checkpoint.Name): // it saves Run work, or its event was changed and is handled anew
+		return nil
 	case !ok:
 		return refuse("checkpoint %q is at %s, which TO does not hold; switchyard checkpoint reset %s %q --to POSITION, and run the move again", checkpoint.Name, checkpoint.Place, m.from.Name, checkpoint.Name)
 	}
@@ -77,7 +81,7 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 	if err := m.noteLeft(ctx, checkpoint); err != nil {
 		return err
 	}
-	m.report.Checkpoints = append(m.report.Checkpoints, translated)
+	m.list(translated)
 	if stays {
 		return nil
 	}
@@ -135,6 +139,9 @@ func (m *mover) dropOld(ctx context.Context, kept map[string]struct{}) error {
 			old = append(old, checkpoint.Name)
 			continue
 		}
+		if forRetries(checkpoint.Name) {
+			continue
+		}
 		m.report.NotProved = append(m.report.NotProved,
 			fmt.Sprintf("that TO's checkpoint %q is wanted: FROM keeps none of that name; if its subscription is to start anew, switchyard checkpoint delete %s %q", checkpoint.Name, m.to.Name, checkpoint.Name))
 	}
@@ -149,6 +156,9 @@ func (m *mover) dropOld(ctx context.Context, kept map[string]struct{}) error {
 	for _, name := range old {
 		if err := m.to.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: name}); err != nil {
 			return fmt.Errorf("TO: delete checkpoint %q: %w", name, err)
+		}
+		if forRetries(name) {
+			continue
 		}
 		m.report.NotKept = append(m.report.NotKept, NotKept{
 			What: fmt.Sprintf("TO's old checkpoint %q", name),

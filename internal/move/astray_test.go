@@ -41,6 +41,8 @@ func TestEventsThatTheOldStoreHoldsAloneAreNamedWhenTheyAreMet(t *testing.T) {
 			}
 			_, err = Move(t.Context(), a, c, nil)
 			require.ErrorIs(t, err, ErrRefused)
+			_, err = Move(t.Context(), a, b, nil)
+			require.ErrorContains(t, err, `FROM holds events that TO does not, from version 1 of stream "paid" on; switchyard move memory:b memory:a says how`)
 
 			_, err = b.Store.Unseal(t.Context())
 			require.NoError(t, err)

@@ -92,6 +92,9 @@ func (m *mover) wayBack(ctx context.Context) error {
 }
 
 func (m *mover) sealedSince() error {
+	if strings.HasPrefix(m.toInfo.SealReason, sealPrefix) {
+		return refuse("TO was moved to FROM once, and to another store since, which is the one in use: %s. Move that one", m.toInfo.SealReason)
+	}
 	return refuse("TO was moved to FROM once, and is sealed since for something else: %s. If it is to be moved to all the same, see that nobody needs it closed, unseal it, and run the move again", m.toInfo.SealReason)
 }
 
@@ -128,12 +131,25 @@ func (m *mover) wrongWayFrom(ctx context.Context, record eventstore.Checkpoint) 
 		case err != nil:
 			return err
 		case back:
-			return refuse("FROM was moved to TO, and the way back has begun and not ended: TO is the store that is in use; move it to FROM, or into a fresh store")
+			return m.wrongWayBack(ctx)
 		}
 	}
 	return refuse("a move into FROM from store %s has begun and not ended: FROM holds a part of that store, which is the one in use. "+
 		"Run that move again, or move that store; if it is gone for good and FROM is to be used as it is, switchyard checkpoint delete %s %s",
 		record.Store, m.from.Name, record.Name)
+}
+
+func (m *mover) wrongWayBack(ctx context.Context) error {
+	const inUse = "FROM was moved to TO, and the way back has begun and not ended: TO is the store that is in use; "
+	stray, err := m.to.Checkpoints.Load(ctx, eventstore.LoadCheckpointRequest{Name: astrayName(m.fromInfo.ID)})
+	switch {
+	case err != nil:
+		return fmt.Errorf("TO: load whether FROM holds more: %w", err)
+	case stray.Found:
+		return refuse(inUse+"FROM holds events that TO does not, from version %d of stream %q on; switchyard move %s %s says how they are brought over",
+			stray.Checkpoint.Place.Version, stray.Checkpoint.Place.Stream, m.to.Name, m.from.Name)
+	}
+	return refuse(inUse + "move it to FROM, or into a fresh store")
 }
 
 // unfinished tells whether a side is being moved to from another store, by a move that

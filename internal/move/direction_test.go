@@ -271,7 +271,7 @@ func TestAWayBackOpensNoStoreThatIsSealedForAnotherReason(t *testing.T) {
 			t.Helper()
 			_, err := Move(t.Context(), a, memorySide(t, "memory:c"), nil)
 			require.NoError(t, err)
-		}, "is sealed since for something else: moved to memory:c"},
+		}, "to another store since, which is the one in use: moved to memory:c"},
 		"by hand": {func(t *testing.T, a Side) {
 			t.Helper()
 			_, err := a.Store.Seal(t.Context(), "an audit")

@@ -45,6 +45,12 @@ func TestACheckpointOfAnotherStoreTravelsAsItIs(t *testing.T) {
 	_, err = Move(t.Context(), b, a, nil)
 	require.NoError(t, err)
 	require.Zero(t, keptIn(t, a, other, "totals"))
+
+	require.NoError(t, a.Checkpoints.Delete(t.Context(), eventstore.DeleteCheckpointRequest{Name: "totals"})) // to start anew
+	report, err = Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	require.Contains(t, textOf(t, report), `TO's old checkpoint "totals"`)
+	require.Equal(t, 7, keptIn(t, b, other, "totals"))
 }
 
 func TestACheckpointOfTwoOtherStoresIsNotOverwritten(t *testing.T) {

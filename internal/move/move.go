@@ -160,10 +160,11 @@ func (m *mover) explain(ctx context.Context, failed error) error {
 	if !m.back || ctx.Err() != nil || errors.Is(failed, ErrRefused) {
 		return failed
 	}
-	if !errors.Is(failed, transfer.ErrForeign) {
-		if found, err := m.findAstray(ctx); err != nil || found.count == 0 {
-			return failed
-		}
+	if errors.Is(failed, transfer.ErrForeign) { // whose own remedy is that of a copy
+		return m.wentAstray(ctx, "TO has another event where FROM's is to go")
+	}
+	if found, err := m.findAstray(ctx); err != nil || found.count == 0 {
+		return failed
 	}
 	return m.wentAstray(ctx, failed.Error())
 }

@@ -82,7 +82,7 @@ func (m *mover) wentAstray(ctx context.Context, because string) error {
 	}
 	fmt.Fprintf(&remedy, " | jq -c 'del(.version)' | switchyard import %s", m.from.Name)
 	return errors.Join(refuse("%s. TO holds %d events that FROM does not, the first is version %d of stream %q at %s: a program appended to TO after it was moved to FROM, and was told that they are stored. "+
-		"FROM is the store in use, and a move of it into a fresh store leaves them behind. Stop that program, keep TO sealed, and bring them over to the ends of their streams: %s. "+
+		"FROM is the store in use, and a move of it into a fresh store leaves them behind. Stop that program, seal TO if it is open, and bring them over to the ends of their streams: %s. "+
 		"TO cannot be moved to any more; move FROM into a fresh store then", because, found.count, found.first.Version, found.first.Stream, found.first.Position, remedy.String()),
 		m.noteAstray(ctx, found))
 }
@@ -96,6 +96,9 @@ func astrayName(old uuid.UUID) string { return astrayPrefix + old.String() }
 func isAstray(name string) bool { return strings.HasPrefix(name, astrayPrefix) }
 
 func (m *mover) noteAstray(ctx context.Context, found astray) error {
+	if m.opts.DryRun { // which changes nothing in FROM
+		return nil
+	}
 	err := m.from.Checkpoints.Save(ctx, eventstore.SaveCheckpointRequest{Reset: true, Checkpoint: eventstore.Checkpoint{
 		Name: astrayName(m.toInfo.ID), Store: m.toInfo.ID, Place: found.first,
 	}})
@@ -106,6 +109,9 @@ func (m *mover) noteAstray(ctx context.Context, found astray) error {
 }
 
 func (m *mover) forgetAstray(ctx context.Context) error {
+	if m.opts.DryRun {
+		return nil
+	}
 	if err := m.from.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: astrayName(m.toInfo.ID)}); err != nil {
 		return fmt.Errorf("FROM: forget that TO held more: %w", err)
 	}

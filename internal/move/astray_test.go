@@ -73,3 +73,17 @@ func TestEventsThatWereBroughtOverAreNotMissed(t *testing.T) {
 	require.ErrorContains(t, err, "FROM holds all events of TO, but not all where TO has them")
 	require.NotContains(t, names(t, b), astrayName(infoOf(t, a).ID))
 }
+
+func TestADryRunThatMeetsEventsOfTheOldStoreAloneChangesNothing(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 5)
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	_, err = a.Store.Unseal(t.Context())
+	require.NoError(t, err)
+	appendTo(t, a, "paid", "1")
+	before := names(t, b)
+	_, err = Move(t.Context(), b, a, &Options{DryRun: true})
+	require.ErrorContains(t, err, "TO holds 1 events that FROM does not")
+	require.Equal(t, before, names(t, b))
+}

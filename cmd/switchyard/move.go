@@ -114,7 +114,7 @@ func (a *app) moveStore(ctx context.Context, from, to *handle, fromArg, toArg st
 		},
 		Tell: func(line string) { a.tell("%s", line) },
 	})
-	if err != nil && ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil && !report.OtherRun {
 		err = fmt.Errorf("interrupted; run it again to go on: %w", err)
 	}
 	return report, err

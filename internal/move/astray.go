@@ -64,6 +64,11 @@ func (m *mover) findAstray(ctx context.Context) (astray, error) {
 // wentAstray is the refusal of a way back into a store that was written to, whatever
 // made it show. It says in which store the events are, and how to bring them over.
 func (m *mover) wentAstray(ctx context.Context, because string) error {
+	if m.underWay { // where another run has ended the way back TO is in use, and its events are its own
+		if err := m.stillUnderWay(ctx); err != nil {
+			return err
+		}
+	}
 	found, err := m.findAstray(ctx)
 	if err != nil {
 		return errors.Join(refuse("%s; how many events FROM does not hold is not known", because), err)

@@ -199,9 +199,14 @@ func TestARunThatComesLateChangesNothingInTheStoreThatIsInUse(t *testing.T) {
 				} else {
 					require.ErrorIs(t, err, ErrRefused)
 					require.ErrorContains(t, err, "was finished by another run")
+					require.NotContains(t, err.Error(), "events that FROM does not", "those of a store in use are its own")
+					require.Contains(t, textOf(t, report), "by another run, and this one changed nothing more")
+					require.NotContains(t, textOf(t, report), "unseal", "and nothing is to be given up")
+					require.Contains(t, jsonOf(t, report), `"otherRun":true`)
 				}
 				require.False(t, sealed(t, to), "it is in use")
 				require.True(t, sealed(t, from))
+				require.NotContains(t, names(t, from), astrayName(infoOf(t, to).ID))
 				add(t, to, 1)
 				require.Len(t, handle(t, to, "billing", 100), 3, "nothing comes again")
 				again, err := Move(t.Context(), from, to, nil)

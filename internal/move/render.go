@@ -22,6 +22,8 @@ func (r *Report) headline() string {
 		return fmt.Sprintf("%s was moved to %s already, and has not changed since", r.From.Name, r.To.Name)
 	case r.Done:
 		return fmt.Sprintf("moved %s to %s", r.From.Name, r.To.Name)
+	case r.OtherRun:
+		return fmt.Sprintf("%s was moved to %s by another run, and this one changed nothing more", r.From.Name, r.To.Name)
 	case len(r.Problems) > 0:
 		return fmt.Sprintf("%s does not fit into %s; %s", r.From.Name, r.To.Name, r.wrote())
 	case r.DryRun && r.Failure == "":
@@ -81,7 +83,7 @@ func (r *Report) facts() []fact {
 		add("verified", "%s", equal)
 	}
 	switch {
-	case r.Sealed && !r.Done:
+	case r.Sealed && !r.Done && !r.OtherRun:
 		add("sealed", "%s: %s. Nobody can append to it until the move is done. To give up: %sswitchyard unseal %s", r.From.Name, r.SealReason, r.sealFirst(), r.From.Name)
 	case r.Sealed:
 		add("seal", "after position %s: %s", r.Seal, r.SealReason)
@@ -246,7 +248,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		notMoved[left.What] = left.Why
 	}
 	out := map[string]any{
-		"done": r.Done, "already": r.Already, "dryRun": r.DryRun, "failure": r.Failure, "from": sideOf(r.From), "to": sideOf(r.To),
+		"done": r.Done, "already": r.Already, "otherRun": r.OtherRun, "dryRun": r.DryRun, "failure": r.Failure, "from": sideOf(r.From), "to": sideOf(r.To),
 		"stored": r.Copied.Stored, "duplicates": r.Copied.Duplicates,
 		"sealed": r.Sealed, "sealReason": r.SealReason, "sealPosition": r.Seal,
 		"equal": r.Done && !r.Already, "differingStreams": r.Differing, "comparedAsJSON": r.AsJSON,

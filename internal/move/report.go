@@ -57,6 +57,9 @@ type Report struct {
 	// Done is true where TO is the store now; Already where an earlier move made
 	// it so, and nothing was done.
 	Done, Already bool
+	// OtherRun is true where another run ended the move while this one was under way: TO is
+	// the store now, but not by what this report says.
+	OtherRun bool
 	// Failure is why the move is not done; empty where it is, and in a dry run.
 	Failure string
 	// DryRun is true where the move was to end before the seal.

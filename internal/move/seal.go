@@ -109,7 +109,10 @@ func (m *mover) changeSeals(ctx context.Context) error {
 // leave is done at the end of every run. Where the move has ended without this one, that
 // is what its failure means, and TO is in use: nothing is done to it.
 func (m *mover) leave(ctx context.Context, err error) error {
-	if err == nil || !m.underWay && !m.reopen || m.opts.DryRun {
+	if errors.Is(err, errOtherRun) {
+		m.report.OtherRun = true
+	}
+	if err == nil || m.report.OtherRun || !m.underWay && !m.reopen || m.opts.DryRun {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
@@ -120,7 +123,11 @@ func (m *mover) leave(ctx context.Context, err error) error {
 		m.leftOpen(failed)
 	case unended && m.reopen:
 		m.closeAgain(ctx)
-	case !unended && m.underWay && !errors.Is(err, errOtherRun):
+	case !unended && m.underWay:
+		m.report.OtherRun = true
+		if errors.Is(err, ErrRefused) || errors.Is(err, transfer.ErrForeign) { // whose remedies are for a move that has not ended
+			return errOtherRun
+		}
 		return fmt.Errorf("%w (this run ended with: %w)", errOtherRun, err)
 	}
 	return err

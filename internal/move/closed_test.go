@@ -149,3 +149,34 @@ func TestAReportTellsItsOwnDecisionsFromThoseOfEarlierRuns(t *testing.T) {
 	require.Contains(t, jsonOf(t, report), `"decisions":[]`)
 	require.NotContains(t, jsonOf(t, report), "null")
 }
+
+func TestATOThatIsSealedMeanwhileIsRefused(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 10)
+	_, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
+		if phase == PhaseSeal {
+			_, err := b.Store.Seal(t.Context(), "maintenance")
+			require.NoError(t, err)
+		}
+	}})
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "TO was sealed meanwhile: maintenance")
+}
+
+func TestNobodyIsToldToOpenAStoreThatIsNotTheOneInUse(t *testing.T) {
+	a, b, c := memorySide(t, "memory:a"), memorySide(t, "memory:b"), memorySide(t, "memory:c")
+	add(t, a, 5)
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	elsewhere, err := Move(t.Context(), a, c, nil)
+	require.ErrorIs(t, err, ErrRefused)
+	add(t, b, 2)
+	_, err = Move(t.Context(), b, killedAt(a, "save", originPrefix), nil)
+	require.ErrorIs(t, err, errKilled)
+	wrong, err := Move(t.Context(), a, b, nil)
+	require.ErrorIs(t, err, ErrRefused)
+	for _, report := range []*Report{elsewhere, wrong} {
+		require.Contains(t, textOf(t, report), "sealed        memory:a: moved to memory:b")
+		require.NotContains(t, textOf(t, report), "switchyard unseal")
+	}
+}

@@ -57,6 +57,7 @@ func (m *mover) identify(ctx context.Context) (err error) {
 	if err := m.wayBack(ctx); err != nil {
 		return err
 	}
+	m.report.inUse = true
 	return m.holdsOnlyFrom(ctx)
 }
 

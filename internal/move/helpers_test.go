@@ -91,6 +91,18 @@ func handle(t *testing.T, s Side, name string, n int) []eventstore.RecordedEvent
 	return handled
 }
 
+func infoOf(t *testing.T, s Side) eventstore.Info {
+	t.Helper()
+	info, err := s.Store.Info(t.Context())
+	require.NoError(t, err)
+	return info
+}
+
+func sealed(t *testing.T, s Side) bool {
+	t.Helper()
+	return infoOf(t, s).Sealed
+}
+
 // spread is a store whose positions are ten times those of others.
 type spread struct{ *memory.Backend }
 

@@ -83,6 +83,8 @@ func (r *Report) facts() []fact {
 		add("verified", "%s", equal)
 	}
 	switch {
+	case r.Sealed && !r.inUse && !r.Done:
+		add("sealed", "%s: %s", r.From.Name, r.SealReason)
 	case r.Sealed && !r.Done && !r.OtherRun:
 		add("sealed", "%s: %s. Nobody can append to it until the move is done. To give up: %sswitchyard unseal %s", r.From.Name, r.SealReason, r.sealFirst(), r.From.Name)
 	case r.Sealed:

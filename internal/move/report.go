@@ -105,6 +105,7 @@ type Report struct {
 	LeftOpen string
 
 	measured bool // the summaries say something
+	inUse    bool // FROM is the store in use, also where it is sealed, and may be opened
 	toHeld   bool // TO held events when the move was begun
 }
 

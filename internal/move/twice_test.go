@@ -14,18 +14,6 @@ import (
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
-func infoOf(t *testing.T, s Side) eventstore.Info {
-	t.Helper()
-	info, err := s.Store.Info(t.Context())
-	require.NoError(t, err)
-	return info
-}
-
-func sealed(t *testing.T, s Side) bool {
-	t.Helper()
-	return infoOf(t, s).Sealed
-}
-
 func TestOfTwoMovesToTwoStoresAtOnceOneIsRefused(t *testing.T) {
 	a, b, c := memorySide(t, "memory:a"), memorySide(t, "memory:b"), memorySide(t, "memory:c")
 	add(t, a, 10)
@@ -58,19 +46,6 @@ func TestOfTwoMovesAgainstEachOtherOneIsRefused(t *testing.T) {
 	}})
 	require.NoError(t, err)
 	require.True(t, report.Done)
-}
-
-func TestATOThatIsSealedMeanwhileIsRefused(t *testing.T) {
-	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
-	add(t, a, 10)
-	_, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
-		if phase == PhaseSeal {
-			_, err := b.Store.Seal(t.Context(), "maintenance")
-			require.NoError(t, err)
-		}
-	}})
-	require.ErrorIs(t, err, ErrRefused)
-	require.ErrorContains(t, err, "TO was sealed meanwhile: maintenance")
 }
 
 func TestAStoreThatWasSealedByHandIsNotMoved(t *testing.T) {

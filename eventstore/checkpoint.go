@@ -80,6 +80,11 @@ type SaveCheckpointRequest struct {
 	// fences the owner as Delete does. The checkpoint's own epoch does not matter
 	// then.
 	Reset bool
+	// Stored, where not zero, is the place that the caller knows to be stored. Where
+	// the stored checkpoint lies before it, or there is none, the database has lost
+	// commits: Save stores nothing, and the error matches ErrLeaseLost. Run sets it for
+	// a subscription with BatchSaves; who keeps no such one may leave it alone.
+	Stored Place
 }
 
 // DeleteCheckpointRequest asks to remove a checkpoint.

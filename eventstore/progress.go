@@ -24,6 +24,7 @@ type progress struct {
 	reached  Place
 	finished int // events since the last save
 	saved    Checkpoint
+	stored   Place         // what is known to be stored; zero where nothing is
 	patience time.Duration // with one attempt to save; used by one goroutine at a time
 }
 
@@ -37,9 +38,12 @@ const (
 	releasePatience = time.Second
 )
 
-// startProgress begins to save, from what is stored already.
-func startProgress(ctx context.Context, s *Store, sub Subscription, stored Checkpoint) *progress {
-	p := &progress{whole: ctx, store: s, sub: sub, saved: stored, patience: savePatience, full: make(chan struct{}, 1), done: make(chan struct{})}
+// startProgress begins to save, from a checkpoint that is stored already, where found.
+func startProgress(ctx context.Context, s *Store, sub Subscription, from Checkpoint, found bool) *progress {
+	p := &progress{whole: ctx, store: s, sub: sub, saved: from, patience: savePatience, full: make(chan struct{}, 1), done: make(chan struct{})}
+	if found {
+		p.stored = from.Place
+	}
 	p.ctx, p.stop = context.WithCancel(ctx)
 	go p.loop()
 	return p
@@ -52,6 +56,23 @@ func (p *progress) checkpointAt(place Place) Checkpoint {
 	checkpoint := p.saved
 	checkpoint.Place = place
 	return checkpoint
+}
+
+// known is the place of the checkpoint that is known to be stored.
+func (p *progress) known() Place {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stored
+}
+
+// keep notes that a checkpoint is stored. One that HandleBatch saved may have passed
+// the one of a save beside it.
+func (p *progress) keep(checkpoint Checkpoint) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.saved.Place.Position.Before(checkpoint.Place.Position) {
+		p.saved, p.stored = checkpoint, checkpoint.Place
+	}
 }
 
 // advance notes that everything up to a place is finished, events of it now.
@@ -151,7 +172,7 @@ var errEndedUnsaved = fmt.Errorf("%w: its context ended before the checkpoint wa
 // stored all the same, and be made again.
 func (p *progress) save(ctx context.Context, patience time.Duration) error {
 	p.mu.Lock()
-	checkpoint, reached := p.saved, p.reached
+	checkpoint, reached, stored := p.saved, p.reached, p.stored
 	p.mu.Unlock()
 	if !checkpoint.Place.Position.Before(reached.Position) {
 		return nil
@@ -159,12 +180,15 @@ func (p *progress) save(ctx context.Context, patience time.Duration) error {
 	checkpoint.Place = reached
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := p.sub.Checkpoints.Save(limited, SaveCheckpointRequest{Checkpoint: checkpoint})
+	req := SaveCheckpointRequest{Checkpoint: checkpoint}
+	if p.sub.BatchSaves {
+		req.Stored = stored
+	}
+	err := p.sub.Checkpoints.Save(limited, req)
 	switch {
 	case err == nil:
-		p.mu.Lock()
-		p.saved, p.patience = checkpoint, savePatience
-		p.mu.Unlock()
+		p.keep(checkpoint)
+		p.patience = savePatience
 	case ctx.Err() == nil && isContextError(err): // its time was over, or the database's own
 		p.patience = min(2*patience, mostPatience)
 		return fmt.Errorf("%w: it was not saved within %s: %w", ErrUnavailable, patience, err)

@@ -106,7 +106,12 @@ func (w *worker) retryOne(ctx context.Context, info Info, parked *ParkedEvent) e
 			return err
 		}
 	}
-	failure, err := w.try(ctx, event, func() Checkpoint { return own })
+	failure, err := w.try(ctx, event, func(ctx context.Context) error {
+		if w.sub.HandleBatch == nil {
+			return w.sub.Handler(ctx, event)
+		}
+		return w.sub.HandleBatch(ctx, Batch{Events: []RecordedEvent{event}, Checkpoint: own})
+	})
 	switch {
 	case err != nil:
 		return err

@@ -154,7 +154,7 @@ func (s *Store) handleFromCheckpoint(ctx context.Context, sub Subscription, held
 	if err := w.retryParked(ctx, info); err != nil {
 		return err
 	}
-	w.progress = startProgress(ctx, s, sub, Checkpoint{Name: sub.Name, Store: info.ID, Place: after, Epoch: held.epoch})
+	w.progress = startProgress(ctx, s, sub, Checkpoint{Name: sub.Name, Store: info.ID, Place: after, Epoch: held.epoch}, stored.Found)
 	defer w.progress.stop()
 	return w.progress.finish(s.handleAll(w.progress.ctx, after, w))
 }

@@ -22,6 +22,11 @@ type Subscription struct {
 	// HandleBatch, in place of Handler, is called with the events that are at hand,
 	// in the global order; see [Batch].
 	HandleBatch func(ctx context.Context, batch Batch) error
+	// BatchSaves says that HandleBatch saves the batch's checkpoint itself, in the
+	// transaction of its own work. Run then saves only what HandleBatch was not given,
+	// and never moves the checkpoint on where the stored one has gone back: see
+	// [Batch].Stored.
+	BatchSaves bool
 	// Concurrency is how many events Handler may be given at once, of different
 	// streams: the order is kept within each stream, and the checkpoint stays
 	// before the first event that is not finished. 0 means 1, 1,024 is the most.
@@ -40,7 +45,7 @@ type Subscription struct {
 	Checkpoints Checkpoints
 	// CheckpointEvery saves the checkpoint after so many finished events; 0 means
 	// 100. With HandleBatch it is saved after each batch, one of a single event
-	// included. The save runs beside the handler: while one is under way, more events
+	// included, unless BatchSaves. The save runs beside the handler: while one is under way, more events
 	// or batches may be finished, and then the next one saves all of them.
 	CheckpointEvery int
 	// CheckpointInterval saves the checkpoint, if it moved, after this time at
@@ -68,6 +73,14 @@ type Batch struct {
 	// every event exactly once. Go by its Name, which is not the subscription's where
 	// the batch is a parked event that is retried: see [RetriedName].
 	Checkpoint Checkpoint
+	// Stored is the place of the checkpoint which this Run knows to be stored: the one
+	// that it began with, or was saved since. It is zero where there is none, and of a
+	// parked event that is retried. A target whose own checkpoint lies before it has
+	// lost commits, as a database does that fails over to an asynchronous standby, is
+	// restored, or crashes with synchronous_commit off: the events in between would
+	// never be handled. It must change nothing and return ErrLeaseLost, whereupon Run
+	// takes the lease again and begins at the checkpoint that is there.
+	Stored Place
 }
 
 // HandlerRetry says how often and how fast a failing event is handled again. A
@@ -130,6 +143,8 @@ func (s *Store) checkSubscription(ctx context.Context, sub Subscription) (Subscr
 		return sub, invalid("handler", "it is nil; give the function that handles an event, or HandleBatch")
 	case sub.Handler != nil && sub.HandleBatch != nil:
 		return sub, invalid("handler", "there is HandleBatch too; give one of them")
+	case sub.HandleBatch == nil && sub.BatchSaves:
+		return sub, invalid("batch saves", "it is set without HandleBatch; leave it out with Handler")
 	case sub.HandleBatch != nil && sub.Concurrency > 1:
 		return sub, invalid("concurrency", "%d with HandleBatch, which is called with one batch at a time; give Handler, or no concurrency", sub.Concurrency)
 	case sub.Concurrency > maxConcurrency:

@@ -69,7 +69,8 @@ func (w *worker) oneByOne(ctx context.Context, messages []Message) error {
 }
 
 // finished notes that everything up to a place is finished, events of it now. Of
-// events that HandleBatch was given together, or alone, the checkpoint is due.
+// events that HandleBatch was given together, or alone, the checkpoint is due. One that
+// HandleBatch has saved is not saved again.
 func (w *worker) finished(to Place, events int) {
 	w.progress.advance(to, events)
 	if w.sub.HandleBatch != nil && events > 0 {
@@ -83,7 +84,7 @@ func (w *worker) batch(ctx context.Context, messages []Message) error {
 	events := w.events(messages)
 	if len(events) > 1 {
 		err := w.patient(ctx, events, 1, func(ctx context.Context) error {
-			return w.sub.HandleBatch(ctx, Batch{Events: events, Checkpoint: w.progress.checkpointAt(last)})
+			return w.saving(ctx, Batch{Events: events, Checkpoint: w.progress.checkpointAt(last), Stored: w.progress.known()})
 		})
 		if ends(ctx, err) {
 			return w.ending(ctx, events[0], 1, err)
@@ -99,6 +100,15 @@ func (w *worker) batch(ctx context.Context, messages []Message) error {
 	return nil
 }
 
+// saving calls HandleBatch, and notes what it has saved.
+func (w *worker) saving(ctx context.Context, batch Batch) error {
+	err := w.sub.HandleBatch(ctx, batch)
+	if err == nil && w.sub.BatchSaves {
+		w.progress.keep(batch.Checkpoint)
+	}
+	return err
+}
+
 // events are those of the messages that are to be handled.
 func (w *worker) events(messages []Message) []RecordedEvent {
 	var events []RecordedEvent
@@ -112,7 +122,12 @@ func (w *worker) events(messages []Message) []RecordedEvent {
 
 // settle brings one event to an end: handled, parked, or an error.
 func (w *worker) settle(ctx context.Context, event RecordedEvent) error {
-	failure, err := w.try(ctx, event, func() Checkpoint { return w.progress.checkpointAt(event.Place()) })
+	failure, err := w.try(ctx, event, func(ctx context.Context) error {
+		if w.sub.HandleBatch == nil {
+			return w.sub.Handler(ctx, event)
+		}
+		return w.saving(ctx, Batch{Events: []RecordedEvent{event}, Checkpoint: w.progress.checkpointAt(event.Place()), Stored: w.progress.known()})
+	})
 	switch {
 	case err != nil || failure == nil:
 		return err
@@ -123,17 +138,11 @@ func (w *worker) settle(ctx context.Context, event RecordedEvent) error {
 }
 
 // try calls the handler with an event, as often as Retry says. failure is set where
-// that was in vain, and err where the subscription ends. checkpoint is what HandleBatch
-// is to save.
-func (w *worker) try(ctx context.Context, event RecordedEvent, checkpoint func() Checkpoint) (failure *HandlerError, err error) {
+// that was in vain, and err where the subscription ends.
+func (w *worker) try(ctx context.Context, event RecordedEvent, handle func(context.Context) error) (failure *HandlerError, err error) {
 	pause := w.sub.Retry.Pause
 	for attempt := 1; ; attempt++ {
-		err := w.patient(ctx, []RecordedEvent{event}, attempt, func(ctx context.Context) error {
-			if w.sub.HandleBatch != nil {
-				return w.sub.HandleBatch(ctx, Batch{Events: []RecordedEvent{event}, Checkpoint: checkpoint()})
-			}
-			return w.sub.Handler(ctx, event)
-		})
+		err := w.patient(ctx, []RecordedEvent{event}, attempt, handle)
 		switch {
 		case err == nil:
 			return nil, nil

@@ -2,6 +2,7 @@ package projection
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/switchyard-dev/switchyard/codec"
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -11,6 +12,12 @@ import (
 // checkpoints and leases. Packages sqldb and pgxdb have one each. Tx is the
 // transaction in which rows are written, such as *sql.Tx. It is safe for concurrent
 // use, also by several processes.
+//
+// A database may lose its last commits: by a failover to an asynchronous standby, by a
+// restore, by a crash where commits are not awaited. Rows and checkpoint go back
+// together, and [New] sees it by the position that Update gives to f; a target's Save
+// must see it by the request's Stored. Then Run begins again at the checkpoint that is
+// there. So a target gives f what its transaction has read, never what it remembers.
 type Target[Tx any] interface {
 	eventstore.Checkpoints
 	// Update calls f in a transaction, and saves the checkpoint to in the same one. f
@@ -45,12 +52,16 @@ func New[Tx, E any](target Target[Tx], name string, c *codec.Codec[E], apply fun
 	}
 	sub.Checkpoints = target
 	sub.Filter.Types = c.Types()
+	sub.BatchSaves = true
 	sub.HandleBatch = func(ctx context.Context, batch eventstore.Batch) error {
 		events, err := decode(ctx, c, batch.Events)
 		if err != nil {
 			return err
 		}
 		return target.Update(ctx, batch.Checkpoint, func(ctx context.Context, tx Tx, after eventstore.Position) error {
+			if after.Before(batch.Stored.Position) { // the database has lost commits
+				return fmt.Errorf("%w: the checkpoint of read model %q is at %s and was at %s: its database has lost commits", eventstore.ErrLeaseLost, batch.Checkpoint.Name, after, batch.Stored.Position)
+			}
 			for _, event := range events {
 				if !after.Before(event.Recorded.Position) {
 					continue // committed by an attempt whose answer was lost

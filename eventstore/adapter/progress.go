@@ -1,6 +1,10 @@
 package adapter
 
-import "github.com/switchyard-dev/switchyard/eventstore"
+import (
+	"fmt"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
+)
 
 // Progress is what is kept under a subscription's name: its checkpoint, where one is
 // found, and its lease. Their epochs are one. It is for a backend that reads it,
@@ -35,6 +39,8 @@ func (p *Progress) Save(req eventstore.SaveCheckpointRequest) (changed bool, err
 		p.fence()
 	case checkpoint.Epoch < p.Lease.Epoch:
 		return false, &eventstore.LeaseLostError{Name: checkpoint.Name, Epoch: checkpoint.Epoch, Stored: p.Lease.Epoch}
+	case p.Checkpoint.Place.Position.Before(req.Stored.Position): // the zero place too
+		return false, fmt.Errorf("%w: the checkpoint of %q lies before %s, where it was: the database has lost commits", eventstore.ErrLeaseLost, checkpoint.Name, req.Stored.Position)
 	case p.Found && !p.Checkpoint.Place.Position.Before(checkpoint.Place.Position):
 		return false, nil // it only moves forward
 	}

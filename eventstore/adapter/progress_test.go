@@ -17,6 +17,11 @@ func checkpointAt(position, epoch uint64) eventstore.SaveCheckpointRequest {
 	}}
 }
 
+func knowing(req eventstore.SaveCheckpointRequest, stored uint64) eventstore.SaveCheckpointRequest {
+	req.Stored.Position = eventstore.NewPosition(stored, 0)
+	return req
+}
+
 func reset(req eventstore.SaveCheckpointRequest) eventstore.SaveCheckpointRequest {
 	req.Reset = true
 	return req
@@ -38,6 +43,7 @@ func TestACheckpointIsSavedByItsOwnerAndForwardOnly(t *testing.T) {
 		{"one that lies ahead", owned, checkpointAt(11, 3), true, false, 11, 3},
 		{"the same one again", owned, checkpointAt(10, 3), false, false, 10, 3},
 		{"one that lies behind", owned, checkpointAt(9, 3), false, false, 10, 3},
+		{"one after the place that is stored", owned, knowing(checkpointAt(11, 3), 10), true, false, 11, 3},
 		{"one of an owner before", owned, checkpointAt(11, 2), false, true, 10, 3},
 		{"a reset, backward, which fences the owner", owned, reset(checkpointAt(1, 0)), true, false, 1, 4},
 		{"a reset of what nobody owned", adapter.Progress{}, reset(checkpointAt(1, 0)), true, false, 1, 0},
@@ -61,6 +67,25 @@ func TestACheckpointIsSavedByItsOwnerAndForwardOnly(t *testing.T) {
 			if !test.changed {
 				require.Equal(t, test.before, p)
 			}
+		})
+	}
+}
+
+func TestACheckpointIsNotMovedOnWhereTheStoredOneHasGoneBack(t *testing.T) {
+	for name, p := range map[string]adapter.Progress{
+		"it lies before":  {Checkpoint: checkpointAt(9, 3).Checkpoint, Found: true, Lease: eventstore.Lease{Epoch: 3}},
+		"there is none":   {Lease: eventstore.Lease{Epoch: 3}},
+		"nothing is left": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := p
+			changed, err := p.Save(knowing(checkpointAt(11, 3), 10))
+			require.ErrorIs(t, err, eventstore.ErrLeaseLost)
+			require.ErrorContains(t, err, "lost commits")
+			require.False(t, changed)
+			require.Equal(t, before, p)
+			_, err = p.Save(reset(knowing(checkpointAt(11, 3), 10)))
+			require.NoError(t, err, "by hand it is moved anywhere")
 		})
 	}
 }

@@ -38,7 +38,11 @@ const parkedReadEvery = 256
 // retryParked handles the parked events whose retry was asked for, in the order of the
 // requests, and records the results. In a sealed store nothing could be recorded: the
 // requests wait, here or in the store that this one was moved to.
-func (w *worker) retryParked(ctx context.Context, info Info) error {
+//
+// What is parked is finished. Where it lies after the checkpoint, which could then not
+// be saved, it is not handled when it comes again: RetryParked would handle it a second
+// time. For the same reason its retry waits until a Run begins beyond it.
+func (w *worker) retryParked(ctx context.Context, info Info, after Position) error {
 	if w.sub.ParkStream == "" {
 		return nil
 	}
@@ -52,7 +56,9 @@ func (w *worker) retryParked(ctx context.Context, info Info) error {
 		return err
 	}
 	requests := log.requests()
-	if len(requests) > 0 && !mark.Place.IsZero() {
+	// A link lies after its event, so what was parked after the checkpoint has its link
+	// after it too.
+	if (len(requests) > 0 || after.Before(mark.Place.Position)) && !mark.Place.IsZero() {
 		// What counts of a request is told by all the records of its event.
 		log = newParkLog(w.sub.Name)
 		if err := w.catchUp(ctx, log); err != nil {
@@ -60,16 +66,42 @@ func (w *worker) retryParked(ctx context.Context, info Info) error {
 		}
 		requests = log.requests()
 	}
+	w.finishedBefore = log.open()
 	if len(requests) > 0 && info.Sealed {
 		w.store.logger.WarnContext(ctx, "retries of parked events wait: the store is sealed", "subscription", w.sub.Name, "retries", len(requests), "reason", info.SealReason)
 		return nil
 	}
+	waits := false
 	for _, request := range requests {
-		if err := w.retryOne(ctx, info, request); err != nil {
+		done, err := w.retryOne(ctx, info, request, after)
+		if err != nil {
 			return err
 		}
+		waits = waits || !done
+	}
+	if waits {
+		return nil // up to the mark every retry has its result
 	}
 	return w.saveParkedRead(ctx, mark, log.read, found)
+}
+
+// open are the links of the events that are parked, and wait for a result or not.
+func (l *parkLog) open() map[uuid.UUID]bool {
+	links := make(map[uuid.UUID]bool)
+	for link, event := range l.events {
+		if event.State.Open() {
+			links[link] = true
+		}
+	}
+	return links
+}
+
+// parkedBefore tells whether a Run before parked an event, without saving that.
+func (w *worker) parkedBefore(event RecordedEvent) bool {
+	if len(w.finishedBefore) == 0 {
+		return false
+	}
+	return w.finishedBefore[Parked{Subscription: w.sub.Name, Stream: event.Stream, EventID: event.ID}.linkID()]
 }
 
 // requests are the events whose retry has no result, in the order of the requests.
@@ -91,15 +123,25 @@ func (w *worker) catchUp(ctx context.Context, log *parkLog) error {
 	return err
 }
 
-// retryOne brings one retry to its result: handled, or parked anew.
-func (w *worker) retryOne(ctx context.Context, info Info, parked *ParkedEvent) error {
+// retryOne brings one retry to its result: handled, or parked anew. It is not done where
+// the checkpoint has not passed the event: once it is handled, nothing would tell that
+// to the next Run, should this one die before it has saved a checkpoint.
+func (w *worker) retryOne(ctx context.Context, info Info, parked *ParkedEvent, after Position) (done bool, err error) {
 	event, gone, err := w.original(ctx, parked)
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		return false, err
+	case gone != nil:
+		return true, w.recordResult(ctx, parked, ParkedFailedType, gone)
+	case after.Before(event.Position):
+		w.store.logger.WarnContext(ctx, "retry of a parked event waits for the next Run: the checkpoint has not passed it", "subscription", w.sub.Name, "event", event.ID, "position", event.Position, "checkpoint", after)
+		return false, nil
 	}
-	if gone != nil {
-		return w.recordResult(ctx, parked, ParkedFailedType, gone)
-	}
+	return true, w.handleRetried(ctx, info, parked, event)
+}
+
+// handleRetried handles a parked event once more, and records how that went.
+func (w *worker) handleRetried(ctx context.Context, info Info, parked *ParkedEvent, event RecordedEvent) (err error) {
 	own := Checkpoint{Name: RetriedName(parked.request), Store: info.ID, Place: event.Place()}
 	if w.sub.HandleBatch != nil {
 		if own.Epoch, err = w.takeRetriedLease(ctx, own.Name); err != nil {

@@ -151,7 +151,7 @@ func (s *Store) handleFromCheckpoint(ctx context.Context, sub Subscription, held
 		return err
 	}
 	w := &worker{store: s, sub: sub, held: held}
-	if err := w.retryParked(ctx, info); err != nil {
+	if err := w.retryParked(ctx, info, after.Position); err != nil {
 		return err
 	}
 	w.progress = startProgress(ctx, s, sub, Checkpoint{Name: sub.Name, Store: info.ID, Place: after, Epoch: held.epoch}, stored.Found)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+
+	"github.com/google/uuid"
 )
 
 // worker brings the events of one subscription to their end.
@@ -14,6 +16,8 @@ type worker struct {
 	sub      Subscription
 	held     *heldLease
 	progress *progress
+
+	finishedBefore map[uuid.UUID]bool // parked after the checkpoint by a Run before; by linkID
 
 	mu     sync.Mutex
 	parked *parkLog // nil until an event is parked that was parked before
@@ -113,7 +117,7 @@ func (w *worker) saving(ctx context.Context, batch Batch) error {
 func (w *worker) events(messages []Message) []RecordedEvent {
 	var events []RecordedEvent
 	for _, m := range messages {
-		if m.Kind == MessageEvent && (w.sub.ParkStream == "" || m.Event.Stream != w.sub.ParkStream) {
+		if m.Kind == MessageEvent && (w.sub.ParkStream == "" || m.Event.Stream != w.sub.ParkStream) && !w.parkedBefore(m.Event) {
 			events = append(events, m.Event)
 		}
 	}

@@ -2,11 +2,18 @@
 // them.
 package sqlstate
 
+// ReadOnly is what a server says that takes no writes: a standby that is not promoted
+// yet, or one that an administrator holds still. Who appends is told; a read model waits.
+const ReadOnly = "25006"
+
+// QueryCanceled is what a statement says that was out of its time, or was cancelled.
+const QueryCanceled = "57014"
+
 // Transient tells whether a statement was rolled back for a reason that may pass.
 func Transient(code string) bool {
 	switch code {
 	case "55P03", // the lock was not free in time
-		"57014",                   // cancelled, or out of its time
+		QueryCanceled,
 		"57P01", "57P02", "57P03": // shutting down or starting up
 		return true
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/internal/pgdriver"
+	"github.com/switchyard-dev/switchyard/internal/sqlstate"
 	"github.com/switchyard-dev/switchyard/projection/internal/target"
 )
 
@@ -65,12 +66,14 @@ func (d *database) Mapped(err error) error {
 	if err.Error() == "closed pool" { // by the application: to wait for it would be to wait for ever
 		return fmt.Errorf("pgxdb: %w", err)
 	}
-	return pgdriver.Mapped("pgxdb", pgdriver.Classify(err, false, nil), err)
+	return pgdriver.Mapped("pgxdb", pgdriver.Classify(err, false, readOnly), err)
 }
+
+func readOnly(e *pgconn.PgError) bool { return e.Code == sqlstate.ReadOnly }
 
 func (d *database) Transient(err error) bool {
 	var server *pgconn.PgError
-	return errors.As(err, &server) && pgdriver.IsTransient(server)
+	return errors.As(err, &server) && (pgdriver.IsTransient(server) || readOnly(server))
 }
 
 // commitPatience and endPatience are how long the server may take to end a transaction.

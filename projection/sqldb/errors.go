@@ -22,7 +22,7 @@ type (
 func (d *database) Transient(err error) bool {
 	var state hasState
 	if errors.As(err, &state) && d.dialect == PostgreSQL {
-		return sqlstate.Transient(state.SQLState())
+		return sqlstate.Transient(state.SQLState()) || state.SQLState() == sqlstate.ReadOnly
 	}
 	return d.dialect == SQLite && passesInSQLite(err)
 }

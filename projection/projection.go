@@ -43,6 +43,10 @@ type Target[Tx any] interface {
 // applied again one by one. apply must not commit or roll back tx, and what it does
 // elsewhere may be done again: side effects belong into a reaction.
 //
+// An outage is waited out and not counted: a lost connection, a lock, a deadlock, a full
+// disk, a server that takes no writes. What is out of its time, by statement_timeout or
+// a deadline that apply has set, is the event's failure; so is all else.
+//
 // Name the read model with its version, such as "orders-v2": a new version runs beside
 // the old one until readers go over, by Swap of its target.
 func New[Tx, E any](target Target[Tx], name string, c *codec.Codec[E], apply func(ctx context.Context, tx Tx, event E, at eventstore.RecordedEvent) error) eventstore.Subscription {

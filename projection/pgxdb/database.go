@@ -69,6 +69,11 @@ func (d *database) Mapped(err error) error {
 	return pgdriver.Mapped("pgxdb", pgdriver.Classify(err, false, readOnly), err)
 }
 
+func (d *database) OutOfTime(err error) bool {
+	var server *pgconn.PgError
+	return errors.As(err, &server) && server.Code == sqlstate.QueryCanceled
+}
+
 func readOnly(e *pgconn.PgError) bool { return e.Code == sqlstate.ReadOnly }
 
 func (d *database) Transient(err error) bool {

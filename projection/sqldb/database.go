@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"reflect"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -123,10 +124,33 @@ func (t *transaction) Lost(ctx context.Context) bool {
 	if t.dialect != PostgreSQL {
 		return false
 	}
+	if open, known := t.open(); known {
+		return !open
+	}
 	ctx, cancel := context.WithTimeout(ctx, endPatience)
 	defer cancel()
 	err := t.Exec(ctx, `SELECT 1`)
 	return err != nil && !definite(err) // it may answer that the transaction has failed
+}
+
+// open asks the driver itself, without a statement; known is false where it cannot tell.
+// pgx calls a connection bad on which rows were left open, lost as it is not.
+func (t *transaction) open() (open, known bool) {
+	_ = t.conn.Raw(func(conn any) error {
+		if found, ok := conn.(interface{ IsValid() bool }); ok {
+			open, known = found.IsValid(), true
+			return nil
+		}
+		method := reflect.ValueOf(conn).MethodByName("Conn") // of pgx's stdlib: its *pgx.Conn
+		if !method.IsValid() || method.Type().NumIn() != 0 || method.Type().NumOut() != 1 {
+			return nil
+		}
+		if found, ok := method.Call(nil)[0].Interface().(interface{ IsClosed() bool }); ok {
+			open, known = !found.IsClosed(), true
+		}
+		return nil
+	})
+	return open, known
 }
 
 func (t *transaction) Commit(context.Context) error {

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -27,11 +28,24 @@ func (d *database) Transient(err error) bool {
 	return d.dialect == SQLite && passesInSQLite(err)
 }
 
+func (d *database) OutOfTime(err error) bool {
+	if d.dialect == SQLite {
+		coded, ok := ofSQLite(err).(hasCode)
+		return ok && coded.Code()&0xff == 9 // SQLITE_INTERRUPT
+	}
+	var state hasState
+	return errors.As(err, &state) && state.SQLState() == sqlstate.QueryCanceled
+}
+
 // passesInSQLite tells whether waiting may help: the file is locked, the disk is full or
 // fails, memory is short.
 func passesInSQLite(err error) bool {
-	var coded hasCode
-	if !errors.As(err, &coded) {
+	err = ofSQLite(err)
+	if err == nil {
+		return false
+	}
+	coded, ok := err.(hasCode)
+	if !ok {
 		return strings.Contains(err.Error(), "database is locked") || strings.Contains(err.Error(), "database table is locked")
 	}
 	switch coded.Code() & 0xff {
@@ -46,6 +60,33 @@ func passesInSQLite(err error) bool {
 		return true
 	}
 	return false
+}
+
+// ofSQLite returns the error of a driver of SQLite that err is or wraps: one whose type
+// is declared in a package with sqlite in its path, as it is of every driver that there
+// is. An application's own error may have a method Code too.
+func ofSQLite(err error) error {
+	if err == nil {
+		return nil
+	}
+	declared := reflect.TypeOf(err)
+	if declared.Kind() == reflect.Pointer {
+		declared = declared.Elem()
+	}
+	if strings.Contains(declared.PkgPath(), "sqlite") {
+		return err
+	}
+	switch wrapper := err.(type) { //nolint:errorlint // this walks the tree itself
+	case interface{ Unwrap() error }:
+		return ofSQLite(wrapper.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, wrapped := range wrapper.Unwrap() {
+			if found := ofSQLite(wrapped); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
 }
 
 func (d *database) Mapped(err error) error {

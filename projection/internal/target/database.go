@@ -14,6 +14,9 @@ type Database[Tx any] interface {
 	// Mapped gives the error of a statement of this package its meaning: ErrUnavailable
 	// where waiting may help.
 	Mapped(err error) error
+	// OutOfTime tells whether the database itself says that a statement was out of the
+	// time that statements have there.
+	OutOfTime(err error) bool
 	// Transient tells whether the database itself says that waiting may help.
 	Transient(err error) bool
 }

@@ -57,11 +57,45 @@ func (t *Target[Tx]) Update(ctx context.Context, to eventstore.Checkpoint, f fun
 	if f == nil {
 		return &eventstore.InvalidError{Field: "f", Reason: "it is nil; give the function that writes the rows"}
 	}
+	var failure *failure
 	err := t.update(ctx, to, f)
-	if err == nil {
+	switch {
+	case err == nil:
 		t.signal(to.Name)
+	case errors.As(err, &failure):
+		return t.judged(ctx, to, failure)
 	}
 	return err
+}
+
+// failure is an error of the application's function, with what was stored when it began.
+type failure struct {
+	began row
+	err   error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+
+func (f *failure) Unwrap() error { return f.err }
+
+// judged looks once more at what is stored, after the transaction's end: where another
+// owner, or an attempt that was under way still, has moved the checkpoint meanwhile, its
+// rows may be what the function met, such as a key that was there already. Then the
+// failure is not the event's.
+func (t *Target[Tx]) judged(ctx context.Context, to eventstore.Checkpoint, failure *failure) error {
+	if ctx.Err() != nil || errors.Is(failure.err, eventstore.ErrUnavailable) || errors.Is(failure.err, eventstore.ErrLeaseLost) {
+		return failure.err
+	}
+	now, err := t.load(ctx, t.db, t.sql.load, to.Name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w; whether the checkpoint has moved meanwhile is not known: %w", failure.err, t.failed(ctx, err))
+	case to.Epoch < now.Lease.Epoch:
+		return fmt.Errorf("%w: %w", &eventstore.LeaseLostError{Name: to.Name, Epoch: to.Epoch, Stored: now.Lease.Epoch}, failure.err)
+	case now.Found != failure.began.Found || now.Checkpoint != failure.began.Checkpoint:
+		return fmt.Errorf("%w: the checkpoint of %q was moved meanwhile: %w", eventstore.ErrUnavailable, to.Name, failure.err)
+	}
+	return failure.err
 }
 
 // update saves the checkpoint last. In PostgreSQL this locks its row only at the end:
@@ -85,7 +119,7 @@ func (t *Target[Tx]) update(ctx context.Context, to eventstore.Checkpoint, f fun
 		lease = t.lend(to.Name, began.Lease)
 	}
 	if err := t.call(ctx, tx, func(tx Tx) error { return f(ctx, tx, began.Checkpoint.Place.Position) }); err != nil {
-		return err
+		return &failure{began, err}
 	}
 	if err := t.save(ctx, tx, began, to, lease); err != nil {
 		return t.failed(ctx, err)
@@ -157,7 +191,7 @@ func (t *Target[Tx]) call(ctx context.Context, tx Transaction[Tx], f func(Tx) er
 		return t.passing(ctx, tx, err)
 	}
 	if err := tx.Exec(ctx, `RELEASE SAVEPOINT `+savepoint); err != nil {
-		return t.passing(ctx, tx, fmt.Errorf("the transaction was ended by the function that was given it, or by an error which that passed over; leave commit and rollback to the target, and return errors: %w", err))
+		return t.passing(ctx, tx, fmt.Errorf("the transaction was ended by the function that was given it, or by an error which that passed over, or is left with open rows; leave commit and rollback to the target, return errors, and close rows: %w", err))
 	}
 	return nil
 }
@@ -208,10 +242,14 @@ func (t *Target[Tx]) failed(ctx context.Context, err error) error {
 }
 
 // passing marks an error of the application's function as unavailable where it is not
-// the event's failure: a lost connection, a lock, a deadlock, a full disk.
+// the event's failure: a lost connection, a lock, a deadlock, a full disk. What is out
+// of a time that the function or a statement was given is the event's: it would be so
+// each time. A driver that is cut off so may have closed the connection.
 func (t *Target[Tx]) passing(ctx context.Context, tx Transaction[Tx], err error) error {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, eventstore.ErrUnavailable):
+		return err
+	case t.db.OutOfTime(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return err
 	case t.db.Transient(err), tx.Lost(ctx):
 		return fmt.Errorf("%w: in the transaction of a read model: %w", eventstore.ErrUnavailable, err)

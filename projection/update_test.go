@@ -300,3 +300,43 @@ func TestAReadModelIsNotKeptFromItsFileByABusyOne(t *testing.T) {
 		})
 	}
 }
+
+// SQLite ends the transaction at some errors, and would commit what follows by itself.
+func TestWhatFollowsARollbackThatAFunctionPassesOverIsNotCommitted(t *testing.T) {
+	const slow = `WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 1000000000) INSERT INTO rows_of_m SELECT max(x) FROM c`
+	for name, ending := range map[string]func(context.Context, transaction) error{
+		"a conflict that rolls back": func(ctx context.Context, tx transaction) error {
+			return tx.exec(ctx, `INSERT OR ROLLBACK INTO rows_of_m VALUES (1), (1)`)
+		},
+		"a statement that is cut short": func(ctx context.Context, tx transaction) error {
+			ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+			defer cancel()
+			return tx.exec(ctx, slow)
+		},
+		"a rollback": func(ctx context.Context, tx transaction) error {
+			return errors.Join(tx.exec(ctx, `ROLLBACK`), errors.New("rolled back"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDatabase(t, inSQLite)
+			target, id := d.rowsOfM(t), uuid.New()
+			d.exec(t, `CREATE UNIQUE INDEX once ON rows_of_m (n)`)
+			update := func(f func(context.Context, transaction) error) error {
+				return target.Update(t.Context(), at(id, 1, 0), func(ctx context.Context, tx transaction, _ eventstore.Position) error {
+					return f(ctx, tx)
+				})
+			}
+			for range 3 {
+				require.Error(t, update(func(ctx context.Context, tx transaction) error {
+					if err := ending(ctx, tx); err == nil {
+						return errors.New("nothing was passed over")
+					}
+					return ignored(tx.exec(ctx, `INSERT INTO rows_of_m VALUES (7)`))
+				}))
+				require.Zero(t, d.number(t, `SELECT count(*) FROM rows_of_m`), "rows without a checkpoint")
+			}
+			require.NoError(t, update(func(ctx context.Context, tx transaction) error { return insertRow(ctx, tx, eventstore.Position{}) }))
+			require.Equal(t, 1, d.number(t, `SELECT count(*) FROM rows_of_m`))
+		})
+	}
+}

@@ -99,7 +99,11 @@ func (d *database) Begin(ctx context.Context) (target.Transaction[*sql.Tx], erro
 		_ = conn.Close()
 		return nil, err
 	}
-	return &transaction{querier: querier{tx}, dialect: d.dialect, conn: conn, tx: tx, cancel: cancel}, nil
+	begun := &transaction{querier: querier{tx}, dialect: d.dialect, conn: conn, tx: tx, cancel: cancel}
+	if d.dialect == SQLite {
+		begun.guard = refuseCommits(conn)
+	}
+	return begun, nil
 }
 
 // commitPatience and endPatience are how long a server may take to end a transaction.
@@ -114,6 +118,7 @@ type transaction struct {
 	conn    *sql.Conn
 	tx      *sql.Tx
 	cancel  context.CancelFunc
+	guard   *guard // in SQLite
 }
 
 func (t *transaction) Tx() *sql.Tx { return t.tx }
@@ -156,6 +161,9 @@ func (t *transaction) open() (open, known bool) {
 func (t *transaction) Commit(context.Context) error {
 	limit := time.AfterFunc(commitPatience, t.cancel)
 	defer limit.Stop()
+	if t.guard != nil {
+		t.guard.allowed.Store(true)
+	}
 	return t.tx.Commit()
 }
 
@@ -164,5 +172,8 @@ func (t *transaction) End() {
 	defer limit.Stop()
 	_ = t.tx.Rollback() // after a commit it does nothing; otherwise the first error counts
 	t.cancel()
+	if t.guard != nil {
+		t.guard.lift()
+	}
 	_ = t.conn.Close()
 }

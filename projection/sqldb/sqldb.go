@@ -46,6 +46,13 @@ type Target struct {
 // and the journal mode WAL, in which readers and the writer do not wait. A lease is
 // renewed in memory while its own update has the file.
 //
+// SQLite itself ends a transaction at some errors: INSERT OR ROLLBACK, a full disk, a
+// statement that is cut short. A function that passes over them would go on without a
+// transaction. With the drivers modernc.org/sqlite and mattn/go-sqlite3 its further
+// statements fail then, by a commit hook that the target sets for the update, in place
+// of one that the application has set. With another driver they are committed each by
+// itself, and again with each attempt: there return every error.
+//
 // Errors: ErrInvalid for a dialect that is not the database's or a limit of one
 // connection to PostgreSQL; ErrUnavailable; the context's; the database's, for instance
 // where the table is there and is not this package's.

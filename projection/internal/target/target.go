@@ -187,14 +187,23 @@ func (t *Target[Tx]) call(ctx context.Context, tx Transaction[Tx], f func(Tx) er
 	if err := tx.Exec(ctx, `SAVEPOINT `+savepoint); err != nil {
 		return t.failed(ctx, err)
 	}
-	if err := f(tx.Tx()); err != nil {
-		return t.passing(ctx, tx, err)
+	failed := f(tx.Tx())
+	if failed != nil && !t.dialect.OneWriter {
+		return t.passing(ctx, tx, failed) // an error ends the savepoint as well, in PostgreSQL
 	}
-	if err := tx.Exec(ctx, `RELEASE SAVEPOINT `+savepoint); err != nil {
-		return t.passing(ctx, tx, fmt.Errorf("the transaction was ended by the function that was given it, or by an error which that passed over, or is left with open rows; leave commit and rollback to the target, return errors, and close rows: %w", err))
+	err := tx.Exec(ctx, `RELEASE SAVEPOINT `+savepoint)
+	switch {
+	case failed != nil && err != nil && ctx.Err() == nil:
+		return t.passing(ctx, tx, fmt.Errorf("%s: %w", transactionEnded, failed))
+	case failed != nil:
+		return t.passing(ctx, tx, failed)
+	case err != nil:
+		return t.passing(ctx, tx, fmt.Errorf("%s: %w", transactionEnded, err))
 	}
 	return nil
 }
+
+const transactionEnded = "the transaction was ended by the function that was given it, or by an error which that passed over, or is left with open rows; leave commit and rollback to the target, return errors, and close rows"
 
 // save saves a checkpoint in step: where the stored one is as it was when the
 // transaction began, for an earlier attempt may have been under way still.

@@ -250,6 +250,28 @@ func TestASwapThatFailsLeavesTheOldModelFree(t *testing.T) {
 	})
 }
 
+// A time that swap has set itself is its own, also where it is longer than the hold.
+func TestASwapFunctionThatIsOutOfItsTimeIsNotCalledAgain(t *testing.T) {
+	inEach(t, func(t *testing.T, d *database) {
+		target, store := d.rowsOfM(t), uuid.New()
+		for _, name := range []string{"m", "new"} {
+			checkpoint := at(store, 5, 0)
+			checkpoint.Name = name
+			require.NoError(t, target.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: checkpoint}))
+		}
+		calls := 0
+		err := target.Swap(t.Context(), "m", "new", func(ctx context.Context, _ transaction) error {
+			calls++
+			ctx, cancel := context.WithTimeout(ctx, 2200*time.Millisecond)
+			defer cancel()
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 1, calls)
+	})
+}
+
 // The process of a swap may die while it holds the old model.
 func TestAHoldEndsByItself(t *testing.T) {
 	inEach(t, func(t *testing.T, d *database) {
@@ -273,7 +295,9 @@ func TestASwapRefusesBadInputAndSaysWhatIsRight(t *testing.T) {
 		target, store := d.open(t), uuid.New()
 		foreign := at(uuid.New(), 5, 0)
 		foreign.Name = "foreign"
-		for _, c := range []eventstore.Checkpoint{at(store, 5, 0), foreign} {
+		behind := at(foreign.Store, 3, 0)
+		behind.Name = "foreign and behind"
+		for _, c := range []eventstore.Checkpoint{at(store, 5, 0), foreign, behind} {
 			require.NoError(t, target.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: c}))
 		}
 		nothing := func(context.Context, transaction) error { return nil }
@@ -286,9 +310,14 @@ func TestASwapRefusesBadInputAndSaysWhatIsRight(t *testing.T) {
 			{"m", "", eventstore.ErrInvalid, "invalid to: it has 0 bytes"},
 			{"m", "m", eventstore.ErrInvalid, `invalid to: it is "m", as from is; run the new version under a name of its own`},
 			{"x", "m", eventstore.ErrInvalid, `invalid from: there is no checkpoint of "x"; name the read model that readers use now`},
+			{"m", "x", eventstore.ErrInvalid, `invalid to: there is no checkpoint of "x", and nobody runs it; run the new version first`},
+			{"m", "foreign and behind", eventstore.ErrForeignCheckpoint, "belongs to store"},
 			{"m", "foreign", eventstore.ErrForeignCheckpoint, "belongs to store"},
 		} {
-			err := target.Swap(t.Context(), test.from, test.to, nothing)
+			ctx, cancel := context.WithTimeout(t.Context(), soon)
+			err := target.Swap(ctx, test.from, test.to, nothing)
+			cancel()
+			require.NotErrorIs(t, err, context.DeadlineExceeded, "it is told at once")
 			require.ErrorIs(t, err, test.is)
 			require.ErrorContains(t, err, test.want)
 		}

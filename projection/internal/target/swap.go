@@ -24,6 +24,9 @@ func (t *Target[Tx]) Swap(ctx context.Context, from, to string, swap func(ctx co
 	if err := checkSwap(from, to, swap == nil); err != nil {
 		return err
 	}
+	if err := t.checkModels(ctx, from, to); err != nil {
+		return fmt.Errorf("swap read model %q for %q: %w", from, to, err)
+	}
 	for hold := holdFor; ; hold = min(2*hold, longestHold) {
 		swapped, err := t.swapOnce(ctx, from, to, hold, swap)
 		switch {
@@ -76,14 +79,57 @@ func (t *Target[Tx]) swapOnce(ctx context.Context, from, to string, hold time.Du
 	}()
 	for !swapped && err == nil {
 		// It only reads: what takes locks here would hold up the new one.
-		if err = t.level(held, from, to); err == nil {
+		if err = t.level(held, from, to); err != nil && held.Err() != nil && ctx.Err() == nil {
+			return false, nil
+		}
+		if err == nil {
 			swapped, err = t.swapLevel(ctx, from, to, swap)
 		}
 	}
-	if held.Err() != nil && ctx.Err() == nil && errors.Is(err, held.Err()) {
-		return false, nil
-	}
 	return swapped, err
+}
+
+// startPatience is how long a swap waits for a new read model that was started just now,
+// and has not taken its lease yet.
+const startPatience = 2 * time.Second
+
+// checkModels refuses at once what waiting would not make right. A database that does
+// not answer is asked until it does.
+func (t *Target[Tx]) checkModels(ctx context.Context, from, to string) error {
+	older, err := t.loadPatiently(ctx, from)
+	if err != nil {
+		return err
+	}
+	newer, err := t.loadPatiently(ctx, to)
+	for until := time.Now().Add(startPatience); err == nil && newer.Checkpoint.Epoch == 0 && !newer.Found && time.Now().Before(until); {
+		if err = sleep.For(ctx, settlePause); err == nil {
+			newer, err = t.loadPatiently(ctx, to)
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case !older.Found:
+		return &eventstore.InvalidError{Field: "from", Reason: fmt.Sprintf("there is no checkpoint of %q; name the read model that readers use now", from)}
+	case !newer.Found && newer.Checkpoint.Epoch == 0:
+		return &eventstore.InvalidError{Field: "to", Reason: fmt.Sprintf("there is no checkpoint of %q, and nobody runs it; run the new version first", to)}
+	case newer.Found && newer.Checkpoint.Store != older.Checkpoint.Store:
+		return foreign(to, newer.Checkpoint, older.Checkpoint)
+	}
+	return nil
+}
+
+func (t *Target[Tx]) loadPatiently(ctx context.Context, name string) (eventstore.LoadCheckpointResult, error) {
+	for {
+		found, err := t.Load(ctx, eventstore.LoadCheckpointRequest{Name: name})
+		if err == nil || !errors.Is(err, eventstore.ErrUnavailable) || sleep.For(ctx, settlePause) != nil {
+			return found, err
+		}
+	}
+}
+
+func foreign(name string, newer, older eventstore.Checkpoint) error {
+	return &eventstore.ForeignCheckpointError{Name: name, Checkpoint: newer.Store, Store: older.Store, Place: newer.Place}
 }
 
 // level waits until the new read model is where the old one is at the beginning.
@@ -130,10 +176,10 @@ func (t *Target[Tx]) swapLevel(ctx context.Context, from, to string, swap func(c
 	switch {
 	case err != nil:
 		return false, t.failed(ctx, err)
+	case newer.Found && newer.Checkpoint.Store != older.Checkpoint.Store:
+		return false, foreign(to, newer.Checkpoint, older.Checkpoint)
 	case !newer.Found || newer.Checkpoint.Place.Position.Before(older.Checkpoint.Place.Position):
 		return false, nil
-	case newer.Checkpoint.Store != older.Checkpoint.Store:
-		return false, &eventstore.ForeignCheckpointError{Name: to, Checkpoint: newer.Checkpoint.Store, Store: older.Checkpoint.Store, Place: newer.Checkpoint.Place}
 	}
 	if err := t.call(ctx, tx, func(tx Tx) error { return swap(ctx, tx) }); err != nil {
 		return false, err

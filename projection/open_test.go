@@ -3,6 +3,7 @@ package projection_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"sync"
 	"testing"
 
@@ -50,6 +51,58 @@ func TestATableOfThatNameThatIsNotOursIsAnError(t *testing.T) {
 		require.ErrorContains(t, err, "open read models: table switchyard_checkpoints: ")
 		require.NotErrorIs(t, err, eventstore.ErrUnavailable)
 	})
+}
+
+func TestATableOfAnotherShapeIsRefused(t *testing.T) {
+	for name, test := range map[string]struct {
+		kinds         []string
+		key, position string
+		want          string
+	}{
+		"without its key":           {kinds, "", "TEXT", "name is no key of it"},
+		"with positions as numbers": {[]string{inSQL, inPgx}, "PRIMARY KEY", "BIGINT", "a column has another type"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, test.kinds, func(t *testing.T, d *database) {
+				d.exec(t, `CREATE TABLE switchyard_checkpoints (name TEXT NOT NULL `+test.key+`, store TEXT, position `+test.position+`, stream TEXT, version BIGINT, event TEXT,
+					epoch BIGINT NOT NULL, owner TEXT NOT NULL, renewals BIGINT NOT NULL, ttl BIGINT NOT NULL, held_until BIGINT NOT NULL)`)
+				_, err := d.tryOpen(t)
+				require.ErrorContains(t, err, "open read models: table switchyard_checkpoints: ")
+				require.ErrorContains(t, err, test.want)
+				require.NotErrorIs(t, err, eventstore.ErrUnavailable)
+			})
+		})
+	}
+}
+
+// A function may set the search_path of its transaction, to a tenant's schema say.
+func TestASearchPathOfTheFunctionIsNotTheTargets(t *testing.T) {
+	for name, tenants := range map[string]string{
+		"where there is no table of checkpoints": `CREATE SCHEMA tenant`,
+		"where there is one as well":             `CREATE SCHEMA tenant; CREATE TABLE tenant.switchyard_checkpoints (LIKE switchyard_checkpoints INCLUDING ALL)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inPostgreSQL(t, func(t *testing.T, d *database) {
+				d.exec(t, `CREATE SCHEMA "ours "" quoted"; DO $$ BEGIN EXECUTE 'ALTER DATABASE "' || current_database() || '" SET search_path = "ours "" quoted", public'; END $$`)
+				d.db = d.openDB(t)
+				store, target := newStore(t), d.open(t)
+				d.exec(t, tenants)
+				d.exec(t, `CREATE TABLE tenant.rows (n BIGINT)`)
+				deposit(t, store, 1, 1)
+				sub := caughtUp(target, "m", func(ctx context.Context, tx transaction, _ deposited, _ eventstore.RecordedEvent) error {
+					return errors.Join(tx.exec(ctx, `SET LOCAL search_path = tenant`), tx.exec(ctx, `INSERT INTO rows VALUES (1)`))
+				})
+				sub.Retry.Attempts = 1
+				ctx, cancel := context.WithTimeout(t.Context(), soon)
+				defer cancel()
+				for range 2 {
+					require.NoError(t, store.Run(ctx, sub))
+				}
+				require.Equal(t, 1, d.number(t, `SELECT count(*) FROM tenant.rows`))
+				require.Equal(t, 1, d.number(t, `SELECT count(*) FROM "ours "" quoted".switchyard_checkpoints WHERE store IS NOT NULL`))
+			})
+		})
+	}
 }
 
 func TestATargetIsOpenedByManyAtOnce(t *testing.T) {

@@ -22,6 +22,9 @@ type Dialect struct {
 	Locking string
 	// Clock is the time of whoever keeps the data, in milliseconds.
 	Clock string
+	// Schema asks in which schema the table is that its name alone stands for, and
+	// whether name is a key of it. Empty where there are no schemas.
+	Schema string
 	// OneWriter is set where one transaction at a time writes anything at all. It must
 	// begin with a write, lest another one comes in between, and no lease can be
 	// renewed while it works.
@@ -35,7 +38,16 @@ func SQLite() Dialect {
 
 // PostgreSQL is the dialect of version 13 and later.
 func PostgreSQL() Dialect {
-	return Dialect{ByBytes: `COLLATE "C"`, Locking: ` FOR UPDATE`, Clock: `CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)`}
+	return Dialect{
+		ByBytes: `COLLATE "C"`,
+		Locking: ` FOR UPDATE`,
+		Clock:   `CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)`,
+		Schema: `SELECT n.nspname::text, EXISTS (
+				SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+				WHERE i.indrelid = c.oid AND i.indisunique AND i.indpred IS NULL AND i.indnkeyatts = 1 AND a.attname = 'name')
+			FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+			WHERE c.oid = CAST('` + table + `' AS pg_catalog.regclass)`,
+	}
 }
 
 // A row is what is kept under a read model's name: its checkpoint, where store is not
@@ -46,10 +58,16 @@ const table = `switchyard_checkpoints`
 const columns = `name, store, position, stream, version, event, epoch, owner, renewals, ttl`
 
 type statements struct {
-	make, load, lock, list, write, hold, probe, create string
+	make, load, lock, list, write, hold, probe, types, key, create string
 }
 
-func newStatements(d Dialect) statements {
+// newStatements names the table by its schema, where one is given: the search_path of a
+// transaction is the application's, and may change in it.
+func newStatements(d Dialect, schema string) statements {
+	table := table
+	if schema != "" {
+		table = `"` + strings.ReplaceAll(schema, `"`, `""`) + `".` + table
+	}
 	load := `SELECT ` + columns + `, held_until > ` + d.Clock + ` FROM ` + table + ` WHERE name = $1`
 	return statements{
 		make:  `INSERT INTO ` + table + ` (name, epoch, owner, renewals, ttl, held_until) VALUES ($1, 0, '', 0, 0, 0) ON CONFLICT (name) DO NOTHING`,
@@ -59,6 +77,9 @@ func newStatements(d Dialect) statements {
 		write: `UPDATE ` + table + ` SET store = $1, position = $2, stream = $3, version = $4, event = $5, epoch = $6, owner = $7, renewals = $8, ttl = $9 WHERE name = $10`,
 		hold:  `UPDATE ` + table + ` SET held_until = ` + d.Clock + ` + $1 WHERE name = $2`,
 		probe: `SELECT ` + columns + `, held_until FROM ` + table + ` WHERE 1 = 0`,
+		// It is planned and not run: whoever may only read opens a target too.
+		types: `SELECT 1 FROM ` + table + ` WHERE 1 = 0 AND (` + ofType("name, store, position, stream, event, owner", `CAST('' AS TEXT)`) + ` OR ` + ofType("version, epoch, renewals, ttl, held_until", `CAST(0 AS BIGINT)`) + `)`,
+		key:   `EXPLAIN INSERT INTO ` + table + ` (name, epoch, owner, renewals, ttl, held_until) VALUES ('', 0, '', 0, 0, 0) ON CONFLICT (name) DO NOTHING`,
 		create: strings.ReplaceAll(`CREATE TABLE IF NOT EXISTS `+table+` (
 	name       TEXT `+d.ByBytes+` NOT NULL PRIMARY KEY,
 	store      TEXT,
@@ -73,6 +94,11 @@ func newStatements(d Dialect) statements {
 	held_until BIGINT NOT NULL  -- milliseconds since 1970 UTC
 )`, "\t", " "),
 	}
+}
+
+// ofType compares columns with a value of the type that they are to have.
+func ofType(columns, value string) string {
+	return strings.ReplaceAll(columns, ", ", " = "+value+" OR ") + " = " + value
 }
 
 // row is what is kept under a name.

@@ -27,12 +27,21 @@ type Target[Tx any] struct {
 // Open makes the table of checkpoints where there is none.
 func Open[Tx any](ctx context.Context, db Database[Tx], dialect Dialect) (*Target[Tx], error) {
 	t := &Target[Tx]{
-		db: db, dialect: dialect, sql: newStatements(dialect),
+		db: db, dialect: dialect, sql: newStatements(dialect, ""),
 		turn: make(chan struct{}, 1), lent: make(map[string]*lent), moved: make(map[string]chan struct{}),
 	}
-	if t.db.Exec(ctx, t.sql.probe) == nil {
-		return t, nil // also for a role that may not create tables
+	if t.db.Exec(ctx, t.sql.probe) != nil { // or else also for a role that may not create tables
+		if err := t.create(ctx); err != nil {
+			return nil, fmt.Errorf("open read models: table %s: %w", table, t.failed(ctx, err))
+		}
 	}
+	if err := t.check(ctx); err != nil {
+		return nil, fmt.Errorf("open read models: table %s: %w", table, t.failed(ctx, err))
+	}
+	return t, nil
+}
+
+func (t *Target[Tx]) create(ctx context.Context) error {
 	// Two processes that create it at once: PostgreSQL fails one of them.
 	var err error
 	for range 2 {
@@ -43,11 +52,34 @@ func Open[Tx any](ctx context.Context, db Database[Tx], dialect Dialect) (*Targe
 	if err == nil {
 		err = t.db.Exec(ctx, t.sql.probe)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("open read models: table %s: %w", table, t.failed(ctx, err))
-	}
-	return t, nil
+	return err
 }
+
+// check refuses a table that is not as this package makes it, and finds its schema.
+func (t *Target[Tx]) check(ctx context.Context) error {
+	if err := t.db.Exec(ctx, t.sql.types); err != nil {
+		return fmt.Errorf("a column has another type than this package gives it; rename the table, and it is made anew: %w", err)
+	}
+	if t.dialect.Schema == "" {
+		if err := t.db.Exec(ctx, t.sql.key); err != nil {
+			return fmt.Errorf("%s: %w", noKey, err)
+		}
+		return nil
+	}
+	var schema string
+	var keyed bool
+	err := t.db.Query(ctx, t.dialect.Schema, nil, func(scan func(...any) error) error { return scan(&schema, &keyed) })
+	switch {
+	case err != nil:
+		return err
+	case !keyed:
+		return &eventstore.InvalidError{Field: "table " + table, Reason: noKey}
+	}
+	t.sql = newStatements(t.dialect, schema)
+	return nil
+}
+
+const noKey = "name is no key of it; rename the table, and it is made anew"
 
 // Update is [projection.Target]'s.
 func (t *Target[Tx]) Update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx Tx, after eventstore.Position) error) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/projection"
 	"github.com/switchyard-dev/switchyard/projection/pgxdb"
 	"github.com/switchyard-dev/switchyard/projection/sqldb"
 )
@@ -165,4 +166,47 @@ func TestAClosedDatabaseIsNotWaitedFor(t *testing.T) {
 		require.ErrorContains(t, err, "closed", name)
 		require.NotErrorIs(t, err, eventstore.ErrUnavailable, name)
 	}
+}
+
+func TestADatabaseInMemoryIsOneForAllConnections(t *testing.T) {
+	for name, test := range map[string]struct {
+		url      string
+		most     int
+		accepted bool
+	}{
+		"with a pool":         {":memory:", 0, false},
+		"of one connection":   {":memory:", 1, true},
+		"with a shared cache": {"file:shared?mode=memory&cache=shared", 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, err := sql.Open("sqlite", test.url)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, db.Close()) })
+			db.SetMaxOpenConns(test.most)
+			opened, err := sqldb.Open(t.Context(), db, sqldb.SQLite)
+			if !test.accepted {
+				require.ErrorIs(t, err, eventstore.ErrInvalid)
+				require.ErrorContains(t, err, "SetMaxOpenConns(1)")
+				return
+			}
+			require.NoError(t, err)
+			store := newStore(t)
+			position := deposit(t, store, 1, 1)
+			sub := projection.New(opened, "m", deposits(), func(context.Context, *sql.Tx, deposited, eventstore.RecordedEvent) error { return nil })
+			sub.UntilCaughtUp = true
+			ctx, cancel := context.WithTimeout(t.Context(), soon)
+			defer cancel()
+			require.NoError(t, store.Run(ctx, sub))
+			require.NoError(t, projection.WaitFor(ctx, opened, "m", position))
+		})
+	}
+}
+
+func TestANameThatIsNoTextIsInvalid(t *testing.T) {
+	inEach(t, func(t *testing.T, d *database) {
+		target := d.open(t)
+		for _, name := range []string{"", "a\x00b", "\xff"} {
+			require.ErrorIs(t, projection.WaitFor(t.Context(), target, name, eventstore.NewPosition(1, 0)), eventstore.ErrInvalid)
+		}
+	})
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -32,11 +34,18 @@ const firstPause, longestPause = time.Millisecond, 50 * time.Millisecond
 // apart. A position whose event the read model's filter passes over is reached within
 // the subscription's CheckpointInterval, 1 s by default.
 //
+// An event that was parked counts as handled: the read model goes on without it, until
+// it is retried. So WaitFor says nothing about whether the rows show one event.
+//
 // Where ctx ends first the error is ErrBehind, joined with the context's. A target that
-// is unavailable is waited for. Other errors are those of the target's Load.
+// is unavailable is waited for. ErrInvalid is for a nil target or a name that is none.
+// Other errors are those of the target's Load.
 func WaitFor(ctx context.Context, target eventstore.Checkpoints, name string, position eventstore.Position) error {
 	if target == nil {
 		return &eventstore.InvalidError{Field: "target", Reason: "it is nil; give the target of the read model"}
+	}
+	if name == "" || strings.Contains(name, "\x00") || !utf8.ValidString(name) {
+		return &eventstore.InvalidError{Field: "name", Reason: "it is empty, or is not UTF-8 text without NUL; give the read model's name"}
 	}
 	notifier, _ := target.(Notifier)
 	var at eventstore.Position

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -39,6 +40,29 @@ func check(ctx context.Context, db *sql.DB, dialect Dialect) (target.Dialect, er
 		return d, err
 	}
 	return d, nil
+}
+
+// oneDatabase refuses a database in memory of which each connection of the pool would
+// have one of its own.
+func oneDatabase(ctx context.Context, db *sql.DB) error {
+	if db.Stats().MaxOpenConnections == 1 {
+		return nil
+	}
+	var file string
+	if err := db.QueryRowContext(ctx, `SELECT coalesce(file, '') FROM pragma_database_list WHERE name = 'main'`).Scan(&file); err != nil || file != "" {
+		return nil // where it cannot be told it is taken for a file
+	}
+	for range 2 {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return failed(ctx, SQLite, err)
+		}
+		defer conn.Close() // after both are open: they are two
+		if _, err := conn.ExecContext(ctx, `SELECT 1 FROM switchyard_checkpoints WHERE 1 = 0`); err != nil && strings.Contains(err.Error(), "no such table") {
+			return &eventstore.InvalidError{Field: "db", Reason: "each of its connections has a database in memory of its own; use SetMaxOpenConns(1), or file:NAME?mode=memory&cache=shared"}
+		}
+	}
+	return nil
 }
 
 // statementer is a database or a transaction.

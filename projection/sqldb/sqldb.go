@@ -53,8 +53,9 @@ type Target struct {
 // of one that the application has set. With another driver they are committed each by
 // itself, and again with each attempt: there return every error.
 //
-// Errors: ErrInvalid for a dialect that is not the database's or a limit of one
-// connection to PostgreSQL; ErrUnavailable; the context's; the database's, for instance
+// Errors: ErrInvalid for a dialect that is not the database's, a limit of one
+// connection to PostgreSQL, or a database in memory that each connection has for itself;
+// ErrUnavailable; the context's; the database's, for instance
 // where the table is there and is not this package's.
 func Open(ctx context.Context, db *sql.DB, dialect Dialect) (*Target, error) {
 	d, err := check(ctx, db, dialect)
@@ -64,6 +65,11 @@ func Open(ctx context.Context, db *sql.DB, dialect Dialect) (*Target, error) {
 	shared, err := target.Open(ctx, newDatabase(db, dialect), d)
 	if err != nil {
 		return nil, err
+	}
+	if dialect == SQLite {
+		if err := oneDatabase(ctx, db); err != nil {
+			return nil, err
+		}
 	}
 	return &Target{Checkpoints: shared, target: shared}, nil
 }

@@ -340,3 +340,17 @@ func TestWhatFollowsARollbackThatAFunctionPassesOverIsNotCommitted(t *testing.T)
 		})
 	}
 }
+
+// Read committed sees what an earlier attempt has committed while this one worked, and
+// fails at no serialisation that nobody asked for.
+func TestAnUpdateIsReadCommittedWhateverTheDefaultIs(t *testing.T) {
+	inPostgreSQL(t, func(t *testing.T, d *database) {
+		d.exec(t, `DO $$ BEGIN EXECUTE 'ALTER DATABASE "' || current_database() || '" SET default_transaction_isolation = ''serializable'''; END $$`)
+		d.exec(t, `CREATE TABLE seen (level TEXT)`)
+		target := d.rowsOfM(t)
+		require.NoError(t, target.Update(t.Context(), at(uuid.New(), 1, 0), func(ctx context.Context, tx transaction, _ eventstore.Position) error {
+			return tx.exec(ctx, `INSERT INTO seen VALUES (current_setting('transaction_isolation'))`)
+		}))
+		require.Equal(t, 1, d.number(t, `SELECT count(*) FROM seen WHERE level = 'read committed'`))
+	})
+}

@@ -23,6 +23,13 @@ type Notifier interface {
 	Moved(name string) <-chan struct{}
 }
 
+// Reacher is a [Target] that asks once for all in this process who wait for a name, so
+// that many waiters take no more of the database than one.
+type Reacher interface {
+	// Reached returns what Load does, no older than the call.
+	Reached(ctx context.Context, name string) (eventstore.LoadCheckpointResult, error)
+}
+
 // A target is asked 1, 2, 4 … 50 ms apart.
 const firstPause, longestPause = time.Millisecond, 50 * time.Millisecond
 
@@ -55,7 +62,7 @@ func WaitFor(ctx context.Context, target eventstore.Checkpoints, name string, po
 		if notifier != nil {
 			moved = notifier.Moved(name) // before it is asked where it is
 		}
-		stored, err := target.Load(ctx, eventstore.LoadCheckpointRequest{Name: name})
+		stored, err := load(ctx, target, name)
 		switch {
 		case err == nil:
 			at, last = stored.Checkpoint.Place.Position, nil
@@ -71,6 +78,13 @@ func WaitFor(ctx context.Context, target eventstore.Checkpoints, name string, po
 			return behind(ctx, name, at, position, last)
 		}
 	}
+}
+
+func load(ctx context.Context, target eventstore.Checkpoints, name string) (eventstore.LoadCheckpointResult, error) {
+	if shared, ok := target.(Reacher); ok {
+		return shared.Reached(ctx, name)
+	}
+	return target.Load(ctx, eventstore.LoadCheckpointRequest{Name: name})
 }
 
 // sleep returns false when ctx is done first.

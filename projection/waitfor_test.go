@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/projection"
+	"github.com/switchyard-dev/switchyard/projection/sqldb"
 )
 
 // answers are a target's to Load, by number from 0.
@@ -145,4 +147,47 @@ func TestATargetTellsWhenItHasMoved(t *testing.T) {
 		require.True(t, tells(moved), "by a save, of what the filter passed over")
 		require.False(t, tells(other))
 	})
+}
+
+// Two thousand who wait for one name leave the owner its connections.
+func TestManyWaitersDoNotHoldUpTheOwner(t *testing.T) {
+	in(t, []string{inSQLite, inWAL, inPgx, inSQL}, func(t *testing.T, d *database) {
+		d.balances(t, "balances")
+		store, target := newStore(t), d.open(t)
+		run(t, store, projection.New(target, "m", deposits(), count("balances")))
+		ctx, cancel := context.WithCancel(t.Context())
+		var waiting sync.WaitGroup
+		for range 2000 {
+			waiting.Go(func() { _ = projection.WaitFor(ctx, target, "m", eventstore.NewPosition(1<<40, 0)) })
+		}
+		defer waiting.Wait()
+		defer cancel()
+		began := time.Now()
+		for range 20 {
+			limited, end := context.WithTimeout(t.Context(), soon)
+			require.NoError(t, projection.WaitFor(limited, target, "m", deposit(t, store, 1, 1)))
+			end()
+		}
+		t.Logf("20 events beside 2,000 waiters: %s", time.Since(began))
+		stored, err := target.Load(t.Context(), eventstore.LoadCheckpointRequest{Name: "m"})
+		require.NoError(t, err)
+		require.EqualValues(t, 1, stored.Checkpoint.Epoch, "it kept its lease")
+	})
+}
+
+func TestWaitersOfOneNameShareAConnection(t *testing.T) {
+	db := newDatabase(t, inSQL).openDB(t)
+	opened, err := sqldb.Open(t.Context(), db, sqldb.PostgreSQL)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	for range 200 {
+		waiting.Go(func() { _ = projection.WaitFor(ctx, opened, "m", eventstore.NewPosition(1, 0)) })
+	}
+	defer waiting.Wait()
+	defer cancel()
+	for range 100 {
+		require.LessOrEqual(t, db.Stats().OpenConnections, 2)
+		pauseFor(t.Context(), 5*time.Millisecond)
+	}
 }

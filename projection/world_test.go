@@ -43,6 +43,7 @@ type transaction struct {
 type target interface {
 	projection.Target[transaction]
 	projection.Notifier
+	projection.Reacher
 	Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx transaction) error) error
 }
 
@@ -50,6 +51,7 @@ type target interface {
 type concrete[Tx any] interface {
 	projection.Target[Tx]
 	projection.Notifier
+	projection.Reacher
 	Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx Tx) error) error
 }
 

@@ -110,3 +110,9 @@ func (t *Target) Swap(ctx context.Context, from, to string, swap func(ctx contex
 // Moved returns a channel that is closed when this process next saves a checkpoint of
 // the name. projection.WaitFor waits for it.
 func (t *Target) Moved(name string) <-chan struct{} { return t.target.Moved(name) }
+
+// Reached returns the checkpoint of a name, as Load does, by a query that all share who
+// ask at the time. projection.WaitFor asks it.
+func (t *Target) Reached(ctx context.Context, name string) (eventstore.LoadCheckpointResult, error) {
+	return t.target.Reached(ctx, name)
+}

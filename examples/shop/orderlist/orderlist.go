@@ -28,6 +28,7 @@ type version struct {
 type List struct {
 	db     *sql.DB
 	target *sqldb.Target
+	waited eventstore.Checkpoints // the target, as readers wait for it
 }
 
 // Open makes the list's tables where there are none. A new list has the second
@@ -47,7 +48,7 @@ func Open(ctx context.Context, db *sql.DB, dialect sqldb.Dialect) (*List, error)
 			return nil, fmt.Errorf("make the order list's tables: %w", err)
 		}
 	}
-	return &List{db, target}, nil
+	return &List{db: db, target: target, waited: target}, nil
 }
 
 // model is the read model of a version.
@@ -111,7 +112,7 @@ func (l *List) current(ctx context.Context) (version, error) {
 func (l *List) Due(ctx context.Context, customer string, at eventstore.Position) (map[string]int64, error) {
 	v, err := l.current(ctx)
 	for err == nil {
-		if err := projection.WaitFor(ctx, l.target, v.name, at); err != nil {
+		if err := projection.WaitFor(ctx, l.waited, v.name, at); err != nil {
 			return nil, err
 		}
 		due, err := collect[int64](l.db.QueryContext(ctx, v.due, customer))

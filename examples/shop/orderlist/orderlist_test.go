@@ -199,7 +199,7 @@ func TestAReaderWhoWaitsWhileTheOthersGoOverGoesOverToo(t *testing.T) {
 		}
 		exec(`UPDATE orderlist_current SET name = 'orderlist-v1'`)
 		asked := make(chan struct{})
-		s.list.target.Checkpoints = watched{s.list.target.Checkpoints, sync.OnceFunc(func() { close(asked) })}
+		s.list.waited = watched{s.list.target, sync.OnceFunc(func() { close(asked) })}
 		at := s.do(t, "1", order.Place("ann", 500))
 		read := make(chan map[string]int64, 1)
 		go func() {

@@ -22,6 +22,7 @@ type Target[Tx any] struct {
 	mu    sync.Mutex
 	lent  map[string]*lent         // by name, while an update of this process works
 	moved map[string]chan struct{} // by name, closed at its next checkpoint
+	asks  map[string]*asked        // by name, while one asks for all who wait
 }
 
 // Open makes the table of checkpoints where there is none.
@@ -29,6 +30,7 @@ func Open[Tx any](ctx context.Context, db Database[Tx], dialect Dialect) (*Targe
 	t := &Target[Tx]{
 		db: db, dialect: dialect, sql: newStatements(dialect, ""),
 		turn: make(chan struct{}, 1), lent: make(map[string]*lent), moved: make(map[string]chan struct{}),
+		asks: make(map[string]*asked),
 	}
 	if t.db.Exec(ctx, t.sql.probe) != nil { // or else also for a role that may not create tables
 		if err := t.create(ctx); err != nil {

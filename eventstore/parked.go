@@ -207,6 +207,7 @@ func (s *Store) appendRecords(ctx context.Context, parkStream string, records []
 type parkLog struct {
 	subscription string // whose records count; empty means all
 	read         Place  // of the last event that was read
+	asked        bool   // a record that asks for a retry was read, also one that does not count
 	events       map[uuid.UUID]*ParkedEvent
 	order        []*ParkedEvent
 }
@@ -238,6 +239,7 @@ func (l *parkLog) add(event RecordedEvent) {
 	if json.Unmarshal(event.Data, &data) != nil || data.EventID == uuid.Nil || (l.subscription != "" && data.Subscription != l.subscription) {
 		return
 	}
+	l.asked = l.asked || event.Type == ParkedRetryType
 	link := data.linkID()
 	parked, known := l.events[link]
 	if !known {

@@ -31,8 +31,9 @@ const (
 	ParkedReadPrefix = "switchyard-parked-read-"
 )
 
-// parkedReadEvery is how much of a park stream is read before that is remembered:
-// a short one needs no checkpoint.
+// parkedReadEvery is how much of a park stream is read before that is remembered: a
+// short one needs no checkpoint. Where the whole stream was read for a retry after the
+// checkpoint it is remembered at once, so that the next Run does not do so again.
 const parkedReadEvery = 256
 
 // retryParked handles the parked events whose retry was asked for, in the order of the
@@ -55,18 +56,19 @@ func (w *worker) retryParked(ctx context.Context, info Info, after Position) err
 	if err := w.catchUp(ctx, log); err != nil {
 		return err
 	}
-	requests := log.requests()
 	// A link lies after its event, so what was parked after the checkpoint has its link
 	// after it too.
-	if (len(requests) > 0 || after.Before(mark.Place.Position)) && !mark.Place.IsZero() {
-		// What counts of a request is told by all the records of its event.
+	asked := log.asked
+	if (asked || after.Before(mark.Place.Position)) && !mark.Place.IsZero() {
+		// Which of them count is told by all the records of an event: a part may take one
+		// for its first that came too late, and so a retry for one that does not count.
 		log = newParkLog(w.sub.Name)
 		if err := w.catchUp(ctx, log); err != nil {
 			return err
 		}
-		requests = log.requests()
 	}
 	w.finishedBefore = log.open()
+	requests := log.requests()
 	if len(requests) > 0 && info.Sealed {
 		w.store.logger.WarnContext(ctx, "retries of parked events wait: the store is sealed", "subscription", w.sub.Name, "retries", len(requests), "reason", info.SealReason)
 		return nil
@@ -81,6 +83,9 @@ func (w *worker) retryParked(ctx context.Context, info Info, after Position) err
 	}
 	if waits {
 		return nil // up to the mark every retry has its result
+	}
+	if (!asked || mark.Place.IsZero()) && log.read.Version < mark.Place.Version+parkedReadEvery {
+		return nil
 	}
 	return w.saveParkedRead(ctx, mark, log.read, found)
 }
@@ -278,12 +283,9 @@ func (w *worker) loadParkedRead(ctx context.Context, info Info) (mark Checkpoint
 	return mark, stored.Found, err
 }
 
-// saveParkedRead remembers how far the park stream was read. It needs no epoch: that
-// every retry up to there has its result is true whoever says it.
+// saveParkedRead remembers how far the park stream was read, by an owner that brought
+// every retry up to there to its result. It needs no epoch: that is true whoever says it.
 func (w *worker) saveParkedRead(ctx context.Context, mark Checkpoint, read Place, found bool) error {
-	if read.Version < mark.Place.Version+parkedReadEvery {
-		return nil
-	}
 	replaces := found && mark.Place.IsZero() // one that is not this store's: it cannot be compared
 	mark.Place = read
 	_, err := patiently(ctx, w.store, w.sub.Name, func() (struct{}, error) {

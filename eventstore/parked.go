@@ -43,8 +43,8 @@ type Parked struct {
 }
 
 // Link returns the event that parks the failed one: of [ParkedType], with the data
-// of [Parked]. Its ID is made from the subscription's and the event's, so parking
-// twice stores one link: appending it again with another error text is refused
+// of [Parked]. Its ID is made from the subscription, the stream, the version and the
+// event's ID, so parking twice stores one link: appending it again with another error text is refused
 // with ErrEventIDReused, and the link is there.
 func (e *HandlerError) Link() (Event, error) {
 	data := Parked{
@@ -56,9 +56,11 @@ func (e *HandlerError) Link() (Event, error) {
 	return link, err
 }
 
-// linkID is the same for every record of one parked event.
+// linkID is the same for every record of one parked event. The version is in it because
+// a store that forgets IDs may hold two events of one ID in a stream. Links were stored
+// with IDs without it: what a link is of is told by its data, and never by its ID.
 func (p Parked) linkID() uuid.UUID {
-	return uuid.NewSHA1(p.EventID, []byte(p.Subscription+"\x00"+p.Stream))
+	return uuid.NewSHA1(p.EventID, fmt.Append(nil, p.Subscription, "\x00", p.Stream, "\x00", p.Version))
 }
 
 // ParkedState says how far a parked event is.

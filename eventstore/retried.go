@@ -106,7 +106,7 @@ func (w *worker) parkedBefore(event RecordedEvent) bool {
 	if len(w.finishedBefore) == 0 {
 		return false
 	}
-	return w.finishedBefore[Parked{Subscription: w.sub.Name, Stream: event.Stream, EventID: event.ID}.linkID()]
+	return w.finishedBefore[Parked{Subscription: w.sub.Name, Stream: event.Stream, Version: event.Version, EventID: event.ID}.linkID()]
 }
 
 // requests are the events whose retry has no result, in the order of the requests.
@@ -305,9 +305,12 @@ func (w *worker) reopen(ctx context.Context, failure *HandlerError) error {
 	if err := w.catchUp(ctx, w.parked); err != nil {
 		return err
 	}
-	data := Parked{Subscription: failure.Subscription, Stream: failure.Stream, EventID: failure.EventID}
+	data := Parked{Subscription: failure.Subscription, Stream: failure.Stream, Version: failure.Version, EventID: failure.EventID}
 	parked, known := w.parked.events[data.linkID()]
-	if !known || parked.State.Open() {
+	switch {
+	case !known:
+		return w.noLink(ctx, data.linkID())
+	case parked.State.Open():
 		return nil
 	}
 	record, err := parked.record(ParkedFailedType, clip(failure.Err.Error()))
@@ -315,4 +318,23 @@ func (w *worker) reopen(ctx context.Context, failure *HandlerError) error {
 		return err
 	}
 	return w.appendRecord(ctx, record)
+}
+
+// noLink is why an event is not parked although the store takes its link for stored.
+func (w *worker) noLink(ctx context.Context, id uuid.UUID) error {
+	there, err := patiently(ctx, w.store, w.sub.Name, func() (RecordedEvent, error) {
+		for event, err := range w.store.ReadStream(ctx, w.sub.ParkStream, ReadOptions{}) {
+			if err != nil || event.ID == id {
+				return event, err
+			}
+		}
+		return RecordedEvent{}, nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case there.ID == id:
+		return fmt.Errorf("park stream %q has another event under the link's ID %s, of type %q at version %d: give the subscription another park stream", clip(w.sub.ParkStream), id, clip(there.Type), there.Version)
+	}
+	return fmt.Errorf("park stream %q does not hold the link %s any more, and takes no second one: give the subscription another park stream", clip(w.sub.ParkStream), id)
 }

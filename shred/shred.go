@@ -3,12 +3,15 @@ package shred
 import (
 	"bytes"
 	"context"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/switchyard-dev/switchyard/codec"
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -19,10 +22,15 @@ import (
 // JSON, by its name there, upper and lower case being the same as encoding/json has it;
 // what is inside of it is encrypted with it. Fields that are absent stay so.
 //
+// Of a struct that encoding/json encodes by its fields, those that are named are checked
+// against its own. Of a map and of a type with a JSON form of its own nobody can tell a
+// field that is absent from one whose name is misspelt, and which would be stored in
+// clear: every event of these must have every field that is named, null where it is empty.
+//
 // Encode then fails with ErrInvalid where the filter cannot work: keys or subject are
 // nil, a field is named that T does not have, the event's data is no JSON object, its
-// subject is empty, or another field of it looks like an encrypted one; and with
-// [ErrShredded] where the subject's key was deleted.
+// subject is empty or no UTF-8, or another field of it looks like an encrypted one; and
+// with [ErrShredded] where the subject's key was deleted.
 //
 // Decode opens what an event of any version has encrypted, and leaves out what a
 // deleted key sealed. It fails with [ErrNoKey], and with [ErrNotAuthentic]; other
@@ -30,8 +38,8 @@ import (
 func Fields[T any](keys KeyStore, subject func(T) string, fields ...string) codec.Filter {
 	f := &filter[T]{keys: keys, subject: subject, fields: fields}
 	for _, field := range fields {
-		if !knows[T](field) {
-			f.unknown = append(f.unknown, field)
+		if !byFields[T]() || !knows[T](field) {
+			f.required = append(f.required, field)
 		}
 	}
 	return f
@@ -41,7 +49,25 @@ type filter[T any] struct {
 	keys    KeyStore
 	subject func(T) string
 	fields  []string
-	unknown []string // those that encoding/json does not know in T
+	// required are those whose absence is a mistake: encoding/json does not know them in
+	// T, or nothing is known about T.
+	required []string
+}
+
+// byFields tells whether encoding/json encodes a T by its fields.
+func byFields[T any]() bool {
+	t := reflect.TypeFor[T]()
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	switch reflect.New(t).Interface().(type) {
+	case json.Marshaler, json.Unmarshaler, encoding.TextMarshaler, encoding.TextUnmarshaler:
+		return false
+	}
+	return true
 }
 
 // knows tells whether encoding/json puts a field into values of type T.
@@ -74,8 +100,11 @@ func (f *filter[T]) Seal(ctx context.Context, value any, event *eventstore.Event
 		return err
 	}
 	subject := f.subject(v)
-	if subject == "" {
+	switch {
+	case subject == "":
 		return invalid("subject", "it is empty; name whose key the event is sealed with")
+	case !utf8.ValidString(subject): // its JSON would name another one
+		return invalid("subject", "%q is no UTF-8; name the subject in text", subject)
 	}
 	key, err := f.keys.Key(ctx, subject, true)
 	if err != nil {
@@ -108,9 +137,13 @@ func (f *filter[T]) present(members map[string]json.RawMessage) ([]string, error
 			return nil, invalid("data", "the field %q has $sealed and text, as an encrypted one has, and would be opened as such; name it too, or change it", name)
 		}
 	}
-	for _, field := range f.unknown {
-		if !found[field] { // a type with an encoding of its own may have it all the same
+	for _, field := range f.required {
+		switch {
+		case found[field]:
+		case byFields[T]():
 			return nil, invalid("filter", "a %T has no field %q; give the name that its JSON has", *new(T), field)
+		default:
+			return nil, invalid("filter", "the JSON of this %s has no field %q; give the name that it has, and encode the field as null where it is empty", reflect.TypeFor[T](), field)
 		}
 	}
 	return names, nil

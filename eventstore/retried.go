@@ -73,6 +73,8 @@ func (w *worker) retryParked(ctx context.Context, info Info, after Position) err
 		w.store.logger.WarnContext(ctx, "retries of parked events wait: the store is sealed", "subscription", w.sub.Name, "retries", len(requests), "reason", info.SealReason)
 		return nil
 	}
+	w.retrying = true
+	defer func() { w.retrying = false }()
 	waits := false
 	for _, request := range requests {
 		done, err := w.retryOne(ctx, info, request, after)

@@ -212,7 +212,7 @@ func (s *Store) receive(ctx context.Context, sub Subscription, after Place, box 
 	}()
 	pause := firstPause
 	for {
-		err := s.subscribe(ctx, after, sub.Filter, func(m Message) bool {
+		err := s.subscribe(ctx, sub.Name, after, sub.Filter, func(m Message) bool {
 			pause = firstPause
 			after = m.Place
 			return box.put(ctx, m)

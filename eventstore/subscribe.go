@@ -55,7 +55,7 @@ type SubscribeOptions struct {
 // the last one delivered, as after a restored backup.
 func (s *Store) Subscribe(ctx context.Context, opts SubscribeOptions) iter.Seq2[Message, error] {
 	return single(func(yield func(Message, error) bool) {
-		err := s.subscribe(ctx, Place{Position: opts.After}, opts.Filter, func(m Message) bool { return yield(m, nil) })
+		err := s.subscribe(ctx, "", Place{Position: opts.After}, opts.Filter, func(m Message) bool { return yield(m, nil) })
 		if err != nil {
 			yield(Message{}, opError("subscribe", "", err))
 		}
@@ -63,8 +63,8 @@ func (s *Store) Subscribe(ctx context.Context, opts SubscribeOptions) iter.Seq2[
 }
 
 // subscribe calls yield for each message until it returns false (then the error
-// is nil) or the subscription ends.
-func (s *Store) subscribe(ctx context.Context, after Place, filter Filter, yield func(Message) bool) error {
+// is nil) or the subscription ends. name is that of a durable subscription.
+func (s *Store) subscribe(ctx context.Context, name string, after Place, filter Filter, yield func(Message) bool) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (s *Store) subscribe(ctx context.Context, after Place, filter Filter, yield
 	}
 	ctx, cancel := s.untilClosed(ctx)
 	defer cancel()
-	ctx = s.traceStart(ctx, TraceStart{Operation: OperationSubscribe})
+	ctx = s.traceStart(ctx, TraceStart{Operation: OperationSubscribe, Subscription: name})
 	count := 0
 	var err error
 	defer func() { s.traceEnd(ctx, TraceEnd{Operation: OperationSubscribe, Events: count, Err: err}) }()

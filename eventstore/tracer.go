@@ -50,8 +50,13 @@ type TraceStart struct {
 	// the first event handled; Category is its category. Both are empty for the
 	// global order.
 	Stream, Category string
-	// Subscription is the name of a durable subscription whose handler is called.
+	// Subscription is the name of a durable subscription whose handler is called, or
+	// that subscribes: from its checkpoint until it loses its lease or its backend, or
+	// Run ends. It is empty for Subscribe.
 	Subscription string
+	// Retried is true where the event that a handler is given was parked, and is
+	// handled again out of its order; see [Store.RetryParked].
+	Retried bool
 	// Parts are an append's, every event with its ID and metadata.
 	Parts []StreamAppend
 	// Events are what a handler is given.

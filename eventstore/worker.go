@@ -16,6 +16,7 @@ type worker struct {
 	sub      Subscription
 	held     *heldLease
 	progress *progress
+	retrying bool // a parked event is being handled, before all others
 
 	finishedBefore map[uuid.UUID]bool // parked after the checkpoint by a Run before; by linkID
 
@@ -214,7 +215,7 @@ func (w *worker) call(ctx context.Context, events []RecordedEvent, attempt int, 
 		}
 	}()
 	ctx = w.store.traceStart(ctx, TraceStart{
-		Operation: OperationHandle, Subscription: w.sub.Name, Stream: events[0].Stream, Events: events, Attempt: attempt,
+		Operation: OperationHandle, Subscription: w.sub.Name, Stream: events[0].Stream, Events: events, Attempt: attempt, Retried: w.retrying,
 	})
 	err = guarded(ctx, handle)
 	w.store.traceEnd(ctx, TraceEnd{Operation: OperationHandle, Events: len(events), Err: err})

@@ -77,6 +77,18 @@ func (s *shop) fulfil(ctx context.Context, handle func(context.Context, *decider
 	return s.store.Run(ctx, sub)
 }
 
+// fulfilling runs the reaction until stop is called.
+func (s *shop) fulfilling(t *testing.T, handle func(context.Context, *decider.Cause, Paid) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.store.Run(ctx, decider.React("fulfilment", s.paid, handle)) }()
+	return func() {
+		cancel()
+		require.NoError(t, <-ended)
+	}
+}
+
 func (s *shop) ship(ctx context.Context, cause *decider.Cause, _ Paid) error {
 	_, err := s.shipments.Do(ctx, cause.Command("shipment-"+strings.TrimPrefix(cause.Stream, "order-"), "ship"), func(bool) ([]Shipped, error) {
 		return []Shipped{{cause.Stream}}, nil
@@ -200,9 +212,18 @@ func TestMetricsHaveNoStreamNoIDAndNoTextOfAnError(t *testing.T) {
 	require.ErrorIs(t, err, eventstore.ErrConflict)
 	require.ErrorIs(t, s.fulfil(ctx, func(context.Context, *decider.Cause, Paid) error { return failed }), failed)
 	require.Error(t, s.fulfil(ctx, func(context.Context, *decider.Cause, Paid) error { panic(failed) }))
-	require.NoError(t, s.fulfil(ctx, s.ship))
+	shipped := make(chan struct{})
+	stop := s.fulfilling(t, func(ctx context.Context, cause *decider.Cause, e Paid) error {
+		defer func() { shipped <- struct{}{} }()
+		return s.ship(ctx, cause, e)
+	})
+	for range 4 {
+		<-shipped
+	}
+	collected := s.points(t) // with the lag, which is gone when it stops
+	stop()
 
-	for name, points := range s.points(t) {
+	for name, points := range collected {
 		for _, labels := range points {
 			for _, kv := range labels.ToSlice() {
 				require.Contains(t, map[attribute.Key][]string{
@@ -217,7 +238,7 @@ func TestMetricsHaveNoStreamNoIDAndNoTextOfAnError(t *testing.T) {
 		}
 	}
 	var names []string
-	for name := range s.points(t) {
+	for name := range collected {
 		names = append(names, name)
 	}
 	require.ElementsMatch(t, []string{

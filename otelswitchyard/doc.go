@@ -30,8 +30,12 @@
 //   - switchyard.transact.attempts: how often each decision was made;
 //   - switchyard.transact.conflicts: appends that came too late;
 //   - switchyard.subscription.lag, in seconds: how long ago the oldest event in a handler's
-//     hands was recorded; between events, that of the last one when it was finished. It
-//     grows while a handler hangs. Of several processes under one name take the highest.
+//     hands was recorded; between events, that of the newest one when it was finished. It
+//     grows while a handler hangs. A parked event that is retried counts from when the
+//     handler was given it. A process has the lag of a subscription that it owns: none
+//     once Run ends, or has lost the lease or the backend, until the next event; so alarm
+//     on a lag that is absent too, or on switchyard checkpoint list. Of several processes
+//     under one name take the highest. Where nothing is appended it stays what it was.
 //
 // Streams, IDs and the texts of errors are in spans, and never in metrics. An error's
 // kind is error.type in both: "conflict", "unavailable" and so on, "_OTHER" for those of

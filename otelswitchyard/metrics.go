@@ -7,6 +7,8 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
 // metrics are the instruments.
@@ -44,27 +46,26 @@ func (m *metrics) make(meter metric.Meter, lags *lags) (err error) {
 		return err
 	}
 	_, err = meter.Float64ObservableGauge("switchyard.subscription.lag", metric.WithUnit("s"), metric.WithFloat64Callback(lags.observe),
-		metric.WithDescription("How long ago the oldest event in a handler's hands was recorded, or else the last one when it was finished."))
+		metric.WithDescription("How long ago the oldest event in a handler's hands was recorded, or else the newest one when it was finished."))
 	return err
 }
 
-// lags are how far behind each subscription is that has handled an event.
+// lags are how far behind each subscription is that handles events here.
 type lags struct {
 	mu   sync.Mutex
 	subs map[string]*lag
 }
 
 type lag struct {
+	live   int // how many of this name subscribe: one, unless several stores share the tracer
 	next   int
 	inHand map[int]time.Time // when its events were recorded
-	last   time.Duration     // of the one that was finished last
+	newest eventstore.Position
+	last   time.Duration // of the newest that was finished, when it was; where newest is not zero
 }
 
-// begin notes that a subscription's handler has events, of which the oldest was recorded
-// at a time. The function that it returns notes the end.
-func (l *lags) begin(subscription string, recorded time.Time) (end func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// of returns a subscription's lag. l is locked.
+func (l *lags) of(subscription string) *lag {
 	if l.subs == nil {
 		l.subs = make(map[string]*lag)
 	}
@@ -73,6 +74,31 @@ func (l *lags) begin(subscription string, recorded time.Time) (end func()) {
 		s = &lag{inHand: make(map[int]time.Time)}
 		l.subs[subscription] = s
 	}
+	return s
+}
+
+// subscribed notes that a subscription is about to be delivered events. The function
+// that it returns notes the end, after which the lag is another process's.
+func (l *lags) subscribed(subscription string) (end func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.of(subscription)
+	s.live++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		s.live--
+		l.forget(subscription, s)
+	}
+}
+
+// begin notes that a subscription's handler has events, of which the oldest was recorded
+// at a time, and the newest is at a position. The function that it returns notes the end.
+// Parked events are handled before the subscription is live, and leave nothing.
+func (l *lags) begin(subscription string, recorded time.Time, newest eventstore.Position) (end func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.of(subscription)
 	s.next++
 	call := s.next
 	s.inHand[call] = recorded
@@ -80,7 +106,17 @@ func (l *lags) begin(subscription string, recorded time.Time) (end func()) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(s.inHand, call)
-		s.last = time.Since(recorded)
+		if !newest.Before(s.newest) {
+			s.newest, s.last = newest, time.Since(recorded)
+		}
+		l.forget(subscription, s)
+	}
+}
+
+// forget drops what a subscription that is over has left. l is locked.
+func (l *lags) forget(subscription string, s *lag) {
+	if s.live == 0 && len(s.inHand) == 0 {
+		delete(l.subs, subscription)
 	}
 }
 
@@ -90,14 +126,16 @@ func (l *lags) observe(_ context.Context, o metric.Float64Observer) error {
 	defer l.mu.Unlock()
 	for name, s := range l.subs {
 		behind := s.last
-		if len(s.inHand) > 0 {
+		switch {
+		case len(s.inHand) > 0:
 			behind = 0
+		case s.newest.IsZero():
+			continue // nothing that it was given tells
 		}
 		for _, recorded := range s.inHand {
 			behind = max(behind, time.Since(recorded))
 		}
-		// The database's clock may be ahead.
-		o.Observe(max(behind, 0).Seconds(), metric.WithAttributes(semconv.MessagingSystemKey.String("switchyard"), semconv.MessagingConsumerGroupName(name)))
+		o.Observe(behind.Seconds(), metric.WithAttributes(semconv.MessagingSystemKey.String("switchyard"), semconv.MessagingConsumerGroupName(name)))
 	}
 	return nil
 }

@@ -39,6 +39,9 @@ type operation struct {
 
 type operationKey struct{}
 
+// subscribedKey is that of the function which ends a durable subscription's lag.
+type subscribedKey struct{}
+
 // start starts a span, and what its end needs. common are attributes of span and metrics
 // alike, special ones of the span alone.
 func (t *Tracer) start(ctx context.Context, name, category string, kind trace.SpanKind, common, special []attribute.KeyValue, links ...trace.Link) (context.Context, *operation) {
@@ -59,13 +62,23 @@ func (t *Tracer) TraceStart(ctx context.Context, start eventstore.TraceStart) co
 		return t.startSend(ctx, start.Parts)
 	case eventstore.OperationHandle:
 		return t.startProcess(ctx, start)
-	case eventstore.OperationRead, eventstore.OperationSubscribe:
+	case eventstore.OperationSubscribe:
+		if start.Subscription != "" {
+			return context.WithValue(ctx, subscribedKey{}, t.lags.subscribed(start.Subscription))
+		}
+	case eventstore.OperationRead:
 	}
 	return ctx
 }
 
 // TraceEnd implements [eventstore.Tracer].
 func (t *Tracer) TraceEnd(ctx context.Context, end eventstore.TraceEnd) {
+	if end.Operation == eventstore.OperationSubscribe {
+		if over, ok := ctx.Value(subscribedKey{}).(func()); ok {
+			over()
+		}
+		return
+	}
 	if end.Operation != eventstore.OperationAppend && end.Operation != eventstore.OperationHandle {
 		return // ctx may be that of an append or a handler around it
 	}
@@ -124,7 +137,7 @@ func (t *Tracer) startProcess(ctx context.Context, start eventstore.TraceStart) 
 	}
 	var links []trace.Link
 	var streams []string
-	oldest := time.Now()
+	oldest := time.Now() // the database's clock may be ahead: no lag is negative
 	for _, event := range events {
 		if link, ok := linkTo(event); ok {
 			link.Attributes = []attribute.KeyValue{semconv.MessagingMessageID(event.ID.String())}
@@ -137,7 +150,10 @@ func (t *Tracer) startProcess(ctx context.Context, start eventstore.TraceStart) 
 	}
 	common := []attribute.KeyValue{semconv.MessagingOperationTypeProcess, semconv.MessagingOperationName("process"), semconv.MessagingConsumerGroupName(start.Subscription)}
 	ctx, op := t.start(ctx, "process", categoryOf(streams...), trace.SpanKindConsumer, common, special, links...)
-	op.messages, op.handled = len(events), t.lags.begin(start.Subscription, oldest)
+	if start.Retried { // the checkpoint is beyond it, however long ago it was parked
+		oldest = time.Now()
+	}
+	op.messages, op.handled = len(events), t.lags.begin(start.Subscription, oldest, events[len(events)-1].Position)
 	return ctx
 }
 

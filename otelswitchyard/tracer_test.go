@@ -143,41 +143,6 @@ func TestConflictsAndAttemptsOfDecisionsAreCounted(t *testing.T) {
 	require.Equal(t, true, of(spans[len(spans)-1])["switchyard.refused"])
 }
 
-func (s *shop) lag(t *testing.T) float64 {
-	t.Helper()
-	gauge, ok := s.collect(t)["switchyard.subscription.lag"].(metricdata.Gauge[float64])
-	require.True(t, ok)
-	require.Len(t, gauge.DataPoints, 1)
-	return gauge.DataPoints[0].Value
-}
-
-func TestTheLagGrowsWhileAHandlerHangsAndStaysWhenItIsDone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t)
-		_, err := s.pay(t.Context(), "order-1")
-		require.NoError(t, err)
-		<-time.After(time.Minute)
-		handling, goOn := make(chan struct{}), make(chan struct{})
-		ended := make(chan error)
-		go func() {
-			ended <- s.fulfil(t.Context(), func(context.Context, *decider.Cause, Paid) error {
-				close(handling)
-				<-goOn
-				return nil
-			})
-		}()
-		<-handling
-		require.InDelta(t, 60, s.lag(t), 0.01)
-		<-time.After(2 * time.Second)
-		require.InDelta(t, 62, s.lag(t), 0.01)
-		close(goOn)
-		require.NoError(t, <-ended)
-		<-time.After(time.Hour)
-		require.InDelta(t, 62, s.lag(t), 0.01, "it has no event in its hands")
-		require.NoError(t, s.store.Close())
-	})
-}
-
 func TestTheGlobalProvidersAreTheDefault(t *testing.T) {
 	tracer, err := otelswitchyard.New(nil)
 	require.NoError(t, err)

@@ -77,6 +77,16 @@ func ownCheckpoint(name string) bool {
 
 // checkpoints lists checkpoints with their lags.
 func checkpoints(ctx context.Context, store *handle, all bool) ([]checkpointReport, error) {
+	var stored []eventstore.Checkpoint
+	for checkpoint, err := range store.ListCheckpoints(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if all || !ownCheckpoint(checkpoint.Name) {
+			stored = append(stored, checkpoint)
+		}
+	}
+	// After them: a subscription that goes on meanwhile is not ahead of the last event.
 	info, err := store.Info(ctx)
 	if err != nil {
 		return nil, err
@@ -84,13 +94,7 @@ func checkpoints(ctx context.Context, store *handle, all bool) ([]checkpointRepo
 	reports := []checkpointReport{}
 	var measured []int
 	var after []eventstore.Position
-	for checkpoint, err := range store.ListCheckpoints(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		if ownCheckpoint(checkpoint.Name) && !all {
-			continue
-		}
+	for _, checkpoint := range stored {
 		report := reportOf(checkpoint)
 		switch {
 		case checkpoint.Store != info.ID:

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/all"
+	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -232,4 +234,39 @@ func TestCheckpointCommandsSayWhatIsWrong(t *testing.T) {
 	}
 	ok(t, "", "checkpoint", "reset", url, "new", "--to", "end", "--create")
 	require.Contains(t, ok(t, "", "checkpoint", "list", url), `"name":"new","position":"3"`)
+}
+
+// busy is a store whose subscription goes on behind each look at its head.
+type busy struct {
+	*memory.Backend
+	goOn func(ctx context.Context) error
+}
+
+func (b *busy) Info(ctx context.Context) (eventstore.Info, error) {
+	info, err := b.Backend.Info(ctx)
+	return info, errors.Join(err, b.goOn(ctx))
+}
+
+func TestASubscriptionThatGoesOnIsNotSaidToBeAhead(t *testing.T) {
+	log := memory.NewLog()
+	other, err := eventstore.New(log.Open(nil), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, other.Close()) })
+	goOn := func(ctx context.Context) error {
+		result, err := other.Append(ctx, "order-1", eventstore.Any(), eventstore.Event{Type: "A", Data: []byte(`{}`)})
+		if err != nil {
+			return err
+		}
+		return other.SaveCheckpoint(ctx, eventstore.Checkpoint{Name: "billing", Place: result.Events[0].Place()})
+	}
+	require.NoError(t, goOn(t.Context()))
+	backend := &busy{Backend: log.Open(nil), goOn: goOn}
+	store, err := eventstore.New(backend, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	reports, err := checkpoints(t.Context(), &handle{Store: store, backend: backend}, false)
+	require.NoError(t, err)
+	require.Len(t, reports, 1)
+	require.Empty(t, reports[0].Fault)
+	require.NotNil(t, reports[0].lag)
 }

@@ -134,7 +134,7 @@ func (s *Store) RetryParked(ctx context.Context, parkStream string, events ...Pa
 			waiting = append(waiting, event)
 		case ParkedRetryRequested:
 		default:
-			return opError("retry parked event", event.EventID.String(), closedParked(event))
+			return opError("retry parked events of", parkStream, closedParked(event))
 		}
 	}
 	return opError("retry parked events of", parkStream, s.answerParked(ctx, parkStream, ParkedRetryType, waiting))
@@ -150,7 +150,7 @@ func (s *Store) DropParked(ctx context.Context, parkStream string, events ...Par
 		case event.State.Open():
 			open = append(open, event)
 		case event.State != ParkedDropped:
-			return opError("drop parked event", event.EventID.String(), closedParked(event))
+			return opError("drop parked events of", parkStream, closedParked(event))
 		}
 	}
 	return opError("drop parked events of", parkStream, s.answerParked(ctx, parkStream, ParkedDroppedType, open))
@@ -158,9 +158,9 @@ func (s *Store) DropParked(ctx context.Context, parkStream string, events ...Par
 
 func closedParked(event ParkedEvent) error {
 	if !event.State.Open() && event.State != "" {
-		return invalid("parked event", "it is %s for subscription %q, and waits for nothing", event.State, clip(event.Subscription))
+		return invalid("parked event", "%s is %s for subscription %q, and waits for nothing", event.EventID, event.State, clip(event.Subscription))
 	}
-	return invalid("parked event", "it is not one that ParkedEvents returned")
+	return invalid("parked event", "%s is not one that ParkedEvents returned", event.EventID)
 }
 
 // answerParked appends a record of a type for each event, as many at once as an

@@ -181,7 +181,7 @@ func TestADroppedEventIsNotHandled(t *testing.T) {
 			require.Equal(t, eventstore.ParkedDropped, event.State)
 			err := store.RetryParked(t.Context(), parkStream, event)
 			require.ErrorIs(t, err, eventstore.ErrInvalid)
-			require.ErrorContains(t, err, `it is dropped for subscription "billing"`)
+			require.ErrorContains(t, err, event.EventID.String()+` is dropped for subscription "billing"`)
 		}
 	})
 }

@@ -143,6 +143,9 @@ func (a *app) parkedAnswer(name, short, done, long string, answer answerFunc) *c
 				if err != nil {
 					return err
 				}
+				if len(events) == 0 && all {
+					return nothingParked(args[1], subscription)
+				}
 				if events, err = pick(events, args[1], ids, subscription); err != nil {
 					return err
 				}
@@ -161,14 +164,25 @@ func (a *app) parkedAnswer(name, short, done, long string, answer answerFunc) *c
 	return cmd
 }
 
+// nothingParked is the answer to --all where the stream may be misspelt.
+func nothingParked(stream, subscription string) error {
+	if subscription != "" {
+		return usagef("nothing was ever parked in stream %s by subscription %s; give the names that the subscription has", safe(stream), safe(subscription))
+	}
+	return usagef("nothing was ever parked in stream %s; give the park stream that the subscription has", safe(stream))
+}
+
+// eventIDs returns each ID once.
 func eventIDs(args []string) ([]uuid.UUID, error) {
-	ids := make([]uuid.UUID, len(args))
-	for i, arg := range args {
+	var ids []uuid.UUID
+	for _, arg := range args {
 		id, err := uuid.Parse(arg)
 		if err != nil {
 			return nil, usagef("event ID %q is not a UUID; parked list shows them", arg)
 		}
-		ids[i] = id
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
 	}
 	return ids, nil
 }
@@ -191,11 +205,11 @@ func pick(events []eventstore.ParkedEvent, stream string, ids []uuid.UUID, subsc
 		}
 		switch {
 		case len(subscriptions) == 0 && subscription != "":
-			return nil, usagef("event %s was not parked in %s by subscription %s; parked list --all shows what was", id, safe(stream), safe(subscription))
+			return nil, usagef("event %s was not parked in stream %s by subscription %s; parked list --all shows what was", id, safe(stream), safe(subscription))
 		case len(subscriptions) == 0:
-			return nil, usagef("event %s was not parked in %s; parked list --all shows what was", id, safe(stream))
+			return nil, usagef("event %s was not parked in stream %s; parked list --all shows what was", id, safe(stream))
 		case len(subscriptions) > 1:
-			return nil, usagef("event %s was parked by several subscriptions; say which one with --subscription: %s", id, strings.Join(subscriptions, ", "))
+			return nil, usagef("event %s was parked in stream %s by several subscriptions; say which one with --subscription: %s", id, safe(stream), strings.Join(subscriptions, ", "))
 		}
 	}
 	return picked, nil

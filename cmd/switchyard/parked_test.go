@@ -59,16 +59,16 @@ func TestParkedEventsAreListedRetriedAndDropped(t *testing.T) {
 	id := all[0].EventID.String()
 	got := call(t, "", "parked", "retry", url, "parked", id)
 	require.Equal(t, exitUsage, got.code)
-	require.Contains(t, got.err, "parked by several subscriptions; say which one with --subscription: billing, mail")
+	require.Contains(t, got.err, "was parked in stream parked by several subscriptions; say which one with --subscription: billing, mail")
 	for range 2 {
-		require.JSONEq(t, `{"stream":"parked","events":1}`, ok(t, "", "parked", "retry", url, "parked", id, "--subscription", "billing"))
+		require.JSONEq(t, `{"stream":"parked","events":1}`, ok(t, "", "parked", "retry", url, "parked", id, strings.ToUpper(id), "--subscription", "billing"))
 	}
 	require.Equal(t, "dropped 3 events of parked\n", ok(t, "", "parked", "drop", url, "parked", "--all", "--subscription", "mail", "--text"))
 	require.Len(t, listed(t, url, "parked"), 3)
 	require.Equal(t, eventstore.ParkedRetryRequested, listed(t, url, "parked")[0].State)
 	got = call(t, "", "parked", "retry", url, "parked", id, "--subscription", "mail")
 	require.Equal(t, exitUsage, got.code)
-	require.Contains(t, got.err, `it is dropped for subscription "mail"`)
+	require.Contains(t, got.err, id+` is dropped for subscription "mail"`)
 
 	var handled []string
 	billing := eventstore.Subscription{Name: "billing", ParkStream: "parked", Filter: eventstore.Filter{Categories: []string{"counter"}}, Handler: func(_ context.Context, e eventstore.RecordedEvent) error {
@@ -136,7 +136,9 @@ func TestParkedCommandsSayWhatIsWrong(t *testing.T) {
 		"no event":                {[]string{"retry", url, "parked"}, "or all that are open with --all"},
 		"events and all":          {[]string{"drop", url, "parked", testID, "--all"}, "or all that are open with --all"},
 		"no UUID":                 {[]string{"drop", url, "parked", "7"}, `event ID "7" is not a UUID`},
-		"an unknown event":        {[]string{"drop", url, "parked", testID}, "was not parked in parked"},
+		"an unknown event":        {[]string{"drop", url, "parked", testID}, "was not parked in stream parked"},
+		"a stream without any":    {[]string{"retry", url, "praked", "--all"}, "nothing was ever parked in stream praked;"},
+		"none of a subscription":  {[]string{"drop", url, "parked", "--all", "--subscription", "mial"}, "nothing was ever parked in stream parked by subscription mial"},
 		"another subscription":    {[]string{"retry", url, "parked", testID, "--subscription", "mail"}, "by subscription mail"},
 	} {
 		t.Run(name, func(t *testing.T) {

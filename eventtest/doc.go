@@ -5,8 +5,8 @@
 //	eventtest.For(t, orders).Given(Placed{Cents: 500}).When(Pay(500)).Then(Paid{Cents: 500})
 //
 // which also stores and reads them, and so finds a codec that loses something and code
-// that changes a state which others share. [Golden] holds the form of stored events
-// against a file, so that what is stored stays readable. [NewStore] is an empty store,
+// that changes a state which others share. [Golden] holds the names of stored events and
+// of their fields, and the JSON kinds of these, against a file. [NewStore] is an empty store,
 // and [Load] fills one with events that `switchyard export` wrote.
 //
 // Importing the package adds the flag -update-events to the test.

@@ -315,3 +315,19 @@ func TestAStateMayContainItself(t *testing.T) {
 	require.NoError(t, err)
 	eventtest.For(t, d).Given(several...).When(func(r Ring) ([]Event, error) { return []Event{&Counted{N: &r.n}}, nil }).Then(&Counted{N: new(len(several))})
 }
+
+// parts has two slices of one array.
+type parts struct{ First, All []string }
+
+func (parts) cart() {}
+
+func partsOf(all ...string) parts { return parts{First: all[:1], All: all} }
+
+func TestASliceIsComparedAlsoAfterItsBeginning(t *testing.T) {
+	c := codec.Must(codec.New[Event](nil, codec.Of[parts]("Parts")))
+	d, err := decider.New(eventtest.NewStore(t), c, evolve, nil)
+	require.NoError(t, err)
+	require.Contains(t, failures(t, func(tb testing.TB) {
+		eventtest.For(tb, d).When(decided(partsOf("a", "b"))).Then(partsOf("a", "c"))
+	}), ".All[1]")
+}

@@ -21,8 +21,13 @@ import (
 var updateEvents = flag.Bool("update-events", false, "write new event types and fields to the files that eventtest.Golden compares with")
 
 // Golden compares the form of every version of every type of a codec, under each of its
-// names, with a file: the fields that encoding/json gives its Go type, and whether each
-// is a string, a number and so on.
+// names, with a file: the fields that encoding/json gives its Go type, and the JSON kind
+// of each: object, array, string, number, bool, or any where the type does not tell.
+//
+// It compares no more than kinds. Types of one kind are the same to it, also where one
+// does not read what the other wrote: int64 and int8 or uint64, a float and an integer, a
+// string and a time or bytes, arrays of several lengths. After such a change decode an
+// event of before in a test, or make it a new version with codec.Up.
 //
 // A field that is gone or of another kind, or a version or a name that is gone, fails
 // whatever the flag, because stored events would not be read as they were written. New

@@ -2,6 +2,7 @@ package marten_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -142,4 +143,40 @@ func TestAnAppendIsNotTornByANumberBetweenItsOwn(t *testing.T) {
 	require.NoError(t, insertEvents(t.Context(), amid, "order-2", numbers[1]))
 	require.NoError(t, amid.Commit(t.Context()))
 	require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), 3)
+}
+
+// A reader of the last event looks which it is, and then waits until the order is ready so
+// far. By then an append around that event may be there, whose own last event is beyond it.
+func TestAnAppendAroundTheLastEventIsNotTornForWhoReadsBackward(t *testing.T) {
+	rawURL := server.Database(t)
+	pool := connect(t, rawURL)
+	require.NoError(t, marten.Create(t.Context(), pool, "", marten.Creation{}))
+	around, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer around.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
+	first, err := take(t.Context(), around, 1)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), callAppend, "order-2", 1)
+	require.NoError(t, err)
+	var failed error
+	config, err := pgxpool.ParseConfig(rawURL)
+	require.NoError(t, err)
+	config.ConnConfig.Tracer = &between{statement: "coalesce(max(e.seq_id), 0)", do: func() {
+		last, err := take(t.Context(), around, 1)
+		if err == nil {
+			err = insertEvents(t.Context(), around, "order-1", slices.Concat(first, last))
+		}
+		failed = errors.Join(err, around.Commit(t.Context()))
+	}}
+	traced, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(traced.Close)
+	store := openStore(t, traced, &marten.Options{Append: marten.Quick})
+	var seen []uint64
+	for e, err := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{Backward: true, Filter: eventstore.Filter{StreamPrefixes: []string{"order-1"}}}) {
+		require.NoError(t, err)
+		seen = append(seen, e.Version)
+	}
+	require.NoError(t, failed)
+	require.Equal(t, []uint64{2, 1}, seen, "all of the append, or nothing of it")
 }

@@ -140,15 +140,21 @@ func (r *reading) forward(ctx context.Context) (eventstore.Page, error) {
 }
 
 // backward reads from the top, or from the last event, when the order is ready so far.
+// Then it begins at what is ready: an append that came meanwhile may lie around what was
+// the last event.
 func (r *reading) backward(ctx context.Context) (eventstore.Page, error) {
 	var last int64
 	if err := r.b.pool.QueryRow(ctx, r.b.sql().lastAfter(), 0).Scan(&last); err != nil {
 		return eventstore.Page{}, err
 	}
-	r.top = min(r.top, last)
-	if err := r.b.water.reach(ctx, r.top); err != nil {
+	if err := r.b.water.reach(ctx, min(r.top, last)); err != nil {
 		return eventstore.Page{}, err
 	}
+	ready, err := r.b.water.now(ctx)
+	if err != nil {
+		return eventstore.Page{}, err
+	}
+	r.top = min(r.top, max(last, ready))
 	for {
 		low := r.from
 		if r.isSparse() {

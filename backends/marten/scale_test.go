@@ -65,6 +65,12 @@ func TestNothingScansTheTables(t *testing.T) {
 				working.Wait()
 			}
 			appends() // which has the plans made
+			for _, conn := range pool.AcquireAllIdle(t.Context()) {
+				// A session tells its counts once in a while: what they are so far is no part of the rest.
+				_, err := conn.Exec(t.Context(), `select pg_stat_force_next_flush()`)
+				conn.Release()
+				require.NoError(t, err)
+			}
 			fill(t, outside, 40_000)
 			_, err = outside.Exec(t.Context(), `vacuum analyze mt_events, mt_streams`)
 			require.NoError(t, err)
@@ -135,6 +141,6 @@ func TestStartAndMemoryDoNotDependOnTheSizeOfTheStore(t *testing.T) {
 	}
 	small, large := measure(10_000), measure(300_000)
 	t.Logf("start %v and %v, heap %d and %d KiB", small.start, large.start, small.heap>>10, large.heap>>10)
-	require.Less(t, large.start, 3*small.start)
+	require.Less(t, large.start, 3*small.start+50*time.Millisecond, "a busy machine takes its time")
 	require.Less(t, large.heap, small.heap+8<<20, "a page more, and what the collector leaves")
 }

@@ -25,10 +25,11 @@ func fill(t *testing.T, pool *pgxpool.Pool, events int) {
 	require.NoError(t, err)
 }
 
-// scans is how often the tables were read from one end to the other.
+// scans is how many rows were read by going through the tables from one end to the other.
+// The scans themselves do not count: to make an index on an empty table is one.
 func scans(t *testing.T, pool *pgxpool.Pool) (n int) {
 	t.Helper()
-	require.NoError(t, pool.QueryRow(t.Context(), `select coalesce(sum(seq_scan), 0) from pg_stat_user_tables where relname in ('mt_events', 'mt_streams')`).Scan(&n))
+	require.NoError(t, pool.QueryRow(t.Context(), `select coalesce(sum(seq_tup_read), 0) from pg_stat_user_tables where relname in ('mt_events', 'mt_streams')`).Scan(&n))
 	return n
 }
 
@@ -64,6 +65,9 @@ func TestNothingScansTheTables(t *testing.T) {
 				}
 				working.Wait()
 			}
+			fill(t, outside, 10)
+			_, err = outside.Exec(t.Context(), `vacuum analyze mt_events, mt_streams`) // for which a scan is the best plan
+			require.NoError(t, err)
 			appends() // which has the plans made
 			for _, conn := range pool.AcquireAllIdle(t.Context()) {
 				// A session tells its counts once in a while: what they are so far is no part of the rest.
@@ -71,9 +75,7 @@ func TestNothingScansTheTables(t *testing.T) {
 				conn.Release()
 				require.NoError(t, err)
 			}
-			fill(t, outside, 40_000)
-			_, err = outside.Exec(t.Context(), `vacuum analyze mt_events, mt_streams`)
-			require.NoError(t, err)
+			fill(t, outside, 40_000) // without an analysis, after which plans are made anew
 			before := scans(t, outside)
 			appends()
 			n := 0

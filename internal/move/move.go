@@ -98,7 +98,7 @@ type mover struct {
 	resumed          bool // digests of an earlier run are gone on with
 	fromTail, toTail *tail
 	statePath        string
-	saving           sync.Mutex       // of the state
+	saving           sync.Mutex       // of the state, and of fromInfo while it is kept
 	closing          atomic.Bool      // the state is not kept any more: writers wait
 	seal             eventstore.Place // FROM's last event
 	toHead           eventstore.Place // TO's last event, which is FROM's

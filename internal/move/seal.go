@@ -65,7 +65,9 @@ func (m *mover) close(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("FROM: %w", err)
 	}
+	m.saving.Lock() // the state is being kept beside this, and holds whose it is
 	m.fromInfo = info
+	m.saving.Unlock()
 	if m.sealedForAnother() { // meanwhile, and the first seal's reason stays
 		return m.movedElsewhere()
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -26,8 +28,16 @@ func (b *Backend) ArchiveStream(ctx context.Context, stream string) error {
 		if s.conjoined {
 			arguments += ", tenantid => " + q.tenantValue + "::varchar"
 		}
-		_, err = b.pool.Exec(ctx, "select "+ident(b.opts.Schema, "mt_archive_stream")+"("+arguments+")", key.id)
-		return err
+		// Marten's function for appends looks at the mark without a lock, and would add to a
+		// stream that is being archived: one by one with ours, then.
+		return pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
+			lock, args := b.begin(b.lockOf([]string{key.id}), nil)
+			if _, err := tx.Exec(ctx, lock, args...); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, "select "+ident(b.opts.Schema, "mt_archive_stream")+"("+arguments+")", key.id)
+			return err
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("archive stream %.80q: %w", stream, err)

@@ -208,8 +208,9 @@ func (b *Backend) starts(call *adapter.GroupedAppend) bool {
 
 // startStream tries an append that starts a stream, by one statement which is a transaction
 // of its own. The function writes the stream's row before it takes a number, and whoever
-// was faster is met there: no number is taken in vain, so that nothing need be open to bury
-// it. That the stream is not there is seen before the lock is had, and checked again by the
+// was faster is met there: no number is taken in vain because of that, and nothing need be
+// open to bury it. What else may fail after it, a trigger or a constraint of somebody's,
+// leaves a hole that the .NET daemon passes after 3 s. That the stream is not there is seen before the lock is had, and checked again by the
 // function.
 func (b *Backend) startStream(ctx context.Context, call *adapter.GroupedAppend) error {
 	args, err := b.functionArguments(call)

@@ -66,11 +66,16 @@ func (q *statements) makeBegin() {
 // queueBegin queues what begins a transaction that writes: it waits for the lock.
 func (b *Backend) queueBegin(batch *pgx.Batch, l locking, calls []*adapter.GroupedAppend) {
 	batch.Queue(`begin isolation level read committed`)
+	sql, args := b.begin(l, calls)
+	batch.Queue(sql, args...)
+}
+
+// begin is the first statement of a transaction that writes.
+func (b *Backend) begin(l locking, calls []*adapter.GroupedAppend) (sql string, args []any) {
 	if len(l.streams) == 0 {
-		batch.Queue(b.sql().alone, l.store, idle(calls))
-		return
+		return b.sql().alone, []any{l.store, idle(calls)}
 	}
-	batch.Queue(b.sql().shared, l.store, idle(calls), array(l.streams))
+	return b.sql().shared, []any{l.store, idle(calls), array(l.streams)}
 }
 
 // begun reads the answers of what queueBegin has queued.

@@ -91,6 +91,7 @@ type ParkedEvent struct {
 
 	last, request uuid.UUID // its last record, and the retry that has no result yet
 	requested     uint64    // the version of that
+	linkedAt      Position  // where its first record is, in this store
 }
 
 // record returns the event that answers p's last record. Its ID is made from that
@@ -247,7 +248,7 @@ func (l *parkLog) add(event RecordedEvent) {
 	if !known {
 		// A record without its link: reading began after that, or the stream's owner has
 		// cut it off. What the record answers is then taken as it says.
-		parked = &ParkedEvent{Parked: data, State: ParkedWaiting, ParkedAt: event.RecordedAt, last: data.Answers, request: data.Answers}
+		parked = &ParkedEvent{Parked: data, State: ParkedWaiting, ParkedAt: event.RecordedAt, last: data.Answers, request: data.Answers, linkedAt: event.Position}
 		parked.Answers = uuid.Nil
 		l.events[link], l.order = parked, append(l.order, parked)
 	}

@@ -70,7 +70,7 @@ func (w *worker) retryParked(ctx context.Context, info Info, after Position) err
 			return err
 		}
 	}
-	w.finishedBefore = log.open()
+	w.finishedBefore = log.openAfter(after)
 	requests := log.requests()
 	if len(requests) > 0 && info.Sealed {
 		w.store.logger.WarnContext(ctx, "retries of parked events wait: the store is sealed", "subscription", w.sub.Name, "retries", len(requests), "reason", info.SealReason)
@@ -95,11 +95,12 @@ func (w *worker) retryParked(ctx context.Context, info Info, after Position) err
 	return w.saveParkedRead(ctx, mark, log.read, found)
 }
 
-// open are the links of the events that are parked, and wait for a result or not.
-func (l *parkLog) open() map[uuid.UUID]bool {
+// openAfter are the links after a position of the events that are parked, and wait for a
+// result or not: those that a subscription may meet which goes on from there.
+func (l *parkLog) openAfter(position Position) map[uuid.UUID]bool {
 	links := make(map[uuid.UUID]bool)
 	for link, event := range l.events {
-		if event.State.Open() {
+		if event.State.Open() && position.Before(event.linkedAt) {
 			links[link] = true
 		}
 	}
@@ -127,10 +128,7 @@ func (l *parkLog) requests() []*ParkedEvent {
 }
 
 func (w *worker) catchUp(ctx context.Context, log *parkLog) error {
-	_, err := patiently(ctx, w.store, w.sub.Name, func() (struct{}, error) {
-		return struct{}{}, log.catchUp(ctx, w.store, w.sub.ParkStream)
-	})
-	return err
+	return w.insist(ctx, func() error { return log.catchUp(ctx, w.store, w.sub.ParkStream) })
 }
 
 // retryOne brings one retry to its result: handled, or parked anew. It is not done where
@@ -159,9 +157,6 @@ func (w *worker) handleRetried(ctx context.Context, info Info, parked *ParkedEve
 		}
 	}
 	failure, err := w.try(ctx, event, func(ctx context.Context) error {
-		if w.sub.HandleBatch == nil {
-			return w.sub.Handler(ctx, event)
-		}
 		return w.sub.HandleBatch(ctx, Batch{Events: []RecordedEvent{event}, Checkpoint: own})
 	})
 	switch {
@@ -210,10 +205,7 @@ func (w *worker) recordResult(ctx context.Context, parked *ParkedEvent, result s
 }
 
 func (w *worker) appendRecord(ctx context.Context, record Event) error {
-	_, err := patiently(ctx, w.store, w.sub.Name, func() (struct{}, error) {
-		return struct{}{}, w.store.appendRecords(ctx, w.sub.ParkStream, []Event{record})
-	})
-	return err
+	return w.insist(ctx, func() error { return w.store.appendRecords(ctx, w.sub.ParkStream, []Event{record}) })
 }
 
 // takeRetriedLease takes the lease under which a target saves a retried event's
@@ -259,10 +251,7 @@ func (w *worker) endRetried(ctx context.Context, name string) error {
 	if w.sub.HandleBatch == nil {
 		return nil
 	}
-	_, err := patiently(ctx, w.store, w.sub.Name, func() (struct{}, error) {
-		return struct{}{}, w.sub.Checkpoints.Delete(ctx, DeleteCheckpointRequest{Name: name})
-	})
-	return err
+	return w.insist(ctx, func() error { return w.sub.Checkpoints.Delete(ctx, DeleteCheckpointRequest{Name: name}) })
 }
 
 // loadParkedRead returns how far the park stream was read. A place that this store
@@ -276,9 +265,7 @@ func (w *worker) loadParkedRead(ctx context.Context, info Info) (mark Checkpoint
 	if err != nil || !stored.Found || stored.Checkpoint.Store != info.ID || place.Stream != w.sub.ParkStream {
 		return mark, stored.Found, err
 	}
-	_, err = patiently(ctx, w.store, w.sub.Name, func() (struct{}, error) {
-		return struct{}{}, w.store.checkPlace(ctx, mark.Name, place, info)
-	})
+	err = w.insist(ctx, func() error { return w.store.checkPlace(ctx, mark.Name, place, info) })
 	switch {
 	case err == nil:
 		mark.Place = place
@@ -293,10 +280,9 @@ func (w *worker) loadParkedRead(ctx context.Context, info Info) (mark Checkpoint
 func (w *worker) saveParkedRead(ctx context.Context, mark Checkpoint, read Place, found bool) error {
 	replaces := found && mark.Place.IsZero() // one that is not this store's: it cannot be compared
 	mark.Place = read
-	_, err := patiently(ctx, w.store, w.sub.Name, func() (struct{}, error) {
-		return struct{}{}, w.sub.Checkpoints.Save(ctx, SaveCheckpointRequest{Checkpoint: mark, Reset: replaces})
+	return w.insist(ctx, func() error {
+		return w.sub.Checkpoints.Save(ctx, SaveCheckpointRequest{Checkpoint: mark, Reset: replaces})
 	})
-	return err
 }
 
 // reopen parks an event anew that was parked before: where that was closed since, as

@@ -144,13 +144,10 @@ func (s *Store) handleFromCheckpoint(ctx context.Context, sub Subscription, held
 			return s.takeOver(ctx, sub, stored.Checkpoint, info)
 		}
 	}
-	_, err = patiently(ctx, s, sub.Name, func() (struct{}, error) {
-		return struct{}{}, s.checkPlace(ctx, named(stored.Found, sub.Name), after, info)
-	})
-	if err != nil {
+	w := &worker{store: s, sub: sub, held: held}
+	if err := w.insist(ctx, func() error { return s.checkPlace(ctx, named(stored.Found, sub.Name), after, info) }); err != nil {
 		return err
 	}
-	w := &worker{store: s, sub: sub, held: held}
 	if err := w.retryParked(ctx, info, after.Position); err != nil {
 		return err
 	}

@@ -24,6 +24,12 @@ type worker struct {
 	parked *parkLog // nil until an event is parked that was parked before
 }
 
+// insist is patiently for a call that only succeeds or fails.
+func (w *worker) insist(ctx context.Context, call func() error) error {
+	_, err := patiently(ctx, w.store, w.sub.Name, func() (struct{}, error) { return struct{}{}, call() })
+	return err
+}
+
 // all handles what arrives. It returns nil at the head, where the subscription
 // asks for that, and otherwise why it ended.
 func (w *worker) all(ctx context.Context, box *inbox) error {
@@ -128,9 +134,6 @@ func (w *worker) events(messages []Message) []RecordedEvent {
 // settle brings one event to an end: handled, parked, or an error.
 func (w *worker) settle(ctx context.Context, event RecordedEvent) error {
 	failure, err := w.try(ctx, event, func(ctx context.Context) error {
-		if w.sub.HandleBatch == nil {
-			return w.sub.Handler(ctx, event)
-		}
 		return w.saving(ctx, Batch{Events: []RecordedEvent{event}, Checkpoint: w.progress.checkpointAt(event.Place()), Stored: w.progress.known()})
 	})
 	switch {
@@ -143,8 +146,13 @@ func (w *worker) settle(ctx context.Context, event RecordedEvent) error {
 }
 
 // try calls the handler with an event, as often as Retry says. failure is set where
-// that was in vain, and err where the subscription ends.
-func (w *worker) try(ctx context.Context, event RecordedEvent, handle func(context.Context) error) (failure *HandlerError, err error) {
+// that was in vain, and err where the subscription ends. batch calls HandleBatch, where
+// there is that one.
+func (w *worker) try(ctx context.Context, event RecordedEvent, batch func(context.Context) error) (failure *HandlerError, err error) {
+	handle := batch
+	if w.sub.HandleBatch == nil {
+		handle = func(ctx context.Context) error { return w.sub.Handler(ctx, event) }
+	}
 	pause := w.sub.Retry.Pause
 	for attempt := 1; ; attempt++ {
 		err := w.patient(ctx, []RecordedEvent{event}, attempt, handle)

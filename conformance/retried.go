@@ -19,28 +19,37 @@ func retriedChecks() []Check {
 	}
 }
 
-// requestRetry parks an event of all, the one in the middle, and asks for its retry.
-func requestRetry(ctx context.Context, env *Env, run, ask *eventstore.Store, all []eventstore.RecordedEvent) (bad eventstore.RecordedEvent, err error) {
+// requestRetry writes events, parks the one in the middle by one handle, and asks for its
+// retry by another.
+func requestRetry(ctx context.Context, env *Env) (stores [2]*eventstore.Store, bad eventstore.RecordedEvent, err error) {
+	stores, err = twoHandles(ctx, env)
+	if err != nil {
+		return stores, bad, err
+	}
+	all, err := writeLog(ctx, env, 6, env.Store)
+	if err != nil {
+		return stores, bad, err
+	}
 	bad = all[len(all)/2]
 	var handled recorder
-	session := startRun(ctx, env, run, parkingSubscription(env, &handled, bad))
+	session := startRun(ctx, env, stores[0], parkingSubscription(env, &handled, bad))
 	if err := handled.waitEvents(ctx, session, len(all)-1); err != nil {
-		return bad, err
+		return stores, bad, err
 	}
 	if err := session.stop(); err != nil {
-		return bad, err
+		return stores, bad, err
 	}
-	parked, err := onlyParked(ctx, env, ask, eventstore.ParkedWaiting)
+	parked, err := onlyParked(ctx, env, stores[1], eventstore.ParkedWaiting)
 	if err != nil {
-		return bad, err
+		return stores, bad, err
 	}
 	for range 2 { // asking twice is asking once
-		if err := ask.RetryParked(ctx, env.StreamID("Parked", 901), parked); err != nil {
-			return bad, err
+		if err := stores[1].RetryParked(ctx, env.StreamID("Parked", 901), parked); err != nil {
+			return stores, bad, err
 		}
 	}
-	_, err = onlyParked(ctx, env, run, eventstore.ParkedRetryRequested)
-	return bad, err
+	_, err = onlyParked(ctx, env, stores[0], eventstore.ParkedRetryRequested)
+	return stores, bad, err
 }
 
 // onlyParked returns the one event that the park stream tells of, in a state.
@@ -58,15 +67,7 @@ func onlyParked(ctx context.Context, env *Env, store *eventstore.Store, state ev
 }
 
 func retryParked(ctx context.Context, env *Env) error {
-	stores, err := twoHandles(ctx, env)
-	if err != nil {
-		return err
-	}
-	all, err := writeLog(ctx, env, 6, env.Store)
-	if err != nil {
-		return err
-	}
-	bad, err := requestRetry(ctx, env, stores[0], stores[1], all)
+	stores, bad, err := requestRetry(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func retryParked(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	want := slices.Concat(all[len(all)/2:][:1], next.Events)
+	want := slices.Concat([]eventstore.RecordedEvent{bad}, next.Events)
 	for session := range 2 {
 		var handled recorder
 		sub := parkingSubscription(env, &handled, eventstore.RecordedEvent{})
@@ -136,15 +137,7 @@ func (t *target) handle(ctx context.Context, batch eventstore.Batch) error {
 }
 
 func retryParkedBatch(ctx context.Context, env *Env) error {
-	stores, err := twoHandles(ctx, env)
-	if err != nil {
-		return err
-	}
-	all, err := writeLog(ctx, env, 6, env.Store)
-	if err != nil {
-		return err
-	}
-	bad, err := requestRetry(ctx, env, stores[0], stores[1], all)
+	stores, bad, err := requestRetry(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -171,7 +164,7 @@ func retryParkedBatch(ctx context.Context, env *Env) error {
 	if _, err := onlyParked(ctx, env, env.Store, eventstore.ParkedHandled); err != nil {
 		return err
 	}
-	if err := expectSame("what a target applied of a retried event", all[len(all)/2:][:1], read.applied); err != nil {
+	if err := expectSame("what a target applied of a retried event", []eventstore.RecordedEvent{bad}, read.applied); err != nil {
 		return err
 	}
 	return expectOver(ctx, read)

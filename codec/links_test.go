@@ -1,24 +1,17 @@
 package codec_test
 
 import (
-	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/internal/linktest"
 )
 
 func TestTheCodecLinksTheStandardLibraryAndUUIDAlone(t *testing.T) {
-	const module = "github.com/switchyard-dev/switchyard/"
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	const module = linktest.Module
+	others, err := linktest.Others(t.Context(), ".",
+		module+"codec", module+"eventstore", module+"internal/printable", "github.com/google/uuid")
 	require.NoError(t, err)
-	var others []string
-	for pkg := range strings.FieldsSeq(string(out)) {
-		host, _, _ := strings.Cut(pkg, "/")
-		own := pkg == module+"codec" || pkg == module+"eventstore" || pkg == module+"internal/printable" || pkg == "github.com/google/uuid"
-		if strings.Contains(host, ".") && !own {
-			others = append(others, pkg)
-		}
-	}
 	require.Empty(t, others)
 }

@@ -1,30 +1,21 @@
 package eventtest_test
 
 import (
-	"os/exec"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/internal/linktest"
 )
 
 func TestEventtestLinksNoDriverAndNoTestLibrary(t *testing.T) {
-	const module = "github.com/switchyard-dev/switchyard/"
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
-	require.NoError(t, err)
-	own := []string{
-		module + "eventtest", module + "decider", module + "codec", module + "eventstore", module + "eventstore/adapter", module + "backends", module + "backends/memory",
-		module + "internal/transfer", module + "internal/cloudevents", module + "internal/printable", // of the one decoder of exports
+	const module = linktest.Module
+	others, err := linktest.Others(t.Context(), ".",
+		module+"eventtest", module+"decider", module+"codec", module+"eventstore", module+"eventstore/adapter", module+"backends", module+"backends/memory",
+		module+"internal/transfer", module+"internal/cloudevents", module+"internal/printable", // of the one decoder of exports
 		"github.com/google/uuid",
-	}
-	var others []string
-	for pkg := range strings.FieldsSeq(string(out)) {
-		host, _, _ := strings.Cut(pkg, "/")
-		parsers := strings.HasPrefix(pkg, "github.com/go-json-experiment/json/") || strings.HasPrefix(pkg, "golang.org/x/sync/") || strings.HasPrefix(pkg, "go.yaml.in/yaml/")
-		if strings.Contains(host, ".") && !slices.Contains(own, pkg) && !parsers {
-			others = append(others, pkg)
-		}
-	}
+		"github.com/go-json-experiment/json/", "golang.org/x/sync/", "go.yaml.in/yaml/", // its parsers
+	)
+	require.NoError(t, err)
 	require.Empty(t, others)
 }

@@ -1,25 +1,17 @@
 package relay_test
 
 import (
-	"os/exec"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/switchyard-dev/switchyard/internal/linktest"
 )
 
 func TestARelayLinksTheStandardLibraryAndUUIDAlone(t *testing.T) {
-	const module = "github.com/switchyard-dev/switchyard/"
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	const module = linktest.Module
+	others, err := linktest.Others(t.Context(), ".",
+		module+"relay", module+"eventstore", module+"internal/cloudevents", module+"internal/printable", "github.com/google/uuid")
 	require.NoError(t, err)
-	own := []string{module + "relay", module + "eventstore", module + "internal/cloudevents", module + "internal/printable", "github.com/google/uuid"}
-	var others []string
-	for pkg := range strings.FieldsSeq(string(out)) {
-		host, _, _ := strings.Cut(pkg, "/")
-		if strings.Contains(host, ".") && !slices.Contains(own, pkg) {
-			others = append(others, pkg)
-		}
-	}
 	require.Empty(t, others, "no backend, no broker's client and no parser is among them")
 }

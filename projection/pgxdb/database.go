@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -81,9 +80,6 @@ func (d *database) Transient(err error) bool {
 	return errors.As(err, &server) && (pgdriver.IsTransient(server) || readOnly(server))
 }
 
-// commitPatience and endPatience are how long the server may take to end a transaction.
-const commitPatience, endPatience = 30 * time.Second, 5 * time.Second
-
 // transaction is a [target.Transaction]. It holds its connection to the end, also where
 // the application's function ends the transaction against the rules: one that went back
 // to the pool would be another's by then.
@@ -98,13 +94,13 @@ func (t *transaction) Tx() pgx.Tx { return t.tx }
 func (t *transaction) Lost(context.Context) bool { return t.conn.Conn().IsClosed() }
 
 func (t *transaction) Commit(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), target.CommitPatience)
 	defer cancel()
 	return t.tx.Commit(ctx)
 }
 
 func (t *transaction) End() {
-	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), target.EndPatience)
 	defer cancel()
 	_ = t.tx.Rollback(ctx) // after a commit it does nothing; otherwise the first error counts
 	t.conn.Release()

@@ -130,9 +130,6 @@ func (d *database) Begin(ctx context.Context) (target.Transaction[*sql.Tx], erro
 	return begun, nil
 }
 
-// commitPatience and endPatience are how long a server may take to end a transaction.
-const commitPatience, endPatience = 30 * time.Second, 5 * time.Second
-
 // transaction is a [target.Transaction]. It holds its connection to the end, also where
 // the application's function ends the transaction against the rules: one that went back
 // to the pool would be another's by then.
@@ -156,7 +153,7 @@ func (t *transaction) Lost(ctx context.Context) bool {
 	if open, known := t.open(); known {
 		return !open
 	}
-	ctx, cancel := context.WithTimeout(ctx, endPatience)
+	ctx, cancel := context.WithTimeout(ctx, target.EndPatience)
 	defer cancel()
 	err := t.Exec(ctx, `SELECT 1`)
 	return err != nil && !definite(err) // it may answer that the transaction has failed
@@ -183,7 +180,7 @@ func (t *transaction) open() (open, known bool) {
 }
 
 func (t *transaction) Commit(context.Context) error {
-	limit := time.AfterFunc(commitPatience, t.cancel)
+	limit := time.AfterFunc(target.CommitPatience, t.cancel)
 	defer limit.Stop()
 	if t.guard != nil {
 		t.guard.allowed.Store(true)
@@ -192,7 +189,7 @@ func (t *transaction) Commit(context.Context) error {
 }
 
 func (t *transaction) End() {
-	limit := time.AfterFunc(endPatience, t.cancel)
+	limit := time.AfterFunc(target.EndPatience, t.cancel)
 	defer limit.Stop()
 	_ = t.tx.Rollback() // after a commit it does nothing; otherwise the first error counts
 	t.cancel()

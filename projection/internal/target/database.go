@@ -3,7 +3,10 @@
 // their drivers to it.
 package target
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Database is what a target needs of a database and its driver. Queries have parameters
 // $1, $2 … in the order in which they first appear.
@@ -41,3 +44,9 @@ type Transaction[Tx any] interface {
 	// once, at the end, whatever happened.
 	End()
 }
+
+// How long a server may take to end a transaction.
+const (
+	CommitPatience = 30 * time.Second
+	EndPatience    = 5 * time.Second // which rolls back
+)

@@ -71,8 +71,7 @@ func (r checkpointReport) behind() string {
 // ownCheckpoint tells whether a checkpoint is no subscription's, but kept by Switchyard
 // for itself: by copy, by move, and for the retries of parked events.
 func ownCheckpoint(name string) bool {
-	return move.OwnCheckpoint(name) ||
-		strings.HasPrefix(name, eventstore.RetriedPrefix) || strings.HasPrefix(name, eventstore.ParkedReadPrefix)
+	return move.OwnCheckpoint(name) || move.ForRetries(name)
 }
 
 // checkpoints lists checkpoints with their lags.

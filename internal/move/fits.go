@@ -193,7 +193,7 @@ func (m *mover) fitCheckpoints(ctx context.Context, found *problems) error {
 		if err != nil {
 			return fmt.Errorf("FROM: %w", err)
 		}
-		if OwnCheckpoint(checkpoint.Name) || forRetries(checkpoint.Name) || checkpoint.Store != m.fromInfo.ID {
+		if OwnCheckpoint(checkpoint.Name) || ForRetries(checkpoint.Name) || checkpoint.Store != m.fromInfo.ID {
 			continue // those of another store travel as they are
 		}
 		where := fmt.Sprintf("checkpoint %q", checkpoint.Name)

@@ -8,9 +8,9 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
-// forRetries tells whether a checkpoint is one that Run keeps for the retries of parked
+// ForRetries tells whether a checkpoint is one that Run keeps for the retries of parked
 // events. They travel as subscriptions' do, and no report names them.
-func forRetries(name string) bool {
+func ForRetries(name string) bool {
 	return strings.HasPrefix(name, eventstore.RetriedPrefix) || strings.HasPrefix(name, eventstore.ParkedReadPrefix)
 }
 
@@ -44,7 +44,7 @@ func (m *mover) carry(ctx context.Context, checkpoint eventstore.Checkpoint) err
 
 // list puts a checkpoint into the report, where it is a subscription's.
 func (m *mover) list(c TranslatedCheckpoint) {
-	if forRetries(c.Name) {
+	if ForRetries(c.Name) {
 		m.report.RetryCheckpoints++
 		return
 	}

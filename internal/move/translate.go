@@ -42,10 +42,10 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 		return err
 	}
 	switch {
-	case transfer.OwnCheckpoint(checkpoint.Name), isUnderWay(checkpoint.Name), isLeftAt(checkpoint.Name), isAstray(checkpoint.Name), checkpoint.Name == eventstore.OriginName(m.toInfo.ID):
-		return nil
-	case isOrigin(checkpoint.Name): // what FROM was moved from, TO is moved from too
+	case isOrigin(checkpoint.Name) && checkpoint.Name != eventstore.OriginName(m.toInfo.ID): // what FROM was moved from, TO is moved from too
 		return m.keep(ctx, checkpoint)
+	case OwnCheckpoint(checkpoint.Name):
+		return nil
 	case checkpoint.Store != m.fromInfo.ID:
 		return m.carry(ctx, checkpoint)
 	}
@@ -53,7 +53,7 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 	switch {
 	case err != nil:
 		return err
-	case !ok && forRetries(checkpoint.Name): // it saves Run work, or its event was changed and is handled anew
+	case !ok && ForRetries(checkpoint.Name): // it saves Run work, or its event was changed and is handled anew
 		return nil
 	case !ok:
 		return refuse("checkpoint %q is at %s, which TO does not hold; switchyard checkpoint reset %s %q --to POSITION, and run the move again", checkpoint.Name, checkpoint.Place, m.from.Name, checkpoint.Name)
@@ -139,7 +139,7 @@ func (m *mover) dropOld(ctx context.Context, kept map[string]struct{}) error {
 			old = append(old, checkpoint.Name)
 			continue
 		}
-		if forRetries(checkpoint.Name) {
+		if ForRetries(checkpoint.Name) {
 			continue
 		}
 		m.report.NotProved = append(m.report.NotProved,
@@ -157,7 +157,7 @@ func (m *mover) dropOld(ctx context.Context, kept map[string]struct{}) error {
 		if err := m.to.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: name}); err != nil {
 			return fmt.Errorf("TO: delete checkpoint %q: %w", name, err)
 		}
-		if forRetries(name) {
+		if ForRetries(name) {
 			continue
 		}
 		m.report.NotKept = append(m.report.NotKept, NotKept{

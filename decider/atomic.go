@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -30,7 +31,8 @@ type AtomicOptions struct {
 // decide loads streams with [Decider.In] and adds events with [Stream.Add]; it may be
 // called again, with newer states, and has no effects of its own. A conflict on any of
 // its streams decides anew, also on one that was only read: what was decided was true of
-// all of them at one moment, and so is an answer without events.
+// all of them at one moment, and so is an answer without events. Once overtaken, it waits
+// for its turn on the streams that it had loaded, at most 100 ms, as [Decider.Do] does.
 //
 // It returns one result for each stream that got events, in the order in which they were
 // loaded; none where nothing was decided. A repetition, told by the ID, is answered with
@@ -71,9 +73,11 @@ func severally(err error) error {
 // attempts decides until nobody is faster. It also returns the parts of an append of which
 // the store said that it has their events already.
 func (o *AtomicOptions) attempts(ctx context.Context, store *eventstore.Store, decide func(tx *Tx) error) (results []eventstore.AppendResult, known []eventstore.StreamAppend, err error) {
+	var before []txStream // of the attempt before
 	for attempt := 1; ; {
 		tx := &Tx{ctx: ctx, store: store, command: o.ID, byName: make(map[string]txStream)}
-		results, err = tx.attempt(decide)
+		results, err = tx.inTurn(before, decide)
+		before = tx.streams
 		switch {
 		case !tx.overtaken:
 			return results, known, err
@@ -107,6 +111,7 @@ type Tx struct {
 // txStream is a Stream, whatever its types.
 type txStream interface {
 	at() (stream string, version uint64)
+	turns() *turns
 	met() []eventstore.RecordedEvent
 	encode(ctx context.Context) ([]eventstore.Event, error)
 	stored(ctx context.Context, result eventstore.AppendResult)
@@ -175,6 +180,8 @@ func (s *Stream[S, E]) at() (stream string, version uint64) {
 	return s.folding.stream, s.folding.version
 }
 
+func (s *Stream[S, E]) turns() *turns { return &s.folding.d.turns }
+
 func (s *Stream[S, E]) met() []eventstore.RecordedEvent { return s.folding.met }
 
 func (s *Stream[S, E]) encode(ctx context.Context) ([]eventstore.Event, error) {
@@ -190,6 +197,24 @@ func (s *Stream[S, E]) stored(ctx context.Context, result eventstore.AppendResul
 }
 
 func (s *Stream[S, E]) lost(ctx context.Context) { s.folding.lost(ctx) }
+
+// inTurn decides once, when it is its turn on the streams of the attempt before, which are
+// the ones to expect. It waits for all of them together as long as Do waits for one, and
+// in one order, so that two decisions do not wait for each other.
+func (tx *Tx) inTurn(before []txStream, decide func(tx *Tx) error) ([]eventstore.AppendResult, error) {
+	slices.SortFunc(before, func(a, b txStream) int {
+		first, _ := a.at()
+		second, _ := b.at()
+		return cmp.Compare(first, second)
+	})
+	until := time.Now().Add(patience(tx.ctx))
+	for _, s := range before {
+		if stream, _ := s.at(); s.turns().take(tx.ctx, stream, time.Until(until)) {
+			defer s.turns().leave(stream)
+		}
+	}
+	return tx.attempt(decide)
+}
 
 // attempt decides once. It sets overtaken where an error says that what was read had
 // changed.

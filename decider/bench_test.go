@@ -261,3 +261,58 @@ func BenchmarkHotStream(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkHotStreams has 16 goroutines decide on two streams at once, half of them in the
+// other order. A decision that gives up after its attempts is no failure: it is counted.
+//
+//	go test -run '^$' -bench HotStreams -benchtime 2000x ./decider
+func BenchmarkHotStreams(b *testing.B) {
+	for name, open := range map[string]func() eventstore.Backend{
+		"memory": func() eventstore.Backend { return memory.New() },
+		"sqlite": func() eventstore.Backend {
+			backend, err := openURL(b.Context(), "sqlite:"+filepath.Join(b.TempDir(), "events.db"))
+			require.NoError(b, err)
+			return backend
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			store := newStore(b, open(), nil)
+			d := accounts(b, store, &decider.Options{CacheSize: 10})
+			var left, attempts, gaveUp atomic.Int64
+			left.Store(int64(b.N))
+			b.ResetTimer()
+			var workers sync.WaitGroup
+			for worker := range 16 {
+				order := []string{"account-a", "account-b"}
+				if worker%2 == 1 {
+					slices.Reverse(order)
+				}
+				workers.Go(func() {
+					for left.Add(-1) >= 0 {
+						_, err := decider.Atomically(b.Context(), store, nil, func(tx *decider.Tx) error {
+							attempts.Add(1)
+							for _, name := range order {
+								s, err := d.In(tx, name)
+								if err != nil {
+									return err
+								}
+								s.Add(Paid{1})
+							}
+							return nil
+						})
+						switch {
+						case errors.Is(err, eventstore.ErrConflict):
+							gaveUp.Add(1)
+						case err != nil:
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			workers.Wait()
+			b.ReportMetric(float64(attempts.Load())/float64(b.N), "attempts/op")
+			b.ReportMetric(100*float64(gaveUp.Load())/float64(b.N), "%gave-up")
+		})
+	}
+}

@@ -62,6 +62,9 @@ func (d *Decider[S, E]) Transact(ctx context.Context, stream string, decide func
 // change what the state points to. Where it returns no events, or an error, nothing is
 // appended.
 //
+// Decisions of one Decider on one stream take turns: each waits for those before it, but at
+// most 100 ms and a quarter of the time that ctx leaves, and then goes on without its turn.
+//
 // Errors: decide's own, as it is, with the State and Version of the Result that it was
 // decided on; ErrConflict after Retry.Attempts decisions, or where the stream does not
 // meet Expected; ErrUnknownEvent and what else keeps an event from being decoded;
@@ -108,7 +111,7 @@ type transaction[S, E any] struct {
 // inTurn runs the transaction when it is its turn, and remembers the state that it
 // leaves: one that was read, or whose events are stored.
 func (t *transaction[S, E]) inTurn(ctx context.Context) (Result[S], error) {
-	if t.d.turns.take(ctx, t.stream) {
+	if t.d.turns.take(ctx, t.stream, patience(ctx)) {
 		defer t.d.turns.leave(t.stream)
 	}
 	res, err := t.run(ctx)

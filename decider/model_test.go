@@ -24,7 +24,7 @@ func TestOneAtATimeHasATurnWhoeverGivesUp(t *testing.T) {
 				r := rand.New(rand.NewPCG(worker, 3))
 				for range 100 {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(r.IntN(3000))*time.Microsecond)
-					if turns.take(ctx, "s") {
+					if turns.take(ctx, "s", patience(ctx)) {
 						given.Add(1)
 						if inside.Add(1) > 1 {
 							t.Error("two at once have the turn")
@@ -94,10 +94,10 @@ func TestATurnThatIsGivenToWhoGivesUpAtThatMomentIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := turns{waiting: make(map[string][]chan struct{})}
 		for range 500 { // which of the two is seen first is chance
-			require.True(t, turns.take(t.Context(), "s"))
+			require.True(t, turns.take(t.Context(), "s", time.Second))
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() {
-				if turns.take(ctx, "s") {
+				if turns.take(ctx, "s", patience(ctx)) {
 					turns.leave("s")
 				}
 			}()

@@ -29,9 +29,9 @@ type turns struct {
 	off     bool                       // for a benchmark
 }
 
-// take waits for the turn on a stream, and tells whether it was given. If so, it must be
-// left.
-func (t *turns) take(ctx context.Context, stream string) bool {
+// take waits for the turn on a stream, as long as there is patience, and tells whether it
+// was given. If so, it must be left.
+func (t *turns) take(ctx context.Context, stream string, patience time.Duration) bool {
 	if t.off {
 		return false
 	}
@@ -45,7 +45,7 @@ func (t *turns) take(ctx context.Context, stream string) bool {
 	given := make(chan struct{})
 	t.waiting[stream] = append(queue, given)
 	t.mu.Unlock()
-	timer := time.NewTimer(patience(ctx))
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-given:

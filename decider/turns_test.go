@@ -11,6 +11,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/decider"
+	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
 func TestDecisionsOnAHotStreamDoNotMeet(t *testing.T) {
@@ -148,4 +149,125 @@ func TestWhoGivesUpWaitingLosesNobodysTurn(t *testing.T) {
 		require.NoError(t, <-ended)
 		require.Zero(t, decider.Turns(d))
 	})
+}
+
+// hold takes the turn on a stream until release is closed.
+func hold(t *testing.T, d *decider.Decider[Account, Event], name string, release <-chan struct{}) {
+	t.Helper()
+	go func() {
+		_, _ = d.Transact(t.Context(), name, func(Account) ([]Event, error) {
+			<-release
+			return nil, nil
+		})
+	}()
+	synctest.Wait()
+}
+
+// overtaken has others pay before the next n appends, into the first stream of each.
+func (w *world) overtaken(t *testing.T, n int) {
+	t.Helper()
+	var mu sync.Mutex
+	w.spy.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+		mu.Lock()
+		n--
+		overtakes := n >= 0
+		mu.Unlock()
+		if overtakes {
+			w.give(t, req.Parts[0].Stream, 1)
+		}
+		return w.spy.Backend.Append(ctx, req)
+	}
+}
+
+func TestADecisionOnSeveralStreamsThatWasOvertakenWaitsForItsTurns(t *testing.T) {
+	for name, c := range map[string]struct {
+		held  []string
+		after time.Duration // the turns are free
+		waits time.Duration
+	}{
+		"one is taken":                      {[]string{"account-b"}, time.Hour, 100 * time.Millisecond},
+		"both are taken, and it waits once": {[]string{"account-a", "account-b"}, time.Hour, 100 * time.Millisecond},
+		"they become free":                  {[]string{"account-a", "account-b"}, 30 * time.Millisecond, 30 * time.Millisecond},
+		"none is taken":                     {nil, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, decider.Options{}, nil)
+				release := make(chan struct{})
+				for _, stream := range c.held {
+					hold(t, w.here, stream, release)
+				}
+				timer := time.AfterFunc(c.after, func() { close(release) })
+				w.overtaken(t, 1)
+				began := time.Now()
+				var at []time.Duration
+				_, err := decider.Atomically(t.Context(), w.store, &decider.AtomicOptions{Retry: decider.Retry{Pause: 1}}, func(tx *decider.Tx) error {
+					at = append(at, time.Since(began))
+					p, err := in(w.here, tx)
+					if err == nil {
+						p.b.Add(Paid{1})
+					}
+					return err
+				})
+				require.NoError(t, err)
+				require.Equal(t, []time.Duration{0, c.waits}, at, "the first attempt waits for nobody")
+				if timer.Stop() {
+					close(release)
+				}
+				synctest.Wait()
+				require.Zero(t, decider.Turns(w.here))
+			})
+		})
+	}
+}
+
+func TestDecisionsThatLoadStreamsInAnyOrderDoNotWaitForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, decider.Options{}, nil)
+		release := make(chan struct{})
+		hold(t, w.here, "account-a", release)
+		hold(t, w.here, "account-b", release)
+		w.overtaken(t, 2)
+		began := time.Now()
+		var workers sync.WaitGroup
+		for _, order := range [][]string{{"account-a", "account-b"}, {"account-b", "account-a"}} {
+			workers.Go(func() {
+				_, err := decider.Atomically(t.Context(), w.store, &decider.AtomicOptions{Retry: decider.Retry{Pause: 1}}, func(tx *decider.Tx) error {
+					for _, name := range order {
+						s, err := w.here.In(tx, name)
+						if err != nil {
+							return err
+						}
+						s.Add(Paid{1})
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait() // both wait for the first turn, in whatever order they load
+		close(release)
+		workers.Wait()
+		require.Zero(t, time.Since(began))
+		require.Zero(t, decider.Turns(w.here))
+	})
+}
+
+func TestADecisionOnSeveralStreamsThatPanicsLeavesItsTurns(t *testing.T) {
+	w := newWorld(t, decider.Options{}, nil)
+	w.overtaken(t, 1)
+	require.PanicsWithValue(t, "test", func() {
+		_, _ = decider.Atomically(t.Context(), w.store, &decider.AtomicOptions{Retry: quick}, func(tx *decider.Tx) error {
+			p, err := in(w.here, tx)
+			require.NoError(t, err)
+			if decider.Turns(w.here) == 2 {
+				panic("test")
+			}
+			p.a.Add(Paid{1})
+			return nil
+		})
+	})
+	require.Zero(t, decider.Turns(w.here))
 }

@@ -296,6 +296,10 @@ func (tx *Tx) parts() (parts []eventstore.StreamAppend, written map[int]txStream
 			parts = append(parts, part)
 		}
 	}
+	if limit := tx.store.Limits().MaxAppendParts; len(written) > 0 && len(parts) > limit {
+		return nil, nil, invalid("transaction", "it loaded %d streams, and %d of them get events: %d parts of an append, limit %d (with an ID each of these takes two); load fewer, or decide in several transactions",
+			len(tx.streams), len(written), len(parts), limit)
+	}
 	return parts, written, nil
 }
 

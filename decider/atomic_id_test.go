@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/decider"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
@@ -92,24 +91,39 @@ func TestALostAnswerThatTheStoreSettlesCostsNoAttempt(t *testing.T) {
 	require.Equal(t, [2]Account{{0, 2}, {10, 1}}, w.balances(t))
 }
 
-func TestWithAnIDHalfAsManyStreamsGetEventsAsAnAppendHasParts(t *testing.T) {
-	store := newStore(t, memory.New(), nil)
-	d := accounts(t, store, nil)
-	on := func(streams int) error {
-		_, err := decider.Atomically(t.Context(), store, &decider.AtomicOptions{ID: uuid.New()}, func(tx *decider.Tx) error {
-			for i := range streams {
-				s, err := d.In(tx, fmt.Sprintf("account-%d", i))
-				if err != nil {
-					return err
-				}
-				s.Add(Paid{1})
+func TestMoreStreamsThanAnAppendHasPartsAreRefusedBeforeIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		id     uuid.UUID
+		atMost int
+		text   string
+	}{
+		"with an ID, half as many":  {uuid.New(), 32, "it loaded 33 streams, and 33 of them get events: 66 parts of an append, limit 64 (with an ID each of these takes two); load fewer, or decide in several transactions"},
+		"without, as many as parts": {uuid.Nil, 64, "it loaded 65 streams, and 65 of them get events: 65 parts of an append, limit 64 (with an ID each of these takes two); load fewer, or decide in several transactions"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, decider.Options{}, nil)
+			on := func(streams int, events ...Event) error {
+				_, err := decider.Atomically(t.Context(), w.store, &decider.AtomicOptions{ID: c.id}, func(tx *decider.Tx) error {
+					for i := range streams {
+						s, err := w.here.In(tx, fmt.Sprintf("account-%d", i))
+						if err != nil {
+							return err
+						}
+						s.Add(events...)
+					}
+					return nil
+				})
+				return err
 			}
-			return nil
+			require.NoError(t, on(c.atMost+1), "what is only read is no append")
+			var refused *eventstore.InvalidError
+			require.ErrorAs(t, on(c.atMost+1, Paid{1}), &refused)
+			require.Equal(t, eventstore.InvalidError{Field: "transaction", Reason: c.text}, *refused)
+			_, appends := w.spy.counted()
+			require.Empty(t, appends)
+			require.NoError(t, on(c.atMost, Paid{1}))
 		})
-		return err
 	}
-	require.NoError(t, on(store.Limits().MaxAppendParts/2))
-	require.ErrorIs(t, on(store.Limits().MaxAppendParts/2+1), eventstore.ErrInvalid)
 }
 
 func TestAKeyOfACauseMakesADecisionOnSeveralStreamsCountOnce(t *testing.T) {

@@ -30,6 +30,20 @@ func TestAnOldStateInTheCacheCostsNoAttempt(t *testing.T) {
 	require.Equal(t, 2, calls, "the one on a state that was read counts")
 }
 
+func TestADecisionOnAnOldStateIsNotAmongTheAttempts(t *testing.T) {
+	w := newWorld(t, decider.Options{CacheSize: 10, Retry: decider.Retry{Attempts: 2, Pause: 1}}, nil)
+	transact(t, w.here, pay(1))
+	transact(t, w.others, pay(1)) // the cache is old
+	w.always(t)
+	calls := 0
+	_, err := w.here.Transact(t.Context(), stream, func(Account) ([]Event, error) {
+		calls++
+		return []Event{Paid{1}}, nil
+	})
+	require.ErrorIs(t, err, eventstore.ErrConflict)
+	require.Equal(t, 3, calls, "one on the old state, and two that count")
+}
+
 func TestALostRaceLeavesAStateThatWasRead(t *testing.T) {
 	w := newWorld(t, decider.Options{CacheSize: 10, Retry: decider.Retry{Attempts: 1}}, nil)
 	_, _, err := w.here.Load(t.Context(), stream)

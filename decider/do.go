@@ -129,9 +129,6 @@ func (t *transaction[S, E]) run(ctx context.Context) (Result[S], error) {
 		}
 	}
 	for {
-		if len(t.met) > 0 {
-			return t.answer(t.met, true), nil
-		}
 		if err := t.expect(ctx); err != nil || len(t.met) > 0 {
 			return t.repetitionOr(err)
 		}
@@ -261,11 +258,7 @@ func (t *transaction[S, E]) overtaken(ctx context.Context, part eventstore.Strea
 	t.conflicts++
 	crowd := t.fresh
 	last := t.cmd.Expected.Valid() || crowd && t.counted >= t.d.retry.Attempts
-	final := last && t.cmd.ID == uuid.Nil // not even the command's own events are to be looked for
-	switch {
-	case final && t.d.cache == nil:
-		return t.tooLate(err)
-	case crowd && !last:
+	if crowd && !last {
 		if waited := t.d.retry.wait(ctx, t.conflicts); waited != nil {
 			return t.failed(fmt.Errorf("%w, while it waited after: %v", waited, err)) //nolint:errorlint // it is the context's failure, and no conflict to its caller
 		}
@@ -274,11 +267,12 @@ func (t *transaction[S, E]) overtaken(ctx context.Context, part eventstore.Strea
 	if errors.As(err, &conflict) && conflict.Actual < t.version {
 		t.lost(ctx)
 	}
-	failure := t.catchUp(ctx)
-	switch {
+	// After the last one too: the command's own events may be there, and the cache gets
+	// a state that is new.
+	switch failure := t.catchUp(ctx); {
 	case failure != nil && len(t.met) > 0:
 		return t.inDoubt(part, failure)
-	case failure != nil && !final:
+	case failure != nil && !last:
 		return failure
 	case last && len(t.met) == 0:
 		return t.tooLate(err)

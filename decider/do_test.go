@@ -67,6 +67,58 @@ func TestConflictsEndAfterTheAttempts(t *testing.T) {
 	require.Equal(t, Account{3, 3}, state, "nothing is written")
 }
 
+func TestTheLastConflictIsNotWaitedAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, id := range []uuid.UUID{uuid.Nil, uuid.New()} {
+			w := newWorld(t, decider.Options{Retry: decider.Retry{Attempts: 1, Pause: time.Hour, MaxPause: time.Hour}}, nil)
+			w.always(t)
+			began := time.Now()
+			_, err := w.here.Do(t.Context(), decider.Command{Stream: stream, ID: id}, pay(1))
+			require.ErrorIs(t, err, eventstore.ErrConflict)
+			require.Zero(t, time.Since(began))
+		}
+	})
+}
+
+func TestAReadThatFailsAfterTheLastConflictHidesItNot(t *testing.T) {
+	for _, id := range []uuid.UUID{uuid.Nil, uuid.New()} {
+		w := newWorld(t, decider.Options{Retry: decider.Retry{Attempts: 1}}, nil)
+		w.spy.nextAppend(func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+			transact(t, w.others, pay(1))
+			w.spy.read = func(eventstore.ReadStreamRequest) error { return eventstore.ErrUnavailable }
+			return w.spy.Backend.Append(ctx, req)
+		})
+		_, err := w.here.Do(t.Context(), decider.Command{Stream: stream, ID: id}, pay(1))
+		require.ErrorIs(t, err, eventstore.ErrConflict)
+	}
+}
+
+// A store that remembers IDs for a while only may answer a repetition with a conflict.
+func TestARepetitionIsFoundAfterTheLastConflict(t *testing.T) {
+	for name, reads := range map[string]bool{"": true, "and a read that fails": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, decider.Options{Retry: decider.Retry{Attempts: 1}}, nil)
+			cmd := decider.Command{Stream: stream, ID: uuid.New()}
+			w.spy.nextAppend(func(context.Context, eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+				do(t, w.others, cmd, pay(5))
+				if !reads {
+					_, err := newStore(t, w.spy.Backend, nil).Append(t.Context(), stream, eventstore.Any(), eventstore.Event{Type: "Frozen", Data: []byte("{}")})
+					require.NoError(t, err)
+				}
+				return nil, &eventstore.ConflictError{Stream: stream, Expected: eventstore.Exactly(0), Actual: 1}
+			})
+			res, err := w.here.Do(t.Context(), cmd, pay(5))
+			if !reads {
+				require.ErrorIs(t, err, eventstore.ErrUnknownOutcome, "its events are there, and not to be read to the end")
+				return
+			}
+			require.NoError(t, err)
+			require.True(t, res.Duplicate)
+			require.Equal(t, Account{5, 1}, res.State)
+		})
+	}
+}
+
 func TestTheDefaultIsTenAttempts(t *testing.T) {
 	w := newWorld(t, decider.Options{Retry: decider.Retry{Pause: 1, MaxPause: 1}}, nil)
 	w.always(t)

@@ -1,6 +1,7 @@
 package decider_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -117,4 +118,22 @@ func TestAHistoryThatIsGoneDoesNotComeBackIntoTheCache(t *testing.T) {
 	require.Equal(t, errPoor, err)
 	_, err = w.here.Transact(t.Context(), stream, withdraw(500))
 	require.Equal(t, errPoor, err)
+}
+
+func TestEventsThatAreLostUnderADecisionAreNoticedByItsConflict(t *testing.T) {
+	for name, opts := range map[string]decider.Options{"plain": {}, "cache": {CacheSize: 10}} {
+		t.Run(name, func(t *testing.T) {
+			opts.Retry = quick
+			w := newWorld(t, opts, nil)
+			transact(t, w.others, pay(1, 2, 3))
+			w.spy.nextAppend(func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+				w.restore(t, 1) // after the stream was read
+				return w.spy.Backend.Append(ctx, req)
+			})
+			res := transact(t, w.here, pay(7))
+			require.Equal(t, Account{8, 2}, res.State)
+			require.Equal(t, 2, res.Attempts)
+			require.Contains(t, w.log.String(), "lost events")
+		})
+	}
 }

@@ -33,9 +33,11 @@ var updateEvents = flag.Bool("update-events", false, "write new event types and 
 // whatever the flag, because stored events would not be read as they were written. New
 // fields and types fail until the test is run with -update-events, which writes them.
 //
-// Examples are events that have what a Go type does not tell, such as the values of a
-// field that is an interface. They are needed for a type that has a JSON form of its
-// own and refuses to encode values that are made up.
+// The form is that of a value which is made up, with something in each of its fields, also
+// in those that are left out where they are empty. Examples are events that have what a Go
+// type does not tell, such as the values of a field that is an interface. They are needed
+// for a type that has a JSON form of its own and refuses to encode what is made up, and for
+// a field that is left out all the same.
 func Golden[E any](t testing.TB, c *codec.Codec[E], path string, examples ...E) {
 	t.Helper()
 	now, err := shapes(c, examples)

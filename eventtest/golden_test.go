@@ -191,13 +191,12 @@ type everything struct {
 	Number   json.Number
 	Grade    grade
 	Any      any
-	Parent   *everything
 	Hidden   string `json:"-"`
 	private  string
 }
 
 func TestTheShapeOfATypeIsWhatItsJSONCanHave(t *testing.T) {
-	g := newGolden(t, codec.Of[everything]("E"), codec.Of[string]("S"), codec.Of[[]placed]("L"), codec.Of[struct{}]("N"), codec.Of[*placed]("P"))
+	g := newGolden(t, codec.Of[everything]("E"), codec.Of[string]("S"), codec.Of[[]placed]("L"), codec.Of[struct{}]("N"), codec.Of[*placed]("P"), codec.Of[tree]("T"))
 	require.JSONEq(t, `{
 		"E@1": {
 			".Inner": "number", ".text": "string", ".Flag": "bool", ".Small": "number", ".Float": "number", ".Quoted": "string", ".Bytes": "string",
@@ -205,12 +204,13 @@ func TestTheShapeOfATypeIsWhatItsJSONCanHave(t *testing.T) {
 			".Matrix": "array", ".Matrix[]": "array", ".Matrix[][]": "number",
 			".ByName": "object", ".ByName.*": "object", ".ByName.*.customer": "string", ".ByName.*.cents": "number",
 			".ByNumber": "object", ".ByNumber.1": "bool",
-			".at": "string", ".ID": "string", ".Raw": "any", ".Number": "number", ".Grade": "string", ".Any": "any", ".Parent": "any"
+			".at": "string", ".ID": "string", ".Raw": "any", ".Number": "number", ".Grade": "string", ".Any": "any"
 		},
 		"S@1": {".": "string"},
 		"L@1": {".": "array", "[]": "object", "[].customer": "string", "[].cents": "number"},
 		"N@1": {},
-		"P@1": {".customer": "string", ".cents": "number"}
+		"P@1": {".customer": "string", ".cents": "number"},
+		"T@1": {".Name": "string", ".Children": "array", ".Children[]": "object", ".Children[].Name": "string"}
 	}`, g.text(t))
 	_ = everything{}.private
 }

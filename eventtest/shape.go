@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,11 +17,16 @@ type shape map[string]string
 // what examples add to it.
 func shapeOf(t reflect.Type, examples []any) (shape, error) {
 	v := reflect.New(t).Elem()
-	fill(v, nil)
+	var f filler
+	f.fill(v, nil, false)
 	s := make(shape)
 	err := s.addJSON(v.Interface())
-	if err != nil && len(examples) == 0 {
+	switch {
+	case len(examples) > 0: // they have what cannot be made up
+	case err != nil:
 		return nil, fmt.Errorf("a value that is made up cannot be encoded: %w; give Golden an example", err)
+	case f.absent != "":
+		return nil, fmt.Errorf("the field %s may be absent, and no value can be made up for it; give Golden an example that has it", f.absent)
 	}
 	for _, example := range examples {
 		if err := s.addJSON(example); err != nil {
@@ -85,9 +91,19 @@ func (s shape) put(path, kind string) {
 // anyKey stands for the keys of a map.
 const anyKey = "*"
 
-// fill puts something into every part of a value, so that none is left out of its JSON.
-// A type within itself stays empty, and so does an interface.
-func fill(v reflect.Value, within []reflect.Type) {
+// filler puts something into every part of a value, so that none is left out of its JSON.
+type filler struct {
+	absent string // a field that is left out all the same
+}
+
+// anything is in an interface: its JSON tells no kind.
+type anything struct{}
+
+func (anything) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
+
+// fill fills a value. A type is filled once more within itself, where its fields may be
+// other ones, such as those of a list; again is true there.
+func (f *filler) fill(v reflect.Value, within []reflect.Type, again bool) {
 	within = append(slices.Clip(within), v.Type())
 	switch v.Interface().(type) {
 	case time.Time:
@@ -96,35 +112,45 @@ func fill(v reflect.Value, within []reflect.Type) {
 	case json.Number:
 		v.SetString("1")
 		return
+	case json.RawMessage:
+		v.SetBytes([]byte("null"))
+		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:
 		if slices.Contains(within, v.Type().Elem()) {
-			return
+			if again {
+				return
+			}
+			again = true
 		}
 	default:
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		fill(v.Elem(), within)
+		f.fill(v.Elem(), within, again)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
-		fill(v.Index(0), within)
+		f.fill(v.Index(0), within, again)
 	case reflect.Array:
 		for i := range v.Len() {
-			fill(v.Index(i), within)
+			f.fill(v.Index(i), within, again)
 		}
 	case reflect.Map:
 		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-		if fill(key, within); key.Kind() == reflect.String {
+		if f.fill(key, within, again); key.Kind() == reflect.String {
 			key.SetString(anyKey)
 		}
-		fill(value, within)
+		f.fill(value, within, again)
 		v.Set(reflect.MakeMap(v.Type()))
 		v.SetMapIndex(key, value)
 	case reflect.Struct:
-		fillFields(v, within)
+		f.fillFields(v, within, again)
+	case reflect.Interface:
+		if some := reflect.ValueOf(anything{}); some.CanConvert(v.Type()) {
+			v.Set(some)
+		}
 	default:
 		fillBasic(v)
 	}
@@ -135,16 +161,25 @@ func fill(v reflect.Value, within []reflect.Type) {
 	}
 }
 
-func fillFields(v reflect.Value, within []reflect.Type) {
+func (f *filler) fillFields(v reflect.Value, within []reflect.Type, again bool) {
 	for i := range v.NumField() {
-		field := v.Type().Field(i)
-		switch {
+		switch field := v.Type().Field(i); {
 		case field.IsExported():
-			fill(v.Field(i), within)
+			f.fill(v.Field(i), within, again)
+			if !again && mayBeAbsent(field) && v.Field(i).IsZero() {
+				f.absent = v.Type().String() + "." + field.Name
+			}
 		case field.Anonymous && field.Type.Kind() == reflect.Struct: // its exported fields are the outer's too
-			fillFields(v.Field(i), within)
+			f.fillFields(v.Field(i), within, again)
 		}
 	}
+}
+
+// mayBeAbsent tells whether encoding/json leaves a field out where it is zero.
+func mayBeAbsent(field reflect.StructField) bool {
+	_, list, _ := strings.Cut(field.Tag.Get("json"), ",")
+	options := strings.Split(list, ",")
+	return slices.Contains(options, "omitzero") || slices.Contains(options, "omitempty") && field.Type.Kind() != reflect.Struct
 }
 
 func fillBasic(v reflect.Value) {

@@ -47,8 +47,8 @@ type Options struct {
 	Snapshots *Snapshots
 	// Tracer, where not nil, hears of every [Decider.Do], at its start and its end.
 	Tracer Tracer
-	// Logger hears of snapshots that are of no use or cannot be kept, and of streams
-	// that lost events; nil logs nothing.
+	// Logger hears of snapshots that are of no use or cannot be kept, of streams that
+	// lost events, and of a Tracer that panics; nil logs nothing.
 	Logger *slog.Logger
 }
 

@@ -89,7 +89,7 @@ func (d *Decider[S, E]) Do(ctx context.Context, cmd Command, decide func(S) ([]E
 	var res Result[S]
 	var err error
 	defer func() {
-		d.tracer.TransactEnd(ctx, TransactEnd{
+		d.traceEnd(ctx, TransactEnd{
 			Version: res.Version, Events: len(res.Events), Duplicate: res.Duplicate,
 			Attempts: t.attempts, Conflicts: t.conflicts, Folded: t.folded, Err: err, Refused: t.refused,
 		})

@@ -2,6 +2,7 @@ package decider
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/google/uuid"
 )
@@ -11,10 +12,12 @@ import (
 // given.
 type Tracer interface {
 	// TransactStart is called before anything else is done. What it returns is the
-	// context of the whole transaction: of its reads, its append and its events.
+	// context of the whole transaction: of its reads, its append and its events. A panic
+	// of it is the call's.
 	TransactStart(ctx context.Context, start TransactStart) context.Context
 	// TransactEnd is called once for each TransactStart, with the context that it
-	// returned.
+	// returned. The events may be stored by then: a panic of it goes to [Options].Logger,
+	// and the call has its answer all the same.
 	TransactEnd(ctx context.Context, end TransactEnd)
 }
 
@@ -42,4 +45,13 @@ type TransactEnd struct {
 	// is nil where decide panicked.
 	Err     error
 	Refused bool
+}
+
+func (d *Decider[S, E]) traceEnd(ctx context.Context, end TransactEnd) {
+	defer func() {
+		if value := recover(); value != nil {
+			d.logger.ErrorContext(ctx, "the tracer panicked", "panic", value, "stack", string(debug.Stack()))
+		}
+	}()
+	d.tracer.TransactEnd(ctx, end)
 }

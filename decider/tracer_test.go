@@ -52,3 +52,26 @@ func TestATracerHearsOfEachDecision(t *testing.T) {
 		{Attempts: 1, Folded: 4},
 	}, r.ends)
 }
+
+// endless is a tracer that breaks at every end.
+type endless struct{}
+
+func (endless) TransactStart(ctx context.Context, _ decider.TransactStart) context.Context {
+	return ctx
+}
+func (endless) TransactEnd(context.Context, decider.TransactEnd) { panic("full") }
+
+func TestATracerThatPanicsAtTheEndTakesNoAnswer(t *testing.T) {
+	w := newWorld(t, decider.Options{Tracer: endless{}}, nil)
+	res := transact(t, w.here, pay(1))
+	require.Equal(t, Account{1, 1}, res.State)
+	require.Len(t, res.Events, 1)
+	require.Contains(t, w.log.String(), "panic=full")
+	require.Contains(t, w.log.String(), "tracer_test.go")
+	_, err := w.here.Transact(t.Context(), stream, withdraw(5))
+	require.Equal(t, errPoor, err)
+	require.PanicsWithValue(t, "decide", func() {
+		_, _ = w.here.Transact(t.Context(), stream, func(Account) ([]Event, error) { panic("decide") })
+	})
+	require.Zero(t, decider.Turns(w.here))
+}

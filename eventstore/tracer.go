@@ -1,6 +1,9 @@
 package eventstore
 
-import "context"
+import (
+	"context"
+	"runtime/debug"
+)
 
 // Operation is what a [Tracer] is told of.
 type Operation uint8
@@ -37,9 +40,11 @@ func (o Operation) String() string {
 // not change what they are given.
 type Tracer interface {
 	// TraceStart is called before an operation. What it returns is the operation's
-	// context: the backend's, and the handler's.
+	// context: the backend's, and the handler's. A panic of it is the operation's.
 	TraceStart(ctx context.Context, start TraceStart) context.Context
 	// TraceEnd is called once for each TraceStart, with the context that it returned.
+	// Something may be stored by then: a panic of it goes to [Options].Logger, and the
+	// operation has its outcome all the same.
 	TraceEnd(ctx context.Context, end TraceEnd)
 }
 
@@ -92,7 +97,13 @@ func (s *Store) traceStart(ctx context.Context, start TraceStart) context.Contex
 }
 
 func (s *Store) traceEnd(ctx context.Context, end TraceEnd) {
-	if s.options.Tracer != nil {
-		s.options.Tracer.TraceEnd(ctx, end)
+	if s.options.Tracer == nil {
+		return
 	}
+	defer func() {
+		if value := recover(); value != nil {
+			s.logger.ErrorContext(ctx, "the tracer panicked", "operation", end.Operation, "panic", value, "stack", string(debug.Stack()))
+		}
+	}()
+	s.options.Tracer.TraceEnd(ctx, end)
 }

@@ -1,7 +1,9 @@
 package eventstore_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -31,6 +33,37 @@ func (tr *traces) TraceEnd(ctx context.Context, end eventstore.TraceEnd) {
 		panic("the context of TraceStart was lost")
 	}
 	tr.ends = append(tr.ends, end)
+}
+
+// endless is a tracer that breaks at every end.
+type endless struct{}
+
+func (endless) TraceStart(ctx context.Context, _ eventstore.TraceStart) context.Context { return ctx }
+func (endless) TraceEnd(context.Context, eventstore.TraceEnd)                           { panic("full") }
+
+func TestATracerThatPanicsAtAnEndTakesNoOutcome(t *testing.T) {
+	var log bytes.Buffer
+	store := newScripted().open(t, &eventstore.Options{Tracer: endless{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	res, err := store.Append(t.Context(), "order-1", eventstore.NoStream(), event("A"))
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), res.Version)
+	require.Contains(t, log.String(), "operation=append panic=full")
+	require.Contains(t, log.String(), "tracer_test.go")
+	require.Len(t, collect(t, store.ReadStream(t.Context(), "order-1", eventstore.ReadOptions{})), 1)
+	handled := 0
+	require.NoError(t, store.Run(t.Context(), eventstore.Subscription{
+		Name: "billing", UntilCaughtUp: true, Retry: eventstore.HandlerRetry{Attempts: 1},
+		Handler: func(context.Context, eventstore.RecordedEvent) error {
+			handled++
+			return nil
+		},
+	}))
+	require.Equal(t, 1, handled)
+	require.PanicsWithValue(t, "reader", func() { // which stays the reader's
+		for range store.ReadStream(t.Context(), "order-1", eventstore.ReadOptions{}) {
+			panic("reader")
+		}
+	})
 }
 
 func TestATracerHearsOfAppendsReadsAndSubscriptions(t *testing.T) {

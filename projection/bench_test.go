@@ -7,32 +7,47 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/switchyard-dev/switchyard/codec"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/projection"
 )
 
 // BenchmarkReadModel applies stored events, each by an upsert: how fast a read model is
-// built anew.
+// built anew. Batched sends the upserts of a batch at once, or adds them up in one.
 //
 //	go test ./projection -run '^$' -bench ReadModel -benchtime 20000x
 func BenchmarkReadModel(b *testing.B) {
-	for _, kind := range append(slices.Clone(kinds), inWAL) {
-		b.Run(kind, func(b *testing.B) {
-			d := newDatabase(b, kind)
-			store, target := newStore(b), d.open(b)
-			d.balances(b, "balances")
-			for i := range b.N {
-				deposit(b, store, i%100, 1)
-			}
-			sub := projection.New(target, "m", deposits(), count("balances"))
-			sub.UntilCaughtUp = true
-			b.ResetTimer()
-			require.NoError(b, store.Run(b.Context(), sub))
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
-			require.Equal(b, b.N, d.number(b, `SELECT sum(events) FROM balances`))
-		})
+	for _, way := range []struct {
+		name  string
+		kinds []string
+		sub   func(target) eventstore.Subscription
+	}{
+		{"", append(slices.Clone(kinds), inWAL), func(to target) eventstore.Subscription {
+			return projection.New(to, "m", deposits(), count("balances"))
+		}},
+		{", batched", []string{inSQL, inPgx}, func(to target) eventstore.Subscription {
+			return projection.NewBatched(to, "m", deposits(), countAll("balances"))
+		}},
+	} {
+		for _, kind := range way.kinds {
+			b.Run(kind+way.name, func(b *testing.B) {
+				d := newDatabase(b, kind)
+				store, target := newStore(b), d.open(b)
+				d.balances(b, "balances")
+				for i := range b.N {
+					deposit(b, store, i%100, 1)
+				}
+				sub := way.sub(target)
+				sub.UntilCaughtUp = true
+				b.ResetTimer()
+				require.NoError(b, store.Run(b.Context(), sub))
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+				require.Equal(b, b.N, d.number(b, `SELECT sum(events) FROM balances`))
+			})
+		}
 	}
 }
 
@@ -78,20 +93,54 @@ func BenchmarkHandWritten(b *testing.B) {
 	for _, kind := range []string{inWAL, inSQL} {
 		b.Run(kind, func(b *testing.B) {
 			d := newDatabase(b, kind)
-			d.balances(b, "balances")
 			add := count("balances")
-			b.ResetTimer()
-			for done := 0; done < b.N; {
-				tx, err := d.db.BeginTx(b.Context(), nil)
-				require.NoError(b, err)
-				for range min(256, b.N-done) {
-					at := eventstore.RecordedEvent{Stream: fmt.Sprintf("account-%d", done%100)}
-					require.NoError(b, add(b.Context(), eraseSQL(tx), deposited{Cents: 1}, at))
-					done++
+			d.byHand(b, func(tx transaction, events []codec.Decoded[deposited]) error {
+				for _, e := range events {
+					if err := add(b.Context(), tx, e.Value, e.Recorded); err != nil {
+						return err
+					}
 				}
-				require.NoError(b, tx.Commit())
-			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+				return nil
+			})
 		})
 	}
+	for _, kind := range []string{inSQL, inPgx} {
+		b.Run(kind+", batched", func(b *testing.B) {
+			d := newDatabase(b, kind)
+			addAll := countAll("balances")
+			d.byHand(b, func(tx transaction, events []codec.Decoded[deposited]) error { return addAll(b.Context(), tx, events) })
+		})
+	}
+}
+
+func (d *database) byHand(b *testing.B, apply func(transaction, []codec.Decoded[deposited]) error) {
+	d.balances(b, "balances")
+	begin := func() transaction {
+		tx, err := d.db.BeginTx(b.Context(), nil)
+		require.NoError(b, err)
+		return eraseSQL(tx)
+	}
+	if d.kind == inPgx {
+		pool, err := pgxpool.New(b.Context(), d.url)
+		require.NoError(b, err)
+		b.Cleanup(pool.Close)
+		begin = func() transaction {
+			tx, err := pool.Begin(b.Context())
+			require.NoError(b, err)
+			return erasePgx(tx)
+		}
+	}
+	b.ResetTimer()
+	for done := 0; done < b.N; {
+		var events []codec.Decoded[deposited]
+		for range min(256, b.N-done) {
+			at := eventstore.RecordedEvent{Stream: fmt.Sprintf("account-%d", done%100)}
+			events = append(events, codec.Decoded[deposited]{Value: deposited{Cents: 1}, Recorded: at})
+			done++
+		}
+		tx := begin()
+		require.NoError(b, apply(tx, events))
+		require.NoError(b, tx.commit(b.Context()))
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	_ "modernc.org/sqlite"
@@ -69,6 +70,64 @@ func ExampleNew() {
 	err = db.QueryRowContext(ctx, `SELECT cents FROM paid_v1 WHERE customer = 'customer-ann'`).Scan(&cents)
 	fmt.Println(cents, err)
 	// Output: 750 <nil>
+}
+
+// What each customer has paid, added up and written with one statement for a batch.
+func ExampleNewBatched() {
+	ctx := context.Background()
+	store, err := eventstore.New(memory.New(), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = store.Close() }()
+	db, err := sql.Open("sqlite", "file:batched?mode=memory&cache=shared")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer db.Close()
+	target, err := sqldb.Open(ctx, db, sqldb.SQLite)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := db.ExecContext(ctx, `CREATE TABLE paid_v1 (customer TEXT PRIMARY KEY, cents INTEGER NOT NULL)`); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	events := codec.Must(codec.New[Paid](nil, codec.Of[Paid]("Paid")))
+	sub := projection.NewBatched(target, "paid-v1", events, func(ctx context.Context, tx *sql.Tx, events []codec.Decoded[Paid]) error {
+		sums := make(map[string]int64) // PostgreSQL does not update a row twice in one statement
+		for _, e := range events {
+			sums[e.Recorded.Stream] += e.Value.Cents
+		}
+		var rows []string
+		var args []any
+		for customer, cents := range sums {
+			rows, args = append(rows, "(?, ?)"), append(args, customer, cents)
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO paid_v1 VALUES `+strings.Join(rows, ", ")+` ON CONFLICT DO UPDATE SET cents = cents + excluded.cents`, args...)
+		return err
+	})
+	sub.UntilCaughtUp = true
+	for i, customer := range []string{"customer-ann", "customer-bob", "customer-ann"} {
+		_, err := store.Append(ctx, customer, eventstore.Any(), eventstore.Event{Type: "Paid", Data: fmt.Appendf(nil, `{"cents":%d}`, 100+i)})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	if err := store.Run(ctx, sub); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	var ann, bob int
+	err = db.QueryRowContext(ctx, `SELECT a.cents, b.cents FROM paid_v1 a, paid_v1 b WHERE a.customer = 'customer-ann' AND b.customer = 'customer-bob'`).Scan(&ann, &bob)
+	fmt.Println(ann, bob, err)
+	// Output: 202 101 <nil>
 }
 
 // Whoever wrote waits for the position that the append returned, and reads the own write.

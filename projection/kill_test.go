@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
+	"github.com/switchyard-dev/switchyard/codec"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/ownertest"
 	"github.com/switchyard-dev/switchyard/internal/sleep"
@@ -26,7 +28,8 @@ import (
 )
 
 // Owners of one read model are killed in the middle of their updates, again and again,
-// while events are appended. What they leave adds up to the log.
+// while events are appended. What they leave adds up to the log. One in two applies the
+// events of a batch together.
 func TestKilledOwnersLeaveSumsThatEqualTheLog(t *testing.T) {
 	inEach(t, func(t *testing.T, d *database) {
 		path := filepath.Join(t.TempDir(), "events.db")
@@ -37,9 +40,12 @@ func TestKilledOwnersLeaveSumsThatEqualTheLog(t *testing.T) {
 		t.Cleanup(func() { require.NoError(t, store.Close()) })
 		d.balances(t, "balances")
 		lines := make(chan ownertest.Line, 1<<16)
-		argument := strings.Join([]string{d.kind, d.url, path}, "|")
-		owners := make(map[*ownertest.Process]bool)
-		start := func() { owners[ownertest.Start(t, "project", argument, lines)] = true }
+		owners, batched := make(map[*ownertest.Process]bool), false
+		start := func() {
+			argument := strings.Join([]string{d.kind, d.url, path, strconv.FormatBool(batched)}, "|")
+			owners[ownertest.Start(t, "project", argument, lines)] = true
+			batched = !batched
+		}
 		start()
 		start()
 		const seed = 7
@@ -98,7 +104,7 @@ func play(argument string) int {
 }
 
 func own(ctx context.Context, arguments []string) error {
-	kind, url, path := arguments[0], arguments[1], arguments[2]
+	kind, url, path, batched := arguments[0], arguments[1], arguments[2], arguments[3] == "true"
 	backend, err := sqlite.Open(ctx, path, nil)
 	if err != nil {
 		return err
@@ -116,7 +122,7 @@ func own(ctx context.Context, arguments []string) error {
 		if err != nil {
 			return err
 		}
-		return runSlowly(ctx, store, erased[pgx.Tx]{target, erasePgx})
+		return runSlowly(ctx, store, erased[pgx.Tx]{target, erasePgx}, batched)
 	}
 	name, dialect := "sqlite", sqldb.SQLite
 	if kind == inSQL {
@@ -130,20 +136,28 @@ func own(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	return runSlowly(ctx, store, erased[*sql.Tx]{target, eraseSQL})
+	return runSlowly(ctx, store, erased[*sql.Tx]{target, eraseSQL}, batched)
 }
 
-func runSlowly(ctx context.Context, store *eventstore.Store, target target) error {
-	add := count("balances")
-	sub := projection.New(target, "balances-v1", deposits(), func(ctx context.Context, tx transaction, e deposited, at eventstore.RecordedEvent) error {
+func runSlowly(ctx context.Context, store *eventstore.Store, target target, batched bool) error {
+	slowly := func(ctx context.Context, at eventstore.RecordedEvent, add func() error) error {
 		if _, err := fmt.Println("handling", at.Position); err != nil {
 			return err
 		}
-		if err := add(ctx, tx, e, at); err != nil {
+		if err := add(); err != nil {
 			return err
 		}
 		return sleep.For(ctx, time.Millisecond)
+	}
+	add, addAll := count("balances"), countAll("balances")
+	sub := projection.New(target, "balances-v1", deposits(), func(ctx context.Context, tx transaction, e deposited, at eventstore.RecordedEvent) error {
+		return slowly(ctx, at, func() error { return add(ctx, tx, e, at) })
 	})
+	if batched {
+		sub = projection.NewBatched(target, "balances-v1", deposits(), func(ctx context.Context, tx transaction, events []codec.Decoded[deposited]) error {
+			return slowly(ctx, events[0].Recorded, func() error { return addAll(ctx, tx, events) })
+		})
+	}
 	sub.LeaseTTL = 300 * time.Millisecond
 	_, err := fmt.Fprintln(os.Stdout, "ready")
 	if err != nil {

@@ -49,7 +49,32 @@ type Target[Tx any] interface {
 //
 // Name the read model with its version, such as "orders-v2": a new version runs beside
 // the old one until readers go over, by Swap of its target.
+//
+// Over a network each statement takes a round trip; see [NewBatched].
 func New[Tx, E any](target Target[Tx], name string, c *codec.Codec[E], apply func(ctx context.Context, tx Tx, event E, at eventstore.RecordedEvent) error) eventstore.Subscription {
+	if apply == nil {
+		return NewBatched(target, name, c, nil)
+	}
+	return NewBatched(target, name, c, func(ctx context.Context, tx Tx, events []codec.Decoded[E]) error {
+		for _, event := range events {
+			if err := apply(ctx, tx, event.Value, event.Recorded); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// NewBatched is [New] for a read model that applies the events of a transaction
+// together. It is there for databases over a network, where a statement for each event
+// spends its time on round trips: send the statements at once (pgx.Batch), or write many
+// rows with one (UNNEST, VALUES of several rows), say after adding up by key.
+//
+// apply is given one event or more, in the global order, and none that is committed
+// already. Where it fails they are given to it again one by one, so that an event which
+// fails for good is parked alone: what it does with many must come to what it does with
+// each in its turn.
+func NewBatched[Tx, E any](target Target[Tx], name string, c *codec.Codec[E], apply func(ctx context.Context, tx Tx, events []codec.Decoded[E]) error) eventstore.Subscription {
 	sub := eventstore.Subscription{Name: name}
 	if target == nil || c == nil || apply == nil {
 		return sub
@@ -66,15 +91,14 @@ func New[Tx, E any](target Target[Tx], name string, c *codec.Codec[E], apply fun
 			if after.Before(batch.Stored.Position) { // the database has lost commits
 				return fmt.Errorf("%w: the checkpoint of read model %q is at %s and was at %s: its database has lost commits", eventstore.ErrLeaseLost, batch.Checkpoint.Name, after, batch.Stored.Position)
 			}
-			for _, event := range events {
-				if !after.Before(event.Recorded.Position) {
-					continue // committed by an attempt whose answer was lost
-				}
-				if err := apply(ctx, tx, event.Value, event.Recorded); err != nil {
-					return err
-				}
+			rest := events
+			for len(rest) > 0 && !after.Before(rest[0].Recorded.Position) {
+				rest = rest[1:] // committed by an attempt whose answer was lost
 			}
-			return nil
+			if len(rest) == 0 {
+				return nil
+			}
+			return apply(ctx, tx, rest)
 		})
 	}
 	return sub

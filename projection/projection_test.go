@@ -3,6 +3,7 @@ package projection_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,11 +47,42 @@ func (d *database) balances(t testing.TB, table string) {
 	d.exec(t, `CREATE TABLE `+table+` (account TEXT PRIMARY KEY, cents BIGINT NOT NULL, events BIGINT NOT NULL)`)
 }
 
+func adding(table string) string {
+	return `INSERT INTO ` + table + ` (account, cents, events) VALUES ($1, $2, 1)
+		ON CONFLICT (account) DO UPDATE SET cents = ` + table + `.cents + excluded.cents, events = ` + table + `.events + 1`
+}
+
 // count adds an event to a table of balances. An event that counts twice shows.
-func count(table string) func(context.Context, transaction, deposited, eventstore.RecordedEvent) error {
+func count(table string) applyFunc {
 	return func(ctx context.Context, tx transaction, e deposited, at eventstore.RecordedEvent) error {
-		return tx.exec(ctx, `INSERT INTO `+table+` (account, cents, events) VALUES ($1, $2, 1)
-			ON CONFLICT (account) DO UPDATE SET cents = `+table+`.cents + excluded.cents, events = `+table+`.events + 1`, at.Stream, e.Cents)
+		return tx.exec(ctx, adding(table), at.Stream, e.Cents)
+	}
+}
+
+// countAll is count for the events of a batch: by statements that are sent together, or
+// by one that adds up.
+func countAll(table string) applyAllFunc {
+	return func(ctx context.Context, tx transaction, events []codec.Decoded[deposited]) error {
+		if tx.execEach != nil {
+			args := make([][]any, 0, len(events))
+			for _, e := range events {
+				args = append(args, []any{e.Recorded.Stream, e.Value.Cents})
+			}
+			return tx.execEach(ctx, adding(table), args)
+		}
+		sums, counts := make(map[string]int64), make(map[string]int)
+		for _, e := range events {
+			sums[e.Recorded.Stream] += e.Value.Cents
+			counts[e.Recorded.Stream]++
+		}
+		var rows []string
+		var args []any
+		for account, sum := range sums {
+			rows = append(rows, fmt.Sprintf("($%d, $%d, $%d)", len(args)+1, len(args)+2, len(args)+3))
+			args = append(args, account, sum, counts[account])
+		}
+		return tx.exec(ctx, `INSERT INTO `+table+` (account, cents, events) VALUES `+strings.Join(rows, ", ")+`
+			ON CONFLICT (account) DO UPDATE SET cents = `+table+`.cents + excluded.cents, events = `+table+`.events + excluded.events`, args...)
 	}
 }
 

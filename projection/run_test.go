@@ -18,7 +18,10 @@ import (
 	"github.com/switchyard-dev/switchyard/projection"
 )
 
-type applyFunc func(ctx context.Context, tx transaction, e deposited, at eventstore.RecordedEvent) error
+type (
+	applyFunc    = func(ctx context.Context, tx transaction, e deposited, at eventstore.RecordedEvent) error
+	applyAllFunc = func(ctx context.Context, tx transaction, events []codec.Decoded[deposited]) error
+)
 
 // caughtUp is a subscription that ends at the head and does not wait between attempts.
 func caughtUp(target target, name string, apply applyFunc) eventstore.Subscription {
@@ -138,6 +141,7 @@ func TestAReadModelWithoutAPartIsRefused(t *testing.T) {
 		"without a target": projection.New(nil, "m", deposits(), add),
 		"without a codec":  projection.New[transaction, deposited](target, "m", nil, add),
 		"without apply":    projection.New[transaction, deposited](target, "m", deposits(), nil),
+		"in batches":       projection.NewBatched[transaction, deposited](target, "m", deposits(), nil),
 		"without a name":   projection.New(target, "", deposits(), add),
 	} {
 		require.ErrorIs(t, store.Run(t.Context(), sub), eventstore.ErrInvalid, name)

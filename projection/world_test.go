@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 // transaction is that of any target, for tests that are the same for all of them.
 type transaction struct {
 	exec             func(ctx context.Context, query string, args ...any) error
+	execEach         func(ctx context.Context, query string, args [][]any) error // together; nil but for pgx
 	commit, rollback func(ctx context.Context) error
 }
 
@@ -84,6 +85,13 @@ func erasePgx(t pgx.Tx) transaction {
 		exec: func(ctx context.Context, query string, args ...any) error {
 			_, err := t.Exec(ctx, query, args...)
 			return err
+		},
+		execEach: func(ctx context.Context, query string, args [][]any) error {
+			var batch pgx.Batch
+			for _, args := range args {
+				batch.Queue(query, args...)
+			}
+			return t.SendBatch(ctx, &batch).Close()
 		},
 		commit:   t.Commit,
 		rollback: t.Rollback,

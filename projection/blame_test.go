@@ -132,6 +132,13 @@ func TestWhatIsAlwaysOutOfItsTimeIsTheEventsFailure(t *testing.T) {
 	timeout := func(ctx context.Context, tx transaction) error {
 		return errors.Join(tx.exec(ctx, `SET LOCAL statement_timeout = '50ms'`), tx.exec(ctx, slow))
 	}
+	idle := func(ctx context.Context, tx transaction) error {
+		if err := tx.exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '50ms'`); err != nil {
+			return err
+		}
+		pauseFor(ctx, 200*time.Millisecond)
+		return nil
+	}
 	deadline := func(ctx context.Context, tx transaction) error {
 		ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 		defer cancel()
@@ -143,6 +150,10 @@ func TestWhatIsAlwaysOutOfItsTimeIsTheEventsFailure(t *testing.T) {
 		apply func(context.Context, transaction) error
 	}{
 		{"by the server's statement_timeout", []string{inSQL, inPgx}, timeout},
+		{"by the server's idle_in_transaction_session_timeout, which the target meets", []string{inSQL, inPgx}, idle},
+		{"by the server's idle_in_transaction_session_timeout, which a statement meets", []string{inSQL, inPgx}, func(ctx context.Context, tx transaction) error {
+			return errors.Join(idle(ctx, tx), insertRow(ctx, tx, eventstore.Position{}))
+		}},
 		{"by the function's own deadline", kinds, deadline},
 	} {
 		t.Run(test.name, func(t *testing.T) {

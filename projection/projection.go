@@ -44,8 +44,9 @@ type Target[Tx any] interface {
 // elsewhere may be done again: side effects belong into a reaction.
 //
 // An outage is waited out and not counted: a lost connection, a lock, a deadlock, a full
-// disk, a server that takes no writes. What is out of its time, by statement_timeout or
-// a deadline that apply has set, is the event's failure; so is all else.
+// disk, a server that takes no writes. What is out of its time, by a deadline that apply
+// has set or by statement_timeout, idle_in_transaction_session_timeout or
+// transaction_timeout of PostgreSQL, is the event's failure; so is all else.
 //
 // Name the read model with its version, such as "orders-v2": a new version runs beside
 // the old one until readers go over, by Swap of its target.

@@ -6,14 +6,23 @@ package sqlstate
 // yet, or one that an administrator holds still. Who appends is told; a read model waits.
 const ReadOnly = "25006"
 
-// QueryCanceled is what a statement says that was out of its time, or was cancelled.
-const QueryCanceled = "57014"
+const (
+	queryCanceled      = "57014" // out of its time, or cancelled
+	idleInTransaction  = "25P03"
+	transactionTimeout = "25P04"
+)
+
+// OutOfTime tells whether a transaction, a statement of it or the pause between two of
+// them took longer than the server's settings allow. It may have ended the connection.
+func OutOfTime(code string) bool {
+	return code == queryCanceled || code == idleInTransaction || code == transactionTimeout
+}
 
 // Transient tells whether a statement was rolled back for a reason that may pass.
 func Transient(code string) bool {
 	switch code {
 	case "55P03", // the lock was not free in time
-		QueryCanceled,
+		queryCanceled,
 		"57P01", "57P02", "57P03": // shutting down or starting up
 		return true
 	}

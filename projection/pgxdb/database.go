@@ -70,7 +70,7 @@ func (d *database) Mapped(err error) error {
 
 func (d *database) OutOfTime(err error) bool {
 	var server *pgconn.PgError
-	return errors.As(err, &server) && server.Code == sqlstate.QueryCanceled
+	return errors.As(err, &server) && sqlstate.OutOfTime(server.Code)
 }
 
 func readOnly(e *pgconn.PgError) bool { return e.Code == sqlstate.ReadOnly }

@@ -34,7 +34,7 @@ func (d *database) OutOfTime(err error) bool {
 		return ok && coded.Code()&0xff == 9 // SQLITE_INTERRUPT
 	}
 	var state hasState
-	return errors.As(err, &state) && state.SQLState() == sqlstate.QueryCanceled
+	return errors.As(err, &state) && sqlstate.OutOfTime(state.SQLState())
 }
 
 // passesInSQLite tells whether waiting may help: the file is locked, the disk is full or

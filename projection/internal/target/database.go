@@ -17,8 +17,8 @@ type Database[Tx any] interface {
 	// Mapped gives the error of a statement of this package its meaning: ErrUnavailable
 	// where waiting may help.
 	Mapped(err error) error
-	// OutOfTime tells whether the database itself says that a statement was out of the
-	// time that statements have there.
+	// OutOfTime tells whether the database itself says that a statement, or the whole
+	// transaction, was out of the time that it has there.
 	OutOfTime(err error) bool
 	// Transient tells whether the database itself says that waiting may help.
 	Transient(err error) bool

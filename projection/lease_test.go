@@ -96,3 +96,32 @@ func TestAnUpdateWhoseLeaseIsTakenMeanwhileChangesNothing(t *testing.T) {
 		require.Equal(t, next, stored.Lease, "what was told is stored")
 	})
 }
+
+// Two that are slow take a pool of two in turns, and leave a connection over which their
+// leases are renewed.
+func TestReadModelsLeaveAConnectionToTheirLeases(t *testing.T) {
+	inPostgreSQL(t, func(t *testing.T, d *database) {
+		d.mostConnections = 2
+		store, target := newStore(t), d.open(t)
+		const ttl = time.Second
+		names := []string{"first", "second"}
+		for _, name := range names {
+			d.balances(t, name)
+			add := count(name)
+			sub := projection.New(target, name, deposits(), func(ctx context.Context, tx transaction, e deposited, at eventstore.RecordedEvent) error {
+				return errors.Join(add(ctx, tx, e, at), sleep.For(ctx, 2*ttl))
+			})
+			sub.LeaseTTL = ttl
+			run(t, store, sub)
+		}
+		last := deposit(t, store, 1, 1)
+		for _, name := range names {
+			ctx, cancel := context.WithTimeout(t.Context(), soon)
+			require.NoError(t, projection.WaitFor(ctx, target, name, last))
+			cancel()
+			stored, err := target.Load(t.Context(), eventstore.LoadCheckpointRequest{Name: name})
+			require.NoError(t, err)
+			require.EqualValues(t, 1, stored.Checkpoint.Epoch, "it never lost its lease")
+		}
+	})
+}

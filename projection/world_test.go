@@ -104,6 +104,8 @@ type database struct {
 	driver string // of database/sql
 	url    string
 	db     *sql.DB // for the test's own statements
+
+	mostConnections int // of the targets that are opened from now on; 0 is the default
 }
 
 const (
@@ -150,7 +152,14 @@ func (d *database) open(t testing.TB) target {
 func (d *database) tryOpen(t testing.TB) (target, error) {
 	switch d.kind {
 	case inPgx:
-		pool, err := pgxpool.New(t.Context(), d.url)
+		config, err := pgxpool.ParseConfig(d.url)
+		if err != nil {
+			return nil, err
+		}
+		if d.mostConnections > 0 {
+			config.MaxConns = int32(d.mostConnections)
+		}
+		pool, err := pgxpool.NewWithConfig(t.Context(), config)
 		if err != nil {
 			return nil, err
 		}
@@ -163,6 +172,7 @@ func (d *database) tryOpen(t testing.TB) (target, error) {
 			return nil, err
 		}
 		t.Cleanup(func() { _ = db.Close() })
+		db.SetMaxOpenConns(d.mostConnections)
 		dialect := sqldb.SQLite
 		if d.driver == "pgx" {
 			dialect = sqldb.PostgreSQL

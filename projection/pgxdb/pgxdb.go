@@ -21,8 +21,8 @@ type Target struct {
 // Open returns the read models' target in a database of PostgreSQL 13 or later, and
 // makes the table switchyard_checkpoints where there is none, in the first schema of
 // the search_path. The caller closes the pool, after the read models have ended. Each
-// read model that works uses a connection, and there has to be one more, over which
-// leases are renewed.
+// read model that works uses a connection, and one more is kept free, over which leases
+// are renewed: where there are more read models than that, they take turns.
 //
 // Errors: ErrInvalid for a pool of one connection; ErrUnavailable; the context's; the
 // server's, for instance where the table is there and is not this package's.
@@ -30,10 +30,11 @@ func Open(ctx context.Context, pool *pgxpool.Pool) (*Target, error) {
 	if pool == nil {
 		return nil, &eventstore.InvalidError{Field: "pool", Reason: "it is nil; give an open pool"}
 	}
-	if most := pool.Config().MaxConns; most < 2 {
+	most := int(pool.Config().MaxConns)
+	if most < 2 {
 		return nil, &eventstore.InvalidError{Field: "pool", Reason: fmt.Sprintf("it is limited to %d connection, and a read model needs one to work and one to renew its lease; raise MaxConns", most)}
 	}
-	shared, err := target.Open(ctx, &database{querier: querier{pool}, pool: pool}, target.PostgreSQL())
+	shared, err := target.Open(ctx, &database{querier: querier{pool}, pool: pool}, target.PostgreSQL(), most)
 	if err != nil {
 		return nil, err
 	}

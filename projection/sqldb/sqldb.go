@@ -40,11 +40,12 @@ type Target struct {
 // switchyard_checkpoints where there is none. The caller closes db, after the read
 // models have ended.
 //
-// In PostgreSQL each read model that works uses a connection, and there has to be one
-// more, over which leases are renewed. In SQLite one transaction at a time writes, so
-// read models in one file wait for each other: set a busy timeout in the driver's URL,
-// and the journal mode WAL, in which readers and the writer do not wait. A lease is
-// renewed in memory while its own update has the file.
+// In PostgreSQL each read model that works uses a connection, and one more is kept free,
+// over which leases are renewed: where db is limited to fewer connections, read models
+// take turns. In SQLite one transaction at a time writes, so read models in one file wait
+// for each other: set a busy timeout in the driver's URL, and the journal mode WAL, in
+// which readers and the writer do not wait. A lease is renewed in memory while its own
+// update has the file.
 //
 // SQLite itself ends a transaction at some errors: INSERT OR ROLLBACK, a full disk, a
 // statement that is cut short. A function that passes over them would go on without a
@@ -62,7 +63,7 @@ func Open(ctx context.Context, db *sql.DB, dialect Dialect) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared, err := target.Open(ctx, newDatabase(db, dialect), d)
+	shared, err := target.Open(ctx, newDatabase(db, dialect), d, db.Stats().MaxOpenConnections)
 	if err != nil {
 		return nil, err
 	}

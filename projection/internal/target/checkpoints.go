@@ -76,7 +76,7 @@ func (t *Target[Tx]) SwapLease(ctx context.Context, req eventstore.SwapLeaseRequ
 // change changes what is kept under a name, in one step, unless f says that it is to
 // stay as it is.
 func (t *Target[Tx]) change(ctx context.Context, name string, f func(p *adapter.Progress) (changed bool, refused error)) error {
-	tx, end, err := t.transaction(ctx)
+	tx, end, err := t.transaction(ctx, true)
 	if err != nil {
 		return t.failed(ctx, err)
 	}

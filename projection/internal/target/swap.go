@@ -146,7 +146,7 @@ func (t *Target[Tx]) level(ctx context.Context, from, to string) error {
 
 // hold has the updates of a read model wait for a while, or go on.
 func (t *Target[Tx]) hold(ctx context.Context, name string, d time.Duration) error {
-	tx, end, err := t.transaction(ctx)
+	tx, end, err := t.transaction(ctx, true)
 	if err != nil {
 		return t.failed(ctx, err)
 	}
@@ -163,7 +163,7 @@ func (t *Target[Tx]) hold(ctx context.Context, name string, d time.Duration) err
 // swapLevel calls swap in a transaction that has seen both read models level, and in
 // which the old one cannot move.
 func (t *Target[Tx]) swapLevel(ctx context.Context, from, to string, swap func(ctx context.Context, tx Tx) error) (bool, error) {
-	tx, end, err := t.transaction(ctx)
+	tx, end, err := t.transaction(ctx, false)
 	if err != nil {
 		return false, t.failed(ctx, err)
 	}

@@ -17,7 +17,7 @@ type Target[Tx any] struct {
 	db      Database[Tx]
 	dialect Dialect
 	sql     statements
-	turn    chan struct{} // full while a transaction of this target has the database's one writer
+	turn    chan struct{} // full while as many transactions work as may; nil where any number may
 
 	mu    sync.Mutex
 	lent  map[string]*lent         // by name, while an update of this process works
@@ -25,12 +25,18 @@ type Target[Tx any] struct {
 	asks  map[string]*asked        // by name, while one asks for all who wait
 }
 
-// Open makes the table of checkpoints where there is none.
-func Open[Tx any](ctx context.Context, db Database[Tx], dialect Dialect) (*Target[Tx], error) {
+// Open makes the table of checkpoints where there is none. connections is how many the
+// database is limited to, 0 where it is not.
+func Open[Tx any](ctx context.Context, db Database[Tx], dialect Dialect, connections int) (*Target[Tx], error) {
 	t := &Target[Tx]{
 		db: db, dialect: dialect, sql: newStatements(dialect, ""),
-		turn: make(chan struct{}, 1), lent: make(map[string]*lent), moved: make(map[string]chan struct{}),
-		asks: make(map[string]*asked),
+		lent: make(map[string]*lent), moved: make(map[string]chan struct{}), asks: make(map[string]*asked),
+	}
+	switch {
+	case dialect.OneWriter:
+		t.turn = make(chan struct{}, 1)
+	case connections > 0:
+		t.turn = make(chan struct{}, connections-1)
 	}
 	if t.db.Exec(ctx, t.sql.probe) != nil { // or else also for a role that may not create tables
 		if err := t.create(ctx); err != nil {
@@ -137,7 +143,7 @@ func (t *Target[Tx]) judged(ctx context.Context, to eventstore.Checkpoint, failu
 func (t *Target[Tx]) update(ctx context.Context, to eventstore.Checkpoint, f func(ctx context.Context, tx Tx, after eventstore.Position) error) error {
 	var lease *lent
 	defer func() { t.settle(ctx, to.Name, lease) }() // after the transaction's end
-	tx, end, err := t.transaction(ctx)
+	tx, end, err := t.transaction(ctx, false)
 	if err != nil {
 		return t.failed(ctx, err)
 	}
@@ -161,19 +167,17 @@ func (t *Target[Tx]) update(ctx context.Context, to eventstore.Checkpoint, f fun
 	return nil
 }
 
-// transaction begins one. Where one at a time writes, those of this target take turns:
-// the read models of a process get on alike.
-func (t *Target[Tx]) transaction(ctx context.Context) (tx Transaction[Tx], end func(), err error) {
-	if t.dialect.OneWriter {
+// transaction begins one. Those of this target take turns where one at a time writes, so
+// that the read models of a process get on alike. Elsewhere those that may last take turns
+// on all connections but one, over which the leases are renewed beside them.
+func (t *Target[Tx]) transaction(ctx context.Context, short bool) (tx Transaction[Tx], end func(), err error) {
+	done := func() {}
+	if t.turn != nil && (t.dialect.OneWriter || !short) {
 		select {
 		case t.turn <- struct{}{}:
+			done = func() { <-t.turn }
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
-		}
-	}
-	done := func() {
-		if t.dialect.OneWriter {
-			<-t.turn
 		}
 	}
 	if tx, err = t.db.Begin(ctx); err != nil {

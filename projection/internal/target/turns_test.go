@@ -21,18 +21,24 @@ func newIdle(d Dialect) *Target[int] {
 	return &Target[int]{db: idle{}, dialect: d, turn: make(chan struct{}, 1), lent: make(map[string]*lent)}
 }
 
-func TestTransactionsTakeTurnsWhereOneAtATimeWrites(t *testing.T) {
+func TestTransactionsTakeTurns(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, test := range map[string]struct {
 		dialect Dialect
+		short   bool // the second one
 		waits   bool
-	}{"SQLite": {SQLite(), true}, "PostgreSQL": {PostgreSQL(), false}} {
+	}{
+		"where one at a time writes":             {SQLite(), false, true},
+		"where one at a time writes, all do":     {SQLite(), true, true},
+		"those that may last":                    {PostgreSQL(), false, true},
+		"but not the renewal of a lease with it": {PostgreSQL(), true, false},
+	} {
 		t.Run(name, func(t *testing.T) {
 			target := newIdle(test.dialect)
-			_, end, err := target.transaction(t.Context())
+			_, end, err := target.transaction(t.Context(), false)
 			require.NoError(t, err)
-			_, endSecond, err := target.transaction(over)
+			_, endSecond, err := target.transaction(over, test.short)
 			if test.waits {
 				require.ErrorIs(t, err, context.Canceled, "it waits for its turn")
 			} else {
@@ -40,7 +46,7 @@ func TestTransactionsTakeTurnsWhereOneAtATimeWrites(t *testing.T) {
 				endSecond()
 			}
 			end()
-			_, end, err = target.transaction(t.Context())
+			_, end, err = target.transaction(t.Context(), false)
 			require.NoError(t, err, "the turn is given back")
 			end()
 		})

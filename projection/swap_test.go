@@ -309,7 +309,7 @@ func TestASwapRefusesBadInputAndSaysWhatIsRight(t *testing.T) {
 			{"", "m", eventstore.ErrInvalid, "invalid from: it has 0 bytes"},
 			{"m", "", eventstore.ErrInvalid, "invalid to: it has 0 bytes"},
 			{"m", "m", eventstore.ErrInvalid, `invalid to: it is "m", as from is; run the new version under a name of its own`},
-			{"x", "m", eventstore.ErrInvalid, `invalid from: there is no checkpoint of "x"; name the read model that readers use now`},
+			{"x", "m", eventstore.ErrInvalid, `invalid from: there is no checkpoint of "x", and nobody runs it; name the read model that readers use now`},
 			{"m", "x", eventstore.ErrInvalid, `invalid to: there is no checkpoint of "x", and nobody runs it; run the new version first`},
 			{"m", "foreign and behind", eventstore.ErrForeignCheckpoint, "belongs to store"},
 			{"m", "foreign", eventstore.ErrForeignCheckpoint, "belongs to store"},
@@ -321,5 +321,21 @@ func TestASwapRefusesBadInputAndSaysWhatIsRight(t *testing.T) {
 			require.ErrorIs(t, err, test.is)
 			require.ErrorContains(t, err, test.want)
 		}
+	})
+}
+
+// In a store without events, as where an application starts for the first time, read
+// models run and have no checkpoint yet.
+func TestASwapOfReadModelsThatHaveMetNoEventIsMade(t *testing.T) {
+	inEach(t, func(t *testing.T, d *database) {
+		store, target := newStore(t), d.open(t)
+		d.balances(t, "v1")
+		d.balances(t, "v2")
+		run(t, store, projection.New(target, "m-v1", deposits(), count("v1")))
+		run(t, store, projection.New(target, "m-v2", deposits(), count("v2")))
+		ctx, cancel := context.WithTimeout(t.Context(), soon)
+		defer cancel()
+		require.NoError(t, target.Swap(ctx, "m-v1", "m-v2", goOver("v2")))
+		require.NoError(t, projection.WaitFor(ctx, target, "m-v1", deposit(t, store, 1, 1)), "it is not held any more")
 	})
 }

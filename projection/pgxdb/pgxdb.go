@@ -64,12 +64,11 @@ func (t *Target) Update(ctx context.Context, to eventstore.Checkpoint, f func(ct
 // before to was level finds to's tables as they were then, and so the model gone back:
 // let such readers begin anew. Swap does not know which model readers use: after a swap
 // from A to B the next one is from B, and one from A again could go back behind B. And
-// to has to run within 2 s of the call, or to have run before.
+// both have to run within 2 s of the call, or to have run before.
 //
-// Errors: ErrInvalid, also where from has no checkpoint, or to has none and nobody ever
-// ran it; ErrForeignCheckpoint where the
-// two follow different stores; projection.ErrBehind with the context's error where that
-// ended before to was level; swap's own.
+// Errors: ErrInvalid, also where nobody ever ran from or to; ErrForeignCheckpoint where
+// the two follow different stores; projection.ErrBehind with the context's error where
+// that ended before to was level; swap's own.
 func (t *Target) Swap(ctx context.Context, from, to string, swap func(ctx context.Context, tx pgx.Tx) error) error {
 	return t.target.Swap(ctx, from, to, swap)
 }

@@ -89,57 +89,54 @@ func (t *Target[Tx]) swapOnce(ctx context.Context, from, to string, hold time.Du
 	return swapped, err
 }
 
-// startPatience is how long a swap waits for a new read model that was started just now,
-// and has not taken its lease yet.
+// startPatience is how long a swap waits for a read model that was started just now, and
+// has not taken its lease yet.
 const startPatience = 2 * time.Second
 
-// checkModels refuses at once what waiting would not make right. A database that does
-// not answer is asked until it does.
+// checkModels refuses at once what waiting would not make right.
 func (t *Target[Tx]) checkModels(ctx context.Context, from, to string) error {
-	older, err := t.loadPatiently(ctx, from)
+	older, err := t.ran(ctx, "from", from, "name the read model that readers use now")
 	if err != nil {
 		return err
 	}
-	newer, err := t.loadPatiently(ctx, to)
-	for until := time.Now().Add(startPatience); err == nil && newer.Checkpoint.Epoch == 0 && !newer.Found && time.Now().Before(until); {
-		if err = sleep.For(ctx, settlePause); err == nil {
-			newer, err = t.loadPatiently(ctx, to)
-		}
-	}
-	switch {
-	case err != nil:
+	newer, err := t.ran(ctx, "to", to, "run the new version first")
+	if err != nil {
 		return err
-	case !older.Found:
-		return &eventstore.InvalidError{Field: "from", Reason: fmt.Sprintf("there is no checkpoint of %q; name the read model that readers use now", from)}
-	case !newer.Found && newer.Checkpoint.Epoch == 0:
-		return &eventstore.InvalidError{Field: "to", Reason: fmt.Sprintf("there is no checkpoint of %q, and nobody runs it; run the new version first", to)}
-	case newer.Found && newer.Checkpoint.Store != older.Checkpoint.Store:
-		return foreign(to, newer.Checkpoint, older.Checkpoint)
 	}
-	return nil
+	return sameStore(to, newer, older)
 }
 
-func (t *Target[Tx]) loadPatiently(ctx context.Context, name string) (eventstore.LoadCheckpointResult, error) {
-	for {
+// ran loads the checkpoint of a read model that was run. One that has met no event has
+// none yet. A database that does not answer is asked until it does.
+func (t *Target[Tx]) ran(ctx context.Context, field, name, remedy string) (eventstore.LoadCheckpointResult, error) {
+	for until := time.Now().Add(startPatience); ; {
 		found, err := t.Load(ctx, eventstore.LoadCheckpointRequest{Name: name})
-		if err == nil || !errors.Is(err, eventstore.ErrUnavailable) || sleep.For(ctx, settlePause) != nil {
+		switch {
+		case err != nil && !errors.Is(err, eventstore.ErrUnavailable):
 			return found, err
+		case err == nil && (found.Found || found.Checkpoint.Epoch > 0):
+			return found, nil
+		case err == nil && !time.Now().Before(until):
+			return found, &eventstore.InvalidError{Field: field, Reason: fmt.Sprintf("there is no checkpoint of %q, and nobody runs it; %s", name, remedy)}
+		}
+		if ended := sleep.For(ctx, settlePause); ended != nil {
+			return found, errors.Join(ended, err)
 		}
 	}
 }
 
-func foreign(name string, newer, older eventstore.Checkpoint) error {
-	return &eventstore.ForeignCheckpointError{Name: name, Checkpoint: newer.Store, Store: older.Store, Place: newer.Place}
+func sameStore(name string, newer, older eventstore.LoadCheckpointResult) error {
+	if !newer.Found || !older.Found || newer.Checkpoint.Store == older.Checkpoint.Store {
+		return nil
+	}
+	return &eventstore.ForeignCheckpointError{Name: name, Checkpoint: newer.Checkpoint.Store, Store: older.Checkpoint.Store, Place: newer.Checkpoint.Place}
 }
 
 // level waits until the new read model is where the old one is at the beginning.
 func (t *Target[Tx]) level(ctx context.Context, from, to string) error {
 	goal, err := t.Load(ctx, eventstore.LoadCheckpointRequest{Name: from})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case !goal.Found:
-		return &eventstore.InvalidError{Field: "from", Reason: fmt.Sprintf("there is no checkpoint of %q; name the read model that readers use now", from)}
 	}
 	return projection.WaitFor(ctx, t, to, goal.Checkpoint.Place.Position)
 }
@@ -173,12 +170,13 @@ func (t *Target[Tx]) swapLevel(ctx context.Context, from, to string, swap func(c
 		return false, t.failed(ctx, err)
 	}
 	newer, err := t.load(ctx, tx, t.sql.load, to)
-	switch {
-	case err != nil:
+	if err != nil {
 		return false, t.failed(ctx, err)
-	case newer.Found && newer.Checkpoint.Store != older.Checkpoint.Store:
-		return false, foreign(to, newer.Checkpoint, older.Checkpoint)
-	case !newer.Found || newer.Checkpoint.Place.Position.Before(older.Checkpoint.Place.Position):
+	}
+	if err := sameStore(to, newer.Load(to), older.Load(from)); err != nil {
+		return false, err
+	}
+	if newer.Checkpoint.Place.Position.Before(older.Checkpoint.Place.Position) {
 		return false, nil
 	}
 	if err := t.call(ctx, tx, func(tx Tx) error { return swap(ctx, tx) }); err != nil {

@@ -24,8 +24,9 @@ const (
 	// longestRetryAfter bounds what a receiver can ask for.
 	longestRetryAfter = 30 * time.Second
 
-	// errorBytes is how much of a receiver's answer is shown.
-	errorBytes = 200
+	// errorBytes is how much of a receiver's answer is shown, and answerBytes how much is
+	// read: a connection is used again only where the answer was read to its end.
+	errorBytes, answerBytes = 200, 64 << 10
 )
 
 // HTTP returns a Publisher that posts events to a URL, in batches in the JSON format
@@ -36,8 +37,9 @@ const (
 // A status of 2xx confirms the batch. One that any event would meet is waited out, as
 // ErrUnavailable: 429 and 5xx, for which Retry-After is obeyed up to 30 s, and a missing
 // right or address (3xx, 401, 403, 404, 405, 406, 407, 408, 410, 415, 421, 425, 426).
-// A redirect is not followed, for it would turn the POST into a GET. After a 413 the
-// batch goes in halves. Any other status is the fault of an event.
+// A redirect is not followed, for it would turn the POST into a GET. What is too much for
+// one request goes in halves: after a 413, a 504 or the client's timeout. Any other status
+// is the fault of an event.
 func HTTP(client *http.Client, target string) Publisher {
 	own := http.Client{Timeout: requestTimeout}
 	if client != nil {
@@ -57,8 +59,8 @@ func (p *httpPublisher) Publish(ctx context.Context, events []CloudEvent) error 
 	if len(events) == 0 {
 		return nil
 	}
-	status, err := p.post(ctx, events)
-	if status != http.StatusRequestEntityTooLarge || len(events) == 1 {
+	tooMuch, err := p.post(ctx, events)
+	if !tooMuch || len(events) == 1 {
 		return err
 	}
 	// The second half waits for the first one: nothing overtakes.
@@ -69,8 +71,8 @@ func (p *httpPublisher) Publish(ctx context.Context, events []CloudEvent) error 
 	return p.Publish(ctx, events[half:])
 }
 
-// post sends events in one request. The status is 0 where there is no answer.
-func (p *httpPublisher) post(ctx context.Context, events []CloudEvent) (status int, err error) {
+// post sends events in one request. tooMuch tells whether fewer may do where they failed.
+func (p *httpPublisher) post(ctx context.Context, events []CloudEvent) (tooMuch bool, err error) {
 	var body []byte
 	separator := byte('[')
 	for _, event := range events {
@@ -80,33 +82,35 @@ func (p *httpPublisher) post(ctx context.Context, events []CloudEvent) (status i
 	body = append(body, ']')
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.target, bytes.NewReader(body))
 	if err != nil { // its text may show a password
-		return 0, &eventstore.InvalidError{Field: "URL of the receiver", Reason: "it cannot be read"}
+		return false, &eventstore.InvalidError{Field: "URL of the receiver", Reason: "it cannot be read"}
 	}
 	request.Header.Set("Content-Type", batchContentType)
 	where := request.URL.Scheme + "://" + request.URL.Host
 	response, err := p.client.Do(request)
 	if err != nil {
 		if ctx.Err() != nil {
-			return 0, fmt.Errorf("publish to %s: %w", where, ctx.Err())
+			return false, fmt.Errorf("publish to %s: %w", where, ctx.Err())
 		}
 		if failure := (*url.Error)(nil); errors.As(err, &failure) {
-			err = failure.Err // without the URL
+			tooMuch, err = failure.Timeout(), failure.Err // without the URL
 		}
-		return 0, fmt.Errorf("publish to %s: %w: %w", where, eventstore.ErrUnavailable, err)
+		return tooMuch, fmt.Errorf("publish to %s: %w: %w", where, eventstore.ErrUnavailable, err)
 	}
 	defer response.Body.Close()
-	said, _ := io.ReadAll(io.LimitReader(response.Body, errorBytes))
-	if response.StatusCode/100 == 2 {
-		return response.StatusCode, nil
+	said, _ := io.ReadAll(io.LimitReader(response.Body, answerBytes))
+	status := response.StatusCode
+	if status/100 == 2 {
+		return false, nil
 	}
+	tooMuch = status == http.StatusRequestEntityTooLarge || status == http.StatusGatewayTimeout
 	err = fmt.Errorf("it answered %s: %.*q", cmp.Or(response.Status, "nothing"), errorBytes, said)
-	if !meetsAll(response.StatusCode) {
-		return response.StatusCode, fmt.Errorf("publish to %s: %w", where, err)
+	if !meetsAll(status) {
+		return tooMuch, fmt.Errorf("publish to %s: %w", where, err)
 	}
 	if failed := obey(ctx, response.Header.Get("Retry-After")); failed != nil {
-		return 0, fmt.Errorf("publish to %s: %w", where, failed)
+		return false, fmt.Errorf("publish to %s: %w", where, failed)
 	}
-	return response.StatusCode, fmt.Errorf("publish to %s: %w: %w", where, eventstore.ErrUnavailable, err)
+	return tooMuch, fmt.Errorf("publish to %s: %w: %w", where, eventstore.ErrUnavailable, err)
 }
 
 // meetsAll tells whether any event would meet a status.

@@ -1,13 +1,16 @@
 package relay_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,4 +143,63 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	err := relay.HTTP(nil, server.URL).Publish(ctx, []relay.CloudEvent{{ID: "1", Source: "/s", Type: "T"}})
 	require.ErrorIs(t, err, context.DeadlineExceeded, "it waits, and no longer than its context")
 	require.NotErrorIs(t, err, eventstore.ErrUnavailable)
+}
+
+// A receiver that is too slow for a whole batch would otherwise be sent it for ever.
+func TestWhatTakesTooLongForOneRequestGoesInHalves(t *testing.T) {
+	for name, client := range map[string]*http.Client{
+		"by the client's time": {Timeout: 250 * time.Millisecond},
+		"by a proxy's":         {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReceiver(t, nil)
+			handle := r.Config.Handler
+			r.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+				body, err := io.ReadAll(request.Body)
+				if err != nil {
+					return
+				}
+				if bytes.Count(body, []byte(`"specversion"`)) > 10 {
+					if client.Timeout == 0 {
+						w.WriteHeader(http.StatusGatewayTimeout)
+						return
+					}
+					<-request.Context().Done() // the relay has given up
+					return
+				}
+				request.Body = io.NopCloser(bytes.NewReader(body))
+				handle.ServeHTTP(w, request)
+			})
+			store := newStore(t)
+			log := fill(t, store, 2, 15)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			sub := relay.New("r", relay.HTTP(client, r.URL), asItIs)
+			sub.UntilCaughtUp = true
+			require.NoError(t, store.Run(ctx, sub))
+			require.NoError(t, ctx.Err(), "it never gets on")
+			require.NoError(t, relaytest.Check(r.received, log))
+		})
+	}
+}
+
+func TestAConnectionIsUsedAgainWhateverAReceiverAnswers(t *testing.T) {
+	for _, size := range []int{0, 199, 201, 60_000} {
+		var connections atomic.Int32
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, strings.Repeat("x", size))
+		}))
+		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				connections.Add(1)
+			}
+		}
+		server.Start()
+		publisher := relay.HTTP(server.Client(), server.URL)
+		for range 5 {
+			require.NoError(t, publisher.Publish(t.Context(), []relay.CloudEvent{{ID: "1", Source: "/s", Type: "T"}}))
+		}
+		server.Close()
+		require.EqualValues(t, 1, connections.Load(), "%d bytes", size)
+	}
 }

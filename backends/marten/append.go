@@ -51,6 +51,7 @@ func (b *Backend) flush(ctx context.Context, calls []*adapter.GroupedAppend) {
 	for _, call := range alone {
 		b.flushAlone(ctx, call)
 	}
+	b.pay(ctx)
 	for _, call := range calls {
 		if call.Err == nil || errors.Is(call.Err, eventstore.ErrUnknownOutcome) {
 			b.hint.Notify()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/marten"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/testservers/tcpproxy"
 )
 
 // A Rich writer holds a stream's row and then wants its next version; Marten's function has
@@ -168,6 +169,83 @@ func TestEveryModeOfTheDriverAppends(t *testing.T) {
 				delete(told, e.ID)
 			}
 			require.Empty(t, told)
+		})
+	}
+}
+
+// Each way that an append goes fails after it has taken its numbers: in the middle, when a
+// statement is ended from outside, and at the commit, after which nothing of the transaction
+// is open any more.
+func TestAFailedAppendLeavesNoNumberBurned(t *testing.T) {
+	one, three := []eventstore.Event{event("refused", `{}`)}, []eventstore.Event{event("happened", `{}`), event("refused", `{}`), event("happened", `{}`)}
+	part := func(stream string, expected eventstore.ExpectedVersion, events ...eventstore.Event) eventstore.StreamAppend {
+		return eventstore.StreamAppend{Stream: stream, Expected: expected, Events: events}
+	}
+	ways := map[string][]eventstore.StreamAppend{
+		"an event starts a stream":  {part("new-1", eventstore.NoStream(), one...)},
+		"several start a stream":    {part("new-1", eventstore.NoStream(), three...)},
+		"an event in a stream":      {part("order-1", anyVersion, one...)},
+		"several in a stream":       {part("order-1", anyVersion, three...)},
+		"an event in two streams":   {part("order-1", anyVersion, event("happened", `{}`)), part("new-1", anyVersion, one...)},
+		"several and a check":       {part("order-2", eventstore.NoStream()), part("order-1", anyVersion, three...)},
+		"a stream of several parts": {part("order-1", anyVersion, event("happened", `{}`)), part("order-1", anyVersion, three...)},
+	}
+	const refuse = `create function refuse() returns trigger language plpgsql as $$ begin %s raise exception 'not this one'; end $$;
+		create %s trigger refuse after insert on mt_events %s for each row when (new.type = 'refused') execute function refuse()`
+	for failing, ddl := range map[string]string{
+		"amid":               fmt.Sprintf(refuse, "", "", ""),
+		"at the commit":      fmt.Sprintf(refuse, "", "constraint", "deferrable initially deferred"),
+		"as it is cancelled": fmt.Sprintf(refuse, "perform pg_cancel_backend(pg_backend_pid()); perform pg_sleep(60);", "", ""),
+	} {
+		t.Run(failing, func(t *testing.T) {
+			for _, opts := range []marten.Options{{Append: marten.Quick}, {Append: marten.Rich, Grace: time.Millisecond}} {
+				pool := newTables(t, marten.Creation{})
+				_, err := pool.Exec(t.Context(), ddl)
+				require.NoError(t, err)
+				store := openStore(t, pool, &opts)
+				_, err = store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+				require.NoError(t, err)
+				for name, parts := range ways {
+					_, err = store.AppendStreams(t.Context(), parts...)
+					require.Error(t, err, name)
+					require.NotErrorIs(t, err, eventstore.ErrUnknownOutcome, name)
+					require.NoError(t, sound(t.Context(), pool), "%s, %s", name, opts.Append)
+				}
+				require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), 1)
+			}
+		})
+	}
+}
+
+// Where even the tombstones cannot be written, the numbers are known still: they are filled
+// when the next appends come, or at the latest when the handle is closed.
+func TestNumbersWhoseBurialFailsAreFilledLater(t *testing.T) {
+	for _, end := range []string{"append", "close"} {
+		t.Run(end, func(t *testing.T) {
+			url := server.Database(t)
+			pool := connect(t, url)
+			require.NoError(t, marten.Create(t.Context(), pool, "", marten.Creation{}))
+			_, err := pool.Exec(t.Context(), `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not this one'; end $$;
+				create trigger refuse after insert on mt_events for each row when (new.type = 'refused') execute function refuse()`)
+			require.NoError(t, err)
+			proxy, through := tcpproxy.ForURL(t, url)
+			backend, err := marten.Open(t.Context(), connect(t, through), &marten.Options{Append: marten.Quick})
+			require.NoError(t, err)
+			store, err := eventstore.New(backend, nil)
+			require.NoError(t, err)
+			proxy.SetRule(tcpproxy.On(tcpproxy.FromClient, tcpproxy.Contains("JasperFx.Events.Tombstone"), tcpproxy.Verdict{Cut: tcpproxy.Reset}))
+			_, err = store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`), event("refused", `{}`))
+			require.ErrorContains(t, err, "not this one")
+			require.Equal(t, 2, proxy.Cuts(), "in the transaction, and after it")
+			require.ErrorContains(t, sound(t.Context(), pool), "burned")
+			proxy.SetRule(nil)
+			if end == "append" {
+				_, err = store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+				require.NoError(t, err)
+				require.NoError(t, sound(t.Context(), pool))
+			}
+			require.NoError(t, store.Close())
+			require.NoError(t, sound(t.Context(), pool))
 		})
 	}
 }

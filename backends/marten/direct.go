@@ -72,11 +72,11 @@ func (b *Backend) callFunction(ctx context.Context, calls []*adapter.GroupedAppe
 	defer conn.Release() // which ends a transaction that is open, and its connection
 	t := &transaction{b: b, conn: conn, called: true}
 	seen := make([]functionAnswer, len(calls))
-	switch err := t.ask(ctx, batch, seen); {
-	case err != nil && isInDoubt(&doubtError{err}):
-		return &doubtError{err}
-	case err != nil:
+	if err := t.ask(ctx, batch, seen); err != nil {
 		t.bury(ctx, err)
+		if isInDoubt(&doubtError{err}) {
+			return &doubtError{err}
+		}
 		return &partError{err: err}
 	}
 	for i, call := range calls {
@@ -197,21 +197,21 @@ func (q *statements) functionCall(s shape, schema string) string {
 			left join lateral (select true as met from ` + q.events + ` e where ` + met + ` limit 1) m on true`
 }
 
-// starts tells whether an append can only start a stream, by Marten's function.
+// starts tells whether an append can only start a stream, by a call of the function for one
+// event, as [Backend.byFunction] says.
 func (b *Backend) starts(call *adapter.GroupedAppend) bool {
-	if !b.callsFunction(call) {
+	if !b.callsFunction(call) || len(call.Parts[0].Events) != 1 {
 		return false
 	}
 	_, highest := allowed(call.Parts[0].Expected)
 	return highest == 0 && !b.shape().uniqueIDs
 }
 
-// startStream tries an append that starts a stream, by one statement which is a transaction
-// of its own. The function writes the stream's row before it takes a number, and whoever
-// was faster is met there: no number is taken in vain because of that, and nothing need be
-// open to bury it. What else may fail after it, a trigger or a constraint of somebody's,
-// leaves a hole that the .NET daemon passes after 3 s. That the stream is not there is seen before the lock is had, and checked again by the
-// function.
+// startStream tries an append that starts a stream, by a call of the function. Two statements
+// that are sent at once are a transaction of their own, without those that begin and end one.
+// The function writes the stream's row before it takes a number, and whoever was faster is
+// met there: no number is taken in vain because of that, and nothing need be open to bury it.
+// What else may fail after it is rare: its number is looked for when the transaction is over.
 func (b *Backend) startStream(ctx context.Context, call *adapter.GroupedAppend) error {
 	args, err := b.functionArguments(call)
 	if err != nil {
@@ -222,25 +222,44 @@ func (b *Backend) startStream(ctx context.Context, call *adapter.GroupedAppend) 
 		return &unreachableError{err}
 	}
 	defer conn.Release()
-	var a functionAnswer
-	var numbers pgtype.FlatArray[int64]
-	if err := conn.QueryRow(ctx, b.sql().starting, append(args, b.lockOf(nil).store)...).Scan(&numbers, &a.at); err != nil {
+	batch := &pgx.Batch{}
+	batch.Queue(b.sql().startLock, b.lockOf(nil).store)
+	batch.Queue(b.sql().starting, args...)
+	t := &transaction{b: b, conn: conn, called: true}
+	a, err := t.start(ctx, batch)
+	if err != nil {
+		t.bury(ctx, err)
 		if isInDoubt(&doubtError{err}) {
 			return &doubtError{err}
 		}
 		return &partError{err: err}
 	}
-	if numbers != nil {
-		a.numbers = numbers
+	if a.numbers != nil {
 		a.answer(call, b)
 	}
 	return nil
 }
 
-// startingCall is its statement.
+func (t *transaction) start(ctx context.Context, batch *pgx.Batch) (a functionAnswer, err error) {
+	answers := t.conn.SendBatch(ctx, batch)
+	defer func() { _ = answers.Close() }() // the rows told its error
+	if err := answers.QueryRow().Scan(&t.last); err != nil {
+		return a, err
+	}
+	t.began = true
+	var numbers pgtype.FlatArray[int64]
+	if err := answers.QueryRow().Scan(&numbers, &a.at); err != nil {
+		return a, err
+	}
+	if numbers != nil {
+		a.numbers, t.burned = numbers, numbers[1:]
+	}
+	return a, answers.Close() // which is the commit
+}
+
+// startingCall is its second statement.
 func (q *statements) startingCall(s shape, schema string) string {
-	call, next := q.functionOf(s, schema, "0")
-	return fmt.Sprintf(`select case when set_config('lock_timeout', '5s', true) is null then null when set_config('TimeZone', 'UTC', true) is null then null
-			when pg_advisory_xact_lock_shared($%d) is null then null when exists (select from %s s where s.id = $1::text::%s%s) then null else `, next, q.streams, q.id, q.streamTenant) + call + ` end,
+	call, _ := q.functionOf(s, schema, "0")
+	return fmt.Sprintf(`select case when exists (select from %s s where s.id = $1::text::%s%s) then null else `, q.streams, q.id, q.streamTenant) + call + ` end,
 		coalesce($7::timestamptz, now())`
 }

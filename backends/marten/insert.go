@@ -191,33 +191,25 @@ func (t *transaction) writing(writes []*partWrite) (streams []*streamWrite, w wr
 }
 
 // bury writes tombstones for the numbers that a failed write has taken: the .NET daemon
-// stops for seconds at each hole, and so do readers of a Rich store. It must be in the
-// same transaction: behind a pooler another session's last number may be one that a Rich
-// writer holds.
+// stops for seconds at each hole, and so do readers of a Rich store. That is in the same
+// transaction where it is still open. Where it is over, or may be, the handle owes them.
 func (t *transaction) bury(ctx context.Context, cause error) {
-	if !t.saved || t.conn.Conn().PgConn().IsClosed() || !t.rollback(ctx) {
-		return
-	}
-	if t.called {
+	open := t.saved && !t.conn.Conn().PgConn().IsClosed() && t.rollback(ctx)
+	if t.called && (open || !t.saved) {
 		t.lookForBurned(ctx, cause)
 	}
 	if len(t.burned) == 0 {
 		return
 	}
-	q := t.b.sql()
-	stream := tombstoneStream
-	if t.b.shape().uuidKeys {
-		stream = tombstoneUUID
+	if open {
+		batch := &pgx.Batch{}
+		t.b.sql().queueTombstones(batch, t.b.shape().uuidKeys, t.burned)
+		batch.Queue(`commit`)
+		if t.conn.SendBatch(ctx, batch).Close() == nil {
+			return
+		}
 	}
-	batch := &pgx.Batch{}
-	batch.Queue(`insert into `+q.streams+` (id, tenant_id, version, is_archived) values ($1::text::`+q.id+`, `+q.tenantValue+`, 0, false) on conflict do nothing`, stream)
-	batch.Queue(`insert into `+q.events+` (seq_id, id, stream_id, version, data, type, timestamp, tenant_id, mt_dotnet_type, is_archived)
-		select n, gen_random_uuid(), $1::text::`+q.id+`, n, '{}', '`+tombstoneType+`', '-infinity', `+q.tenantValue+`, 'JasperFx.Events.Tombstone, JasperFx.Events', false
-		from unnest($2::bigint[]) n`, stream, t.burned)
-	batch.Queue(`commit`)
-	if err := t.conn.SendBatch(ctx, batch).Close(); err != nil {
-		t.b.opts.Logger.WarnContext(ctx, "marten: numbers of an append that was not written have no tombstones; the .NET daemon passes them after 3 s", "numbers", t.burned, "error", err)
-	}
+	t.b.owed.add(t.burned)
 }
 
 // rollback goes back to before the events. It fails where the transaction did not come so
@@ -232,20 +224,24 @@ func (t *transaction) rollback(ctx context.Context) bool {
 // number, if that is higher than the sequence's was when the transaction had begun: who had
 // the session before, behind a pooler, has taken a lower one. A session that never took one
 // has no last number.
+//
+// Behind a pooler, when the transaction is over, the session may have been another's since,
+// who may hold a number for a Rich application. There the server's process is not the one
+// that the connection was told of, and nothing is buried.
 func (t *transaction) lookForBurned(ctx context.Context, cause error) {
 	var server *pgconn.PgError
-	if !errors.As(cause, &server) || server.Code == raisedVersion || server.Code == raisedArchived {
+	if !t.began || !errors.As(cause, &server) || server.Code == raisedVersion || server.Code == raisedArchived || overtaken(server) && !versionTaken(server) {
 		return // the function refuses before it takes a number
 	}
 	var number int64
-	if err := t.conn.QueryRow(ctx, `select currval(`+literal(t.b.sql().sequence)+`)`).Scan(&number); err != nil {
-		t.rollback(ctx)
+	var process uint32
+	if err := t.conn.QueryRow(ctx, `select currval(`+literal(t.b.sql().sequence)+`), pg_backend_pid()`).Scan(&number, &process); err != nil {
+		if t.saved {
+			t.rollback(ctx)
+		}
 		return
 	}
-	if number > t.last && !slices.Contains(t.burned, number) {
+	if number > t.last && !slices.Contains(t.burned, number) && (t.saved || process == t.conn.Conn().PgConn().PID()) {
 		t.burned = append(t.burned, number)
 	}
 }
-
-// tombstoneUUID is the stream of our tombstones in a store whose streams have UUIDs.
-const tombstoneUUID = "5d1c9a1e-7f0b-4b0e-9d53-6d745f746f6d"

@@ -60,6 +60,8 @@ const settings = `set_config('lock_timeout', '10s', true), set_config('statement
 func (q *statements) makeBegin() {
 	begin := `select last from (select (select case when is_called then last_value else 0 end from ` + q.sequence + `) as last, ` + settings
 	q.alone = begin + `pg_advisory_xact_lock($1) offset 0) begun`
+	q.startLock = `select last from (select (select case when is_called then last_value else 0 end from ` + q.sequence + `) as last,
+		set_config('lock_timeout', '5s', true), set_config('TimeZone', 'UTC', true), pg_advisory_xact_lock_shared($1) offset 0) begun`
 	q.shared = begin + `pg_advisory_xact_lock_shared($1), (select count(*) from (select pg_advisory_xact_lock(n) from unnest($3::bigint[]) n) locked) offset 0) begun`
 }
 
@@ -83,7 +85,9 @@ func (t *transaction) begun(answers pgx.BatchResults) error {
 	if _, err := answers.Exec(); err != nil {
 		return err
 	}
-	return answers.QueryRow().Scan(&t.last)
+	err := answers.QueryRow().Scan(&t.last)
+	t.began = err == nil
+	return err
 }
 
 // idle is how long a write may wait for us: 2 s, and 1 s more for each MiB that we have to

@@ -31,6 +31,7 @@ type Backend struct {
 	caps     eventstore.Capabilities
 
 	appends  *adapter.GroupCommit
+	owed     owed
 	hint     adapter.Hint
 	water    *watermark
 	extent   extent
@@ -197,6 +198,7 @@ func (b *Backend) Close() error {
 		return nil
 	}
 	b.appends.Close()
+	b.pay(context.Background())
 	b.end()
 	b.hint.Notify()
 	if b.ownsPool {

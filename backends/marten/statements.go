@@ -20,8 +20,9 @@ type statements struct {
 	from     string // mt_events e, with what its name needs
 	name     string // the name of the event's stream
 	function string // the statement that calls Marten's function
-	starting string // the same, where it starts a stream
-	judge    string // the statement that judges a group
+	// The same, where it starts a stream, and what comes before that.
+	starting, startLock string
+	judge               string // the statement that judges a group
 	// What begins a transaction that writes: alone, or beside those that write elsewhere.
 	alone, shared string
 	// The steps of a transaction that writes; see makeSteps.

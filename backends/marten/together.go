@@ -56,11 +56,11 @@ func (b *Backend) writeTogether(ctx context.Context, calls []*adapter.GroupedApp
 	answers := conn.SendBatch(ctx, batch)
 	seen, err := t.take(answers, steps, len(calls))
 	_ = answers.Close() // the rows told its error
-	switch {
-	case err != nil && isInDoubt(&doubtError{err}):
-		return &doubtError{err}
-	case err != nil:
+	if err != nil {
 		t.bury(ctx, err)
+		if isInDoubt(&doubtError{err}) {
+			return &doubtError{err}
+		}
 		return &partError{err: err}
 	}
 	numbers := t.numbers

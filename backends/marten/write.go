@@ -92,7 +92,8 @@ type transaction struct {
 	streams map[string]*storedStream // by ID
 	met     map[storedID]*metEvent
 	at      time.Time // the record time of new events that are given none
-	last    int64     // the sequence's last number when it had begun
+	began   bool      // it has begun, and so
+	last    int64     // the sequence's last number then is known
 	saved   bool      // the savepoint was made
 	called  bool      // Marten's function was called
 	checked []string  // the IDs of streams that are held to what was read of them

@@ -511,3 +511,37 @@ func TestAMigrationUnderAnOpenStoreIsNoticed(t *testing.T) {
 	require.ErrorContains(t, err, "migrated")
 	require.NotErrorIs(t, err, eventstore.ErrUnavailable)
 }
+
+// A connection that is lost while a statement is prepared has sent nothing of it, and the
+// outcome is known.
+func TestAnAppendThatIsLostBeforeItIsSentIsDefinite(t *testing.T) {
+	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec"} {
+		t.Run(mode, func(t *testing.T) {
+			url := server.Database(t)
+			require.NoError(t, marten.Create(t.Context(), connect(t, url), "", marten.Creation{}))
+			proxy, through := tcpproxy.ForURL(t, url)
+			backend, err := marten.Open(t.Context(), connect(t, through+"&default_query_exec_mode="+mode), &marten.Options{Append: marten.Quick})
+			require.NoError(t, err)
+			store, err := eventstore.New(backend, &eventstore.Options{RetryFor: -1})
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, store.Close()) })
+			for name, way := range map[string]struct {
+				prepared string // a part of a statement
+				parts    []eventstore.StreamAppend
+			}{
+				"starts a stream": {"pg_advisory_xact_lock_shared", []eventstore.StreamAppend{{Stream: "new-1", Expected: eventstore.NoStream(), Events: []eventstore.Event{event("happened", `{}`)}}}},
+				"one event":       {"before_events", []eventstore.StreamAppend{{Stream: "order-1", Expected: anyVersion, Events: []eventstore.Event{event("happened", `{}`)}}}},
+				"several":         {"switchyard.new", []eventstore.StreamAppend{{Stream: "order-1", Expected: anyVersion, Events: []eventstore.Event{event("happened", `{}`), event("happened", `{}`)}}}},
+				"several streams": {"switchyard.numbers", []eventstore.StreamAppend{{Stream: "order-1", Expected: anyVersion}, {Stream: "order-2", Expected: anyVersion, Events: []eventstore.Event{event("happened", `{}`)}}}},
+			} {
+				before := proxy.Cuts()
+				proxy.SetRule(once(tcpproxy.FromClient, way.prepared, tcpproxy.Verdict{Cut: tcpproxy.Reset}))
+				_, err := store.AppendStreams(t.Context(), way.parts...)
+				require.Equal(t, before+1, proxy.Cuts(), name)
+				require.ErrorIs(t, err, eventstore.ErrUnavailable, name)
+				require.NotErrorIs(t, err, eventstore.ErrUnknownOutcome, name)
+			}
+			require.Empty(t, readAll(t, store, eventstore.ReadAllOptions{}))
+		})
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // Append implements [eventstore.Backend]. It travels with the next group.
@@ -128,7 +129,7 @@ func (b *Backend) callAppend(ctx context.Context, db rowsQuerier, known int64, a
 	if err != nil {
 		return err
 	}
-	rows, err := db.Query(ctx, b.sql.append, args...)
+	rows, err := pgdriver.Query(ctx, db, b.sql.append, args...)
 	if err != nil {
 		return err
 	}
@@ -169,7 +170,7 @@ func (b *Backend) callAppendOne(ctx context.Context, db rowsQuerier, known int64
 			return err
 		}
 	}
-	rows, err := db.Query(ctx, b.sql.appendOne, b.table, b.rowType, known, part.Stream, low, high,
+	rows, err := pgdriver.Query(ctx, db, b.sql.appendOne, b.table, b.rowType, known, part.Stream, low, high,
 		pgtype.UUID{Bytes: event.ID, Valid: true}, event.Type, notNil(event.Data), contentType, metadata, recordTime(part))
 	if err != nil {
 		return err

@@ -217,3 +217,24 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	t.Logf("%+v", book.Totals())
 	require.True(t, found.Clean(), "%s", found)
 }
+
+// A connection that is lost while the function's call is prepared has sent nothing of it, and
+// the outcome is known.
+func TestAnAppendThatIsLostBeforeItIsSentIsDefinite(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec"} {
+		for name, events := range map[string][]eventstore.Event{"one": {event("Happened", "{}")}, "two": {event("Happened", "{}"), event("Happened", "{}")}} {
+			proxy, through := tcpproxy.ForURL(t, server.Database(t)+"&default_query_exec_mode="+mode)
+			backend := openBackend(t, openPool(t, through), nil)
+			store, err := eventstore.New(backend, &eventstore.Options{RetryFor: -1}) // the backend is closed by itself
+			require.NoError(t, err)
+			var armed atomic.Bool
+			armed.Store(true)
+			proxy.SetRule(cutOnce(&armed, "seal, epoch from", tcpproxy.Reset))
+			_, err = store.Append(t.Context(), "order-1", eventstore.Any(), events...)
+			require.False(t, armed.Load(), "nothing was cut")
+			require.ErrorIs(t, err, eventstore.ErrUnavailable, "%s %s", mode, name)
+			require.NotErrorIs(t, err, eventstore.ErrUnknownOutcome, "%s %s", mode, name)
+		}
+	}
+}

@@ -30,6 +30,7 @@ var ErrLocal = errors.New("in this program")
 func Classify(err error, committing bool, own func(*pgconn.PgError) bool) error {
 	var server *pgconn.PgError
 	var connecting *pgconn.ConnectError
+	committing = committing && !isUnsent(err)
 	switch {
 	case errors.Is(err, pgx.ErrTxClosed), errors.Is(err, pgx.ErrTxCommitRollback):
 		return nil // a caller's transaction that was over, or that had failed: certain, and no use to try again
@@ -51,6 +52,36 @@ func Classify(err error, committing bool, own func(*pgconn.PgError) bool) error 
 		return eventstore.ErrUnavailable
 	}
 	return nil
+}
+
+// isUnsent tells whether a statement, or a batch of them, was still being prepared when it
+// failed, so that nothing of it was sent.
+func isUnsent(err error) bool {
+	var batch pgx.ErrPreprocessingBatch
+	var single *unsentError
+	return errors.As(err, &batch) || errors.As(err, &single)
+}
+
+// unsentError is of a single statement.
+type unsentError struct{ error }
+
+func (e *unsentError) Unwrap() error { return e.error }
+
+// Query sends a statement that may commit. It is the driver's Query, whose own error, not
+// that of the rows, is of what comes before the statement is sent: Classify knows it. In
+// simple_protocol nothing comes before it.
+func Query(ctx context.Context, db interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}, sql string, args ...any,
+) (pgx.Rows, error) {
+	rows, err := db.Query(ctx, sql, args...)
+	if err == nil {
+		return rows, nil
+	}
+	if c, ok := db.(interface{ Conn() *pgx.Conn }); ok && c.Conn().Config().DefaultQueryExecMode != pgx.QueryExecModeSimpleProtocol {
+		err = &unsentError{err}
+	}
+	return rows, err
 }
 
 // isDrivers tells whether the driver refused to send something. These errors have no

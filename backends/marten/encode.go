@@ -85,9 +85,11 @@ func decodeMetadata(headers []byte, correlation, causation, userName *string) (m
 		metadata[key] = value
 	}
 	for key, value := range values {
-		var text string
-		if json.Unmarshal(value, &text) != nil {
-			text = string(value)
+		text := string(value)
+		if text[0] == '"' { // not null, which the decoder takes for an empty text
+			if err := json.Unmarshal(value, &text); err != nil {
+				return nil, fmt.Errorf("the header %.80q: %w", key, err)
+			}
 		}
 		set(key, text)
 	}

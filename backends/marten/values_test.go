@@ -70,3 +70,22 @@ func TestTheFixturesAreComplete(t *testing.T) {
 		}
 	}
 }
+
+func TestHeadersThatAreNoTextsReadAsTheirJSON(t *testing.T) {
+	column := "by column"
+	metadata, err := decodeMetadata([]byte(`{"text": "a\"b", "empty": "", "null": null, "number": 1.50, "truth": true, "list": ["x", null], "object": {"x": "y"}, "word": "null", "$correlationId": "by header"}`), &column, nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{
+		"text": `a"b`, "empty": "", "null": "null", "number": "1.50", "truth": "true", "list": `["x", null]`, "object": `{"x": "y"}`, "word": "null",
+		"$correlationId": "by column",
+	}, metadata)
+	for _, headers := range []string{`null`, `{}`} {
+		metadata, err = decodeMetadata([]byte(headers), nil, nil, nil)
+		require.NoError(t, err)
+		require.Nil(t, metadata)
+	}
+	for _, headers := range []string{`"text"`, `[]`, `1`, `true`} { // which stop .NET's daemon too
+		_, err = decodeMetadata([]byte(headers), nil, nil, nil)
+		require.ErrorContains(t, err, "no JSON object")
+	}
+}

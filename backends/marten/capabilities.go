@@ -16,6 +16,9 @@ func (b *Backend) Capabilities() eventstore.Capabilities { return b.caps }
 // those that are stored already.
 const window = 1000
 
+// mostEventBytes is the largest event.
+const mostEventBytes = 8 << 20
+
 func (b *Backend) capabilities(server pgdriver.Server) eventstore.Capabilities {
 	yesOr := func(no string) eventstore.Capability {
 		if no == "" {
@@ -59,7 +62,7 @@ func (b *Backend) capabilities(server pgdriver.Server) eventstore.Capabilities {
 			MaxAppendEvents: 5_000,
 			MaxAppendBytes:  16 << 20,
 			MaxAppendParts:  1_000,
-			MaxEventBytes:   8 << 20,
+			MaxEventBytes:   mostEventBytes,
 			MaxStreamBytes:  b.mostStreamBytes(),
 			MaxTypeBytes:    500,
 			StreamPattern:   b.names.streamPattern(),

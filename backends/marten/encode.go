@@ -102,8 +102,10 @@ func decodeMetadata(headers []byte, correlation, causation, userName *string) (m
 }
 
 // checkJSON refuses what is valid JSON and no jsonb: the character NUL, halves of
-// surrogate pairs, and numbers beyond numeric.
+// surrogate pairs, and numbers beyond numeric. It refuses numbers too that a jsonb can hold
+// and nobody can read: it writes them without an exponent, 1e131000 as so many digits.
 func checkJSON(data []byte) error {
+	digits := 0
 	for i := 0; i < len(data); {
 		switch c := data[i]; {
 		case c == '"':
@@ -117,8 +119,12 @@ func checkJSON(data []byte) error {
 			for end < len(data) && strings.IndexByte("0123456789.eE+-", data[end]) >= 0 {
 				end++
 			}
-			if err := checkNumber(string(data[i:end])); err != nil {
+			n, err := checkNumber(string(data[i:end]))
+			if err != nil {
 				return err
+			}
+			if digits += n; digits > mostEventBytes {
+				return fmt.Errorf("its numbers have more than %d digits where PostgreSQL's jsonb writes them without their exponents, so that it could not be read; write them as texts", mostEventBytes)
 			}
 			i = end
 		default:
@@ -166,18 +172,18 @@ const (
 	mostFraction = 16_383
 )
 
-func checkNumber(text string) error {
+// checkNumber returns how many digits a number has without its exponent, about.
+func checkNumber(text string) (digits int, err error) {
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
 	e := 0
 	if exponent != "" {
-		var err error
 		if e, err = strconv.Atoi(exponent); err != nil || e > mostWhole || e < -mostWhole {
-			return fmt.Errorf("the number %.40s has an exponent that PostgreSQL's jsonb cannot hold; write it as a text", text)
+			return 0, fmt.Errorf("the number %.40s has an exponent that PostgreSQL's jsonb cannot hold; write it as a text", text)
 		}
 	}
 	whole, fraction, _ := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")
 	if len(whole)+e > mostWhole || len(fraction)-e > mostFraction {
-		return fmt.Errorf("the number %.40s has more digits than PostgreSQL's jsonb can hold; write it as a text", text)
+		return 0, fmt.Errorf("the number %.40s has more digits than PostgreSQL's jsonb can hold; write it as a text", text)
 	}
-	return nil
+	return max(len(whole)+e, 1) + max(len(fraction)-e, 0), nil
 }

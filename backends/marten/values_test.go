@@ -37,6 +37,23 @@ func TestWhatJsonbCannotHoldIsRefusedBeforeItIsSent(t *testing.T) {
 	require.Greater(t, refused, 8)
 }
 
+// A jsonb writes numbers without their exponents: a small event could be stored that no
+// reader would get past.
+func TestAnEventThatCouldNotBeReadIsNotStored(t *testing.T) {
+	for text, refused := range map[string]bool{
+		`[` + strings.Repeat(`1e131000,`, 63) + `1]`: false, `[` + strings.Repeat(`1e131000,`, 65) + `1]`: true,
+		`[` + strings.Repeat(`1e-16000,`, 520) + `1]`: false, `[` + strings.Repeat(`1e-16000,`, 530) + `1]`: true,
+		`[` + strings.Repeat(`1.7976931348623157e308,`, 11_000) + `1]`: false, // the largest event of doubles by the portable limits
+		`[` + strings.Repeat(`123.456e-2,`, 100_000) + `1]`:            false,
+	} {
+		err := checkJSON([]byte(text))
+		require.Equal(t, refused, err != nil, "%.40s: %v", text, err)
+		if refused {
+			require.ErrorContains(t, err, "as texts")
+		}
+	}
+}
+
 func TestAnAliasIsWhatMartenMakesOfAName(t *testing.T) {
 	for name, want := range map[string]string{
 		"OrderPlaced": "order_placed", "HTTPRequestSent": "http_request_sent", "Order2": "order_2", "OrderV2Placed": "order_v2_placed",

@@ -1,15 +1,11 @@
 package marten_test
 
 import (
-	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/marten"
@@ -270,35 +266,4 @@ func TestArchivingEndsAStream(t *testing.T) {
 		opts.HideArchived = true
 		require.Empty(t, readAll(t, openStore(t, pool, &opts), eventstore.ReadAllOptions{}))
 	}
-}
-
-func TestWithoutASchemaOfOurOwnTheRestWorks(t *testing.T) {
-	rawURL := server.Database(t)
-	pool := connect(t, rawURL)
-	require.NoError(t, marten.Create(t.Context(), pool, "", marten.Creation{}))
-	role := "app_" + strings.ReplaceAll(uuid.NewString(), "-", "")
-	_, err := pool.Exec(t.Context(), fmt.Sprintf(`create role %[1]s login password 'x';
-		do $$ begin execute format('revoke all on database %%I from public; grant connect on database %%1$I to %[1]s', current_database()); end $$;
-		grant usage on schema public to %[1]s; grant select, insert, update on mt_streams, mt_events to %[1]s; grant select, usage on sequence mt_events_sequence to %[1]s;
-		grant execute on function mt_quick_append_events to %[1]s`, role))
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		conn, err := pgx.Connect(context.Background(), rawURL)
-		require.NoError(t, err)
-		defer conn.Close(context.Background())
-		_, err = conn.Exec(context.Background(), fmt.Sprintf(`drop owned by %[1]s; drop role %[1]s`, role))
-		require.NoError(t, err)
-	})
-	config := pool.Config().Copy()
-	config.ConnConfig.User, config.ConnConfig.Password = role, "x"
-	theirs, err := pgxpool.NewWithConfig(t.Context(), config)
-	require.NoError(t, err)
-	t.Cleanup(theirs.Close)
-	store := openStore(t, theirs, &marten.Options{Append: marten.Quick})
-	_, err = store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
-	require.NoError(t, err)
-	require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), 1)
-	_, _, err = store.LoadCheckpoint(t.Context(), "billing")
-	require.ErrorIs(t, err, eventstore.ErrUnsupported)
-	require.ErrorContains(t, err, "switchyard init")
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/internal/pgrecords"
+	"github.com/switchyard-dev/switchyard/internal/sqlstate"
 )
 
 //go:embed schema/001_own.sql
@@ -30,11 +31,19 @@ type own struct {
 // of its database and table.
 func openOwn(ctx context.Context, pool *pgxpool.Pool, opts Options) (own, error) {
 	found, err := findOwn(ctx, pool, opts)
-	if err != nil || found.table != 0 && found.id != uuid.Nil {
-		return found, err
+	if err == nil && found.id != uuid.Nil {
+		return found, nil
 	}
 	why := fmt.Sprintf("there is no schema %q beside the store; make it with switchyard init, as a role that may create schemas", opts.Own)
-	if !opts.NoMigration {
+	switch {
+	case isRefused(err):
+		why = fmt.Sprintf("the schema %q is not open to this role: %s; grant it the rights that the README of backends/marten lists", opts.Own, refusalText(err))
+	case err != nil:
+		return own{}, err
+	case found.table != 0:
+		why = fmt.Sprintf("the schema %q does not know this store yet; run switchyard init, as a role that may write there", opts.Own)
+	}
+	if err == nil && !opts.NoMigration {
 		switch err := makeOwn(ctx, pool, opts); {
 		case isRefused(err):
 			why += fmt.Sprintf(" (this role may not: %s)", refusalText(err))
@@ -48,7 +57,8 @@ func openOwn(ctx context.Context, pool *pgxpool.Pool, opts Options) (own, error)
 	return own{id: id, why: why}, err
 }
 
-// findOwn reads the identity; a table of 0 says that there is no schema.
+// findOwn reads the identity; a table of 0 says that there is no schema, and no ID that it
+// does not know the store.
 func findOwn(ctx context.Context, db catalogQuerier, opts Options) (own, error) {
 	var found own
 	// Not to_regclass: it answers from the session's cache.
@@ -58,11 +68,8 @@ func findOwn(ctx context.Context, db catalogQuerier, opts Options) (own, error) 
 		return found, err
 	}
 	err = db.QueryRow(ctx, `select id from `+ident(opts.Own, "stores")+` where events_schema = $1 and tenant = $2`, opts.Schema, opts.Tenant).Scan(&found.id)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
+	if errors.Is(err, pgx.ErrNoRows) {
 		err = nil
-	case isRefused(err):
-		return own{}, nil // as good as none
 	}
 	return found, err
 }
@@ -123,10 +130,10 @@ func (b *Backend) newRecords() *pgrecords.Records {
 
 func ident(names ...string) string { return pgx.Identifier(names).Sanitize() }
 
-// isRefused tells whether the server refused a right.
+// isRefused tells whether the server refused a right, or that anything is written.
 func isRefused(err error) bool {
 	var server *pgconn.PgError
-	return errors.As(err, &server) && server.Code == "42501"
+	return errors.As(err, &server) && (server.Code == "42501" || server.Code == sqlstate.ReadOnly)
 }
 
 func refusalText(err error) string {

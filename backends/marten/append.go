@@ -28,14 +28,22 @@ func (b *Backend) Append(ctx context.Context, req eventstore.AppendRequest) ([]e
 	if err := b.ready(ctx); err != nil {
 		return nil, err
 	}
-	if b.shape().readOnly != "" {
-		return nil, &eventstore.UnsupportedError{Feature: "appending to this Marten store", Reason: b.shape().readOnly}
+	if err := b.writable(); err != nil {
+		return nil, err
 	}
 	p, err := b.prepare(req.Parts) // what cannot be stored is refused before any I/O
 	if err != nil {
 		return nil, err
 	}
 	return b.appends.AppendPrepared(ctx, req, p)
+}
+
+// writable refuses an append to a store that is only read.
+func (b *Backend) writable() error {
+	if why := b.shape().readOnly; why != "" {
+		return &eventstore.UnsupportedError{Feature: "appending to this Marten store", Reason: why}
+	}
+	return nil
 }
 
 // flush writes a group in one transaction. Appends that share an event ID for one stream
@@ -132,6 +140,9 @@ func (b *Backend) refuse(ctx context.Context, call *adapter.GroupedAppend, err e
 func (b *Backend) flushAlone(ctx context.Context, call *adapter.GroupedAppend) {
 	inspected := false
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		if call.Err = b.writable(); call.Err != nil { // since it was looked at again
+			return
+		}
 		err := b.try(ctx, []*adapter.GroupedAppend{call})
 		if err == nil {
 			return

@@ -88,14 +88,15 @@ func archivedError(stream string) error {
 	return &eventstore.SealedError{Stream: stream, Reason: archivedReason}
 }
 
-// migrated tells whether a statement met tables, columns or functions that are not there.
+// migrated tells whether a statement met tables, columns or functions that are not there,
+// or a column that it does not know and that must not be null.
 func migrated(err error) bool {
 	var server *pgconn.PgError
 	if !errors.As(err, &server) {
 		return false
 	}
 	switch server.Code {
-	case "42883", "42703", "42P01", "0A000": // the last: a cached plan must not change its result
+	case "42883", "42703", "42P01", "23502", "0A000": // the last: a cached plan must not change its result
 		return true
 	}
 	return false

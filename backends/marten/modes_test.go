@@ -129,22 +129,34 @@ func TestAFunctionOf32BitsIsNotCalled(t *testing.T) {
 	require.Equal(t, eventstore.NewPosition(3000000001, 0), result.Position)
 }
 
+// withArgument makes Marten's function again, with an argument that a later version may
+// add to it.
+func withArgument(otherwise string) string {
+	return `do $$ declare d text; begin
+		select pg_get_functiondef(oid) into d from pg_proc where proname = 'mt_quick_append_events';
+		drop function mt_quick_append_events;
+		execute regexp_replace(d, 'expected_version bigint[^)]*', 'expected_version bigint' || case '` + otherwise + `' when '' then ', newthings text[]' else ' default null, newthings text[]` + otherwise + `' end);
+	end $$`
+}
+
 func TestWhatIsNotRecognisedIsRefusedOrOnlyRead(t *testing.T) {
 	for name, test := range map[string]struct {
 		change, refused, readOnly string
 		opts                      marten.Options
 	}{
-		"no tables":               {change: `drop table mt_events cascade; drop table mt_streams cascade`, refused: "no Marten event store in schema"},
-		"a cached sequence":       {change: `alter sequence mt_events_sequence cache 10`, refused: "cache of 10"},
-		"a tenant without need":   {opts: marten.Options{Tenant: "acme"}, refused: "one tenant only"},
-		"no function":             {change: `drop function mt_quick_append_events`, readOnly: "update Marten"},
-		"an old table":            {change: `alter table mt_events drop column bdata`, readOnly: "bdata"},
-		"a column that is needed": {change: `alter table mt_events add column new_in_10 text not null default ''; alter table mt_events alter new_in_10 drop default`, readOnly: "update Switchyard"},
-		"tags":                    {change: `create table mt_event_tag_order (value uuid, seq_id bigint)`, readOnly: "untagged=accept"},
-		"tags that are accepted":  {change: `create table mt_event_tag_order (value uuid, seq_id bigint)`, opts: marten.Options{AcceptUntagged: true}},
-		"a nullable column":       {change: `alter table mt_events add column mine text`},
-		"Marten's own schema":     {opts: marten.Options{Own: "public"}, refused: "choose another"},
-		"an alias twice":          {opts: marten.Options{Types: []marten.EventType{{Name: "A", Alias: "a"}, {Name: "B", Alias: "a"}}}, refused: `have the alias "a"`},
+		"no tables":                   {change: `drop table mt_events cascade; drop table mt_streams cascade`, refused: "no Marten event store in schema"},
+		"a cached sequence":           {change: `alter sequence mt_events_sequence cache 10`, refused: "cache of 10"},
+		"a tenant without need":       {opts: marten.Options{Tenant: "acme"}, refused: "one tenant only"},
+		"no function":                 {change: `drop function mt_quick_append_events`, readOnly: "update Marten"},
+		"an old table":                {change: `alter table mt_events drop column bdata`, readOnly: "bdata"},
+		"a column that is needed":     {change: `alter table mt_events add column new_in_10 text not null default ''; alter table mt_events alter new_in_10 drop default`, readOnly: "update Switchyard"},
+		"an argument of the function": {change: withArgument(""), readOnly: "newthings"},
+		"one that may be left out":    {change: withArgument(" default null")},
+		"tags":                        {change: `create table mt_event_tag_order (value uuid, seq_id bigint)`, readOnly: "untagged=accept"},
+		"tags that are accepted":      {change: `create table mt_event_tag_order (value uuid, seq_id bigint)`, opts: marten.Options{AcceptUntagged: true}},
+		"a nullable column":           {change: `alter table mt_events add column mine text`},
+		"Marten's own schema":         {opts: marten.Options{Own: "public"}, refused: "choose another"},
+		"an alias twice":              {opts: marten.Options{Types: []marten.EventType{{Name: "A", Alias: "a"}, {Name: "B", Alias: "a"}}}, refused: `have the alias "a"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pool := newTables(t, marten.Creation{})

@@ -30,6 +30,7 @@ type shape struct {
 	function bool   // mt_quick_append_events can be called
 	times    bool   // and takes timestamps
 	narrow   bool   // and returns 32-bit numbers
+	unknown  string // an argument that it needs, and that is not known here
 	readOnly string // why nothing may be appended; empty where it may
 }
 
@@ -45,6 +46,15 @@ func eventColumns() []string {
 // optionalColumns are those that Marten's options add and this package knows.
 func optionalColumns() []string {
 	return []string{"correlation_id", "causation_id", "headers", "user_name", "is_skipped", "tags"}
+}
+
+// functionArguments are those of mt_quick_append_events that this package knows, but for
+// those of tag types.
+func functionArguments() []string {
+	return []string{
+		"stream", "stream_type", "tenantid", "event_ids", "event_types", "dotnet_types", "bodies", "bdatas",
+		"causation_ids", "correlation_ids", "headers", "user_names", "timestamps", "expected_version",
+	}
 }
 
 // newShape reads the facts. Its error says why the store cannot be read; what only
@@ -111,9 +121,12 @@ func (s *shape) readFunction(facts *catalog.Facts) {
 	s.function = f.Has("bdatas") && f.Has("expected_version")
 	s.times = f.Has("timestamps")
 	s.narrow = f.Result == "integer[]"
-	for _, name := range f.ArgNames {
-		if strings.HasPrefix(name, "tag_") && strings.HasSuffix(name, "_values") {
+	for i, name := range f.ArgNames {
+		switch {
+		case strings.HasPrefix(name, "tag_") && strings.HasSuffix(name, "_values"):
 			s.tagArguments = append(s.tagArguments, name)
+		case !slices.Contains(functionArguments(), name) && i < len(f.ArgNames)-f.Defaults:
+			s.unknown = name
 		}
 	}
 }
@@ -123,6 +136,9 @@ func (s *shape) whyReadOnly(facts *catalog.Facts, acceptUntagged bool) string {
 	streams, events := facts.Table("mt_streams"), facts.Table("mt_events")
 	if !s.function {
 		return "its function mt_quick_append_events is missing or older than Marten 9.9.1, which is not known here; update Marten to 9.29 or later, and let it apply its schema"
+	}
+	if s.unknown != "" {
+		return fmt.Sprintf("its function mt_quick_append_events needs the argument %s, which this version of Switchyard does not know; update Switchyard", s.unknown)
 	}
 	for table, names := range map[*catalog.Table][]string{streams: streamColumns(), events: eventColumns()} {
 		for _, name := range names {

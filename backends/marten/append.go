@@ -7,6 +7,9 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 	"github.com/switchyard-dev/switchyard/internal/sleep"
@@ -155,7 +158,10 @@ func (b *Backend) flushAlone(ctx context.Context, call *adapter.GroupedAppend) {
 		case migrated(err) && !inspected && b.inspect(ctx) == nil:
 			inspected = true
 		default:
-			if b.refuse(ctx, call, err); call.Err != nil {
+			if b.refuse(ctx, call, err); call.Err == nil {
+				call.Err = b.behind(ctx, call, err)
+			}
+			if call.Err != nil {
 				return
 			}
 		}
@@ -164,4 +170,39 @@ func (b *Backend) flushAlone(ctx context.Context, call *adapter.GroupedAppend) {
 			return
 		}
 	}
+}
+
+// behind refuses an append to a stream whose row is at a lower version than its events are,
+// as nobody leaves it who writes both in one transaction: what looks like somebody who was
+// faster would be there at each attempt, and each would take numbers in vain.
+func (b *Backend) behind(ctx context.Context, call *adapter.GroupedAppend, err error) error {
+	var server *pgconn.PgError
+	if !errors.As(err, &server) || !versionTaken(server) {
+		return nil
+	}
+	p, err := b.preparedOf(call)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, part := range p.parts {
+		ids = append(ids, part.key.id)
+	}
+	q, generation := b.sql(), ""
+	if b.shape().archivePartitioned {
+		generation = " and e.is_archived = s.is_archived"
+	}
+	var n int
+	var says, last int64
+	err = b.pool.QueryRow(ctx, `select w.n::int, coalesce(s.version, 0)::bigint, m.version::bigint
+		from unnest($1::text[]) with ordinality w(id, n) left join `+q.streams+` s on s.id = w.id::`+q.id+q.streamTenant+`,
+			lateral (select max(e.version) as version from `+q.events+` e where e.stream_id = w.id::`+q.id+q.tenant+generation+`) m
+		where m.version > coalesce(s.version, 0) limit 1`, ids).Scan(&n, &says, &last)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return readError(context.WithoutCancel(ctx), err)
+	}
+	return fmt.Errorf("marten: the row of stream %.80q in mt_streams says version %d, and mt_events has its version %d: nothing can be appended until the row's version is set to that of the last event", call.Parts[n-1].Stream, says, last)
 }

@@ -245,3 +245,34 @@ func TestASequenceThatWasSetBackIsTold(t *testing.T) {
 	require.ErrorContains(t, told, "set back")
 	require.NotErrorIs(t, told, eventstore.ErrUnavailable, "waiting does not help")
 }
+
+// A row that was set back, by hand or by a restore of one table, looks like somebody who
+// was faster, at each attempt.
+func TestAStreamWhoseRowIsBehindItsEventsIsTold(t *testing.T) {
+	for _, mode := range []marten.AppendMode{marten.Quick, marten.Rich} {
+		for _, change := range []string{`update mt_streams set version = 1`, `update mt_streams set version = null`} {
+			t.Run(string(mode)+" "+change, func(t *testing.T) {
+				pool := newTables(t, marten.Creation{})
+				store := openStore(t, pool, &marten.Options{Append: mode, Grace: map[marten.AppendMode]time.Duration{marten.Rich: 50 * time.Millisecond}[mode]})
+				_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`), event("happened", `{}`), event("happened", `{}`))
+				require.NoError(t, err)
+				_, err = pool.Exec(t.Context(), change)
+				require.NoError(t, err)
+				for _, events := range [][]eventstore.Event{{event("happened", `{}`)}, {event("happened", `{}`), event("happened", `{}`)}} {
+					_, err = store.Append(t.Context(), "order-1", anyVersion, events...)
+					require.ErrorContains(t, err, `the row of stream "order-1" in mt_streams says version`)
+					require.NotErrorIs(t, err, eventstore.ErrUnavailable)
+					require.NotErrorIs(t, err, eventstore.ErrConflict)
+				}
+				var taken, there int
+				require.NoError(t, pool.QueryRow(t.Context(), `select (select last_value from mt_events_sequence), (select count(*) from mt_events)`).Scan(&taken, &there))
+				require.Equal(t, taken, there, "each number has an event or a tombstone")
+				require.Less(t, taken, 12)
+				_, err = pool.Exec(t.Context(), `update mt_streams set version = 3 where id = 'order-1'`)
+				require.NoError(t, err)
+				_, err = store.Append(t.Context(), "order-1", eventstore.Exactly(3), event("happened", `{}`))
+				require.NoError(t, err)
+			})
+		}
+	}
+}

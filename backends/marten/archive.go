@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // ArchiveStream archives a stream for good, as Marten does: its events are marked, .NET
@@ -30,7 +31,7 @@ func (b *Backend) ArchiveStream(ctx context.Context, stream string) error {
 		}
 		// Marten's function for appends looks at the mark without a lock, and would add to a
 		// stream that is being archived: one by one with ours, then.
-		return pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
+		return pgx.BeginTxFunc(ctx, b.pool, pgdriver.AfterLock(), func(tx pgx.Tx) error {
 			lock, args := b.begin(b.lockOf([]string{key.id}), nil)
 			if _, err := tx.Exec(ctx, lock, args...); err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/marten"
@@ -80,4 +81,53 @@ func TestNoAppendOfOursLandsInAStreamThatWeArchiveMeanwhile(t *testing.T) {
 	var shown int
 	require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from mt_events e join mt_streams s on s.id = e.stream_id where s.is_archived and not e.is_archived`).Scan(&shown))
 	require.Zero(t, shown)
+}
+
+// Whoever waited for a lock sees what was done before it was free, also where the role's
+// transactions keep one view from their beginning.
+func TestADefaultIsolationHidesNothingThatWasDoneBefore(t *testing.T) {
+	for _, level := range []string{"repeatable read", "serializable"} {
+		t.Run(level, func(t *testing.T) {
+			rawURL := server.Database(t)
+			plain := connect(t, rawURL)
+			_, err := plain.Exec(t.Context(), `do $$ begin execute format('alter database %I set default_transaction_isolation = %L', current_database(), '`+level+`'); end $$`)
+			require.NoError(t, err)
+			pool := connect(t, rawURL)
+			var opening sync.WaitGroup
+			u, err := martenURL(rawURL, "append=quick&create=true")
+			require.NoError(t, err)
+			for range 4 {
+				opening.Go(func() {
+					b, err := marten.OpenURL(t.Context(), u)
+					if assert.NoError(t, err) {
+						assert.NoError(t, b.Close())
+					}
+				})
+			}
+			opening.Wait()
+			backend, err := marten.Open(t.Context(), pool, &marten.Options{Append: marten.Quick})
+			require.NoError(t, err)
+			defer backend.Close()
+			require.True(t, backend.Capabilities().Checkpoints.Supported())
+			holder, err := plain.Begin(t.Context())
+			require.NoError(t, err)
+			defer holder.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
+			require.NoError(t, marten.Lock(t.Context(), holder, "public"))
+			archived := make(chan error, 1)
+			go func() { archived <- backend.ArchiveStream(t.Context(), "order-1") }()
+			require.Eventually(t, func() bool {
+				var waits bool
+				err := plain.QueryRow(t.Context(), `select exists (select from pg_locks where not granted and locktype = 'advisory'
+					and database = (select oid from pg_database where datname = current_database()))`).Scan(&waits)
+				return err == nil && waits
+			}, 10*time.Second, 5*time.Millisecond)
+			_, err = holder.Exec(t.Context(), callAppend, "order-1", 2)
+			require.NoError(t, err)
+			require.NoError(t, holder.Commit(t.Context()))
+			require.NoError(t, <-archived)
+			var unmarked int
+			require.NoError(t, plain.QueryRow(t.Context(), `select (select count(*) from mt_streams where not is_archived) + (select count(*) from mt_events where not is_archived)`).Scan(&unmarked))
+			require.Zero(t, unmarked)
+		})
+	}
 }

@@ -59,7 +59,7 @@ func create(ctx context.Context, pool *pgxpool.Pool, schema string, c Creation, 
 	if err := pgdriver.CheckSchema(schema); err != nil {
 		return err
 	}
-	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, pool, pgdriver.AfterLock(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `select set_config('lock_timeout', '30s', true), pg_advisory_xact_lock(hashtextextended('switchyard creates marten in ' || $1, 0))`, schema); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 	"github.com/switchyard-dev/switchyard/internal/pgrecords"
 	"github.com/switchyard-dev/switchyard/internal/sqlstate"
 )
@@ -81,7 +82,7 @@ type catalogQuerier interface {
 // makeOwn makes the schema and the store's identity. Any number of processes may do so
 // at once.
 func makeOwn(ctx context.Context, pool *pgxpool.Pool, opts Options) error {
-	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	return pgx.BeginTxFunc(ctx, pool, pgdriver.AfterLock(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `select set_config('lock_timeout', '30s', true), pg_advisory_xact_lock(hashtextextended('switchyard schema ' || $1, 0))`, opts.Own); err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 //go:embed schema/*.sql
@@ -77,7 +78,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string, refuse bool
 	case refuse:
 		return store, fmt.Errorf("schema %q is at version %d and version %d is needed; open the store once as a role that may create it", schema, version, len(steps))
 	}
-	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, pool, pgdriver.AfterLock(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, boundWaiting); err != nil {
 			return err
 		}

@@ -19,8 +19,20 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
+// Whoever waited for the lock sees what was made before it was free, also where the role's
+// transactions keep one view from their beginning.
 func TestEightProcessesMayMigrateAtOnce(t *testing.T) {
-	url := server.Database(t)
+	for _, level := range []string{"read committed", "repeatable read"} {
+		t.Run(level, func(t *testing.T) {
+			url := server.Database(t)
+			mustExec(t, openPool(t, url), `do $$ begin execute format('alter database %I set default_transaction_isolation = %L', current_database(), '`+level+`'); end $$`)
+			migrateAtOnce(t, url)
+		})
+	}
+}
+
+func migrateAtOnce(t *testing.T, url string) {
+	t.Helper()
 	ids := make([]uuid.UUID, 8)
 	errs := make([]error, len(ids))
 	var processes sync.WaitGroup

@@ -85,6 +85,11 @@ func (s Server) Durability() eventstore.Durability {
 	return eventstore.SurvivesPowerLoss
 }
 
+// AfterLock begins a transaction that waits for a lock and then looks at what others have
+// done before: each statement sees what was there when it began, whatever the role's
+// default is.
+func AfterLock() pgx.TxOptions { return pgx.TxOptions{IsoLevel: pgx.ReadCommitted} }
+
 // InText tells whether the driver sends and reads values as text.
 func InText(pool *pgxpool.Pool) bool {
 	mode := pool.Config().ConnConfig.DefaultQueryExecMode

@@ -64,7 +64,7 @@ func (b *Backend) capabilities(server pgdriver.Server) eventstore.Capabilities {
 			MaxAppendParts:  1_000,
 			MaxEventBytes:   mostEventBytes,
 			MaxStreamBytes:  b.mostStreamBytes(),
-			MaxTypeBytes:    500,
+			MaxTypeBytes:    mostTypeLength,
 			StreamPattern:   b.names.streamPattern(),
 			TypePattern:     b.names.typePattern(),
 		},

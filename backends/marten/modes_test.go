@@ -156,6 +156,11 @@ func TestWhatIsNotRecognisedIsRefusedOrOnlyRead(t *testing.T) {
 		"tags that are accepted":      {change: `create table mt_event_tag_order (value uuid, seq_id bigint)`, opts: marten.Options{AcceptUntagged: true}},
 		"a nullable column":           {change: `alter table mt_events add column mine text`},
 		"Marten's own schema":         {opts: marten.Options{Own: "public"}, refused: "choose another"},
+		"an alias that is no text":    {opts: marten.Options{Types: []marten.EventType{{Name: "A", Alias: "a\xff"}}}, refused: "invalid UTF-8"},
+		"a .NET type that is none":    {opts: marten.Options{Types: []marten.EventType{{Name: "A", DotNet: "a\x00"}}}, refused: "NUL"},
+		"an alias that is too long":   {opts: marten.Options{Types: []marten.EventType{{Name: "A", Alias: strings.Repeat("a", 501)}}}, refused: "500 characters"},
+		"an aggregate that is none":   {opts: marten.Options{StreamTypes: []marten.StreamType{{Category: "order", Alias: "a\x00"}}}, refused: "NUL"},
+		"a tenant that is no text":    {opts: marten.Options{Tenant: "a\xff"}, refused: "invalid UTF-8"},
 		"an alias twice":              {opts: marten.Options{Types: []marten.EventType{{Name: "A", Alias: "a"}, {Name: "B", Alias: "a"}}}, refused: `have the alias "a"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -245,6 +250,12 @@ func TestTypesAreMappedBothWays(t *testing.T) {
 		read = append(read, e.Type)
 	}
 	require.Equal(t, []string{"OrderPlaced", "other"}, read)
+	// From before it was mapped.
+	_, err = pool.Exec(t.Context(), `update mt_events set type = 'OrderPlaced' where version = 1`)
+	require.NoError(t, err)
+	for _, filter := range []eventstore.Filter{{}, {Types: []string{"OrderPlaced"}}} {
+		require.Equal(t, "OrderPlaced", readAll(t, store, eventstore.ReadAllOptions{Filter: filter, Limit: 1})[0].Type)
+	}
 	_, err = store.Append(t.Context(), "order-1", anyVersion, event("order_placed", `{}`))
 	require.ErrorIs(t, err, eventstore.ErrInvalid)
 	require.ErrorContains(t, err, "OrderPlaced")

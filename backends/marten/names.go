@@ -3,8 +3,10 @@ package marten
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -16,6 +18,7 @@ const (
 	tombstoneStream = "mt_tombstone"
 	uuidForm        = `[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`
 	uuidLength      = 36
+	mostTypeLength  = 500 // of the column
 )
 
 // names map the names of streams and event types to Marten's, and back.
@@ -33,8 +36,10 @@ func newNames(opts Options, uuidKeys bool) (*names, error) {
 			t.Alias = alias(t.Name)
 		}
 		switch other, twice := n.byAlias[t.Alias]; {
-		case t.Name == "" || strings.ContainsRune(t.Name+t.Alias+t.DotNet, 0):
-			return nil, invalid("option Types", "an event type has no name, or one with a NUL character")
+		case t.Name == "" || !isText(t.Name, t.Alias, t.DotNet):
+			return nil, invalid("option Types", "an event type has no name, or one with a NUL character or invalid UTF-8")
+		case utf8.RuneCountInString(t.Alias) > mostTypeLength:
+			return nil, invalid("option Types", "the alias of %.80q has more than %d characters", t.Name, mostTypeLength)
 		case t.Alias == tombstoneType:
 			return nil, invalid("option Types", "%q has the alias %s, which is Marten's own", t.Name, tombstoneType)
 		case twice:
@@ -54,14 +59,19 @@ func newNames(opts Options, uuidKeys bool) (*names, error) {
 		switch _, twice := n.aliases[t.Category]; {
 		case uuidKeys:
 			return nil, invalid("option StreamTypes", "the store's streams have UUIDs: the category of a stream is its aggregate's alias already")
-		case t.Category == "" || t.Alias == "" || strings.Contains(t.Category, "-"):
-			return nil, invalid("option StreamTypes", "a category or its alias is empty, or the category holds a '-'")
+		case t.Category == "" || t.Alias == "" || strings.Contains(t.Category, "-") || !isText(t.Category, t.Alias):
+			return nil, invalid("option StreamTypes", "a category or its alias is empty, or has a NUL character or invalid UTF-8, or the category holds a '-'")
 		case twice:
 			return nil, invalid("option StreamTypes", "the category %q is there twice", t.Category)
 		}
 		n.aliases[t.Category] = t.Alias
 	}
 	return n, nil
+}
+
+// isText tells whether PostgreSQL takes each of these for a text.
+func isText(all ...string) bool {
+	return !slices.ContainsFunc(all, func(s string) bool { return strings.ContainsRune(s, 0) || !utf8.ValidString(s) })
 }
 
 // alias is what Marten makes of the name of a .NET type: HTTPRequestSent is
@@ -117,15 +127,17 @@ func (n *names) goType(alias string) string {
 	return alias
 }
 
-// typeFilter maps the types of a filter; one that nothing is stored as matches nothing.
+// typeFilter returns what events are stored as that are read with one of these types. A
+// type that has an alias may be stored as itself too, from before it was given one; one
+// that is another's alias is read as that other.
 func (n *names) typeFilter(types []string) []string {
-	stored := make([]string, len(types))
-	for i, name := range types {
-		stored[i] = name
+	stored := make([]string, 0, len(types))
+	for _, name := range types {
 		if t, ok := n.types[name]; ok {
-			stored[i] = t.Alias
-		} else if t, ok := n.byAlias[name]; ok && t.Name != name {
-			stored[i] = tombstoneType // never delivered
+			stored = append(stored, t.Alias)
+		}
+		if n.goType(name) == name {
+			stored = append(stored, name)
 		}
 	}
 	return stored

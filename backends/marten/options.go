@@ -3,7 +3,6 @@ package marten
 import (
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -115,8 +114,8 @@ func (o *Options) withDefaults() (Options, error) {
 		return all, invalid("option Grace", "%s is negative", all.Grace)
 	case all.Grace > 0 && all.Append == Quick:
 		return all, invalid("option Grace", "it is for Rich stores; in a Quick one readers know whom they wait for")
-	case strings.ContainsRune(all.Tenant, 0):
-		return all, invalid("option Tenant", "it holds a NUL character")
+	case !isText(all.Tenant):
+		return all, invalid("option Tenant", "it holds a NUL character or invalid UTF-8")
 	}
 	if all.Grace == 0 && all.Append == Rich {
 		all.Grace = defaultGrace

@@ -37,25 +37,34 @@ func Create(ctx context.Context, pool *pgxpool.Pool, schema string, c Creation) 
 	if schema == "" {
 		schema = defaultSchema
 	}
-	err := create(ctx, pool, schema, c, false)
+	err := create(ctx, pool, schema, c, func(exists bool) (leave bool, err error) { return false, nil })
 	if err != nil {
 		return fmt.Errorf("create marten store in schema %q: %w", schema, err)
 	}
 	return nil
 }
 
-// createIfEmpty is Create that leaves a store that exists as it is.
-func createIfEmpty(ctx context.Context, pool *pgxpool.Pool, schema string, c Creation) error {
+// createIfEmpty is Create that leaves a store that exists as it is, and makes none that a
+// handle for the tenant could not open.
+func createIfEmpty(ctx context.Context, pool *pgxpool.Pool, schema, tenant string, c Creation) error {
 	if schema == "" {
 		schema = defaultSchema
 	}
-	if err := create(ctx, pool, schema, c, true); err != nil {
+	err := create(ctx, pool, schema, c, func(exists bool) (leave bool, err error) {
+		if exists {
+			return true, nil
+		}
+		wanted := shape{conjoined: c.Conjoined}
+		return false, wanted.checkTenant(tenant)
+	})
+	if err != nil {
 		return fmt.Errorf("create marten store in schema %q: %w", schema, err)
 	}
 	return nil
 }
 
-func create(ctx context.Context, pool *pgxpool.Pool, schema string, c Creation, orLeave bool) error {
+// create makes a store unless decide, which is told whether there is one, leaves it at that.
+func create(ctx context.Context, pool *pgxpool.Pool, schema string, c Creation, decide func(exists bool) (leave bool, err error)) error {
 	if err := pgdriver.CheckSchema(schema); err != nil {
 		return err
 	}
@@ -67,10 +76,10 @@ func create(ctx context.Context, pool *pgxpool.Pool, schema string, c Creation, 
 		if err != nil {
 			return err
 		}
+		if leave, err := decide(found.Table("mt_events") != nil); leave || err != nil {
+			return err
+		}
 		if len(found.Tables)+len(found.Functions)+len(found.Sequences) > 0 {
-			if orLeave && found.Table("mt_events") != nil {
-				return nil
-			}
 			return invalid("schema", "%q holds objects of Marten's already, and none of them is ever altered; choose an empty schema", schema)
 		}
 		var exists bool
@@ -96,8 +105,10 @@ func create(ctx context.Context, pool *pgxpool.Pool, schema string, c Creation, 
 type creationParameters struct {
 	Creation
 	create bool
-	named  []string // parameters that say how, given
+	named  []named // parameters that say how, given
 }
+
+type named struct{ name, value string }
 
 func (p *creationParameters) add(own map[string]pgdriver.Parameter) {
 	word := func(name string, words map[string]func()) {
@@ -106,7 +117,7 @@ func (p *creationParameters) add(own map[string]pgdriver.Parameter) {
 			if !ok {
 				return fmt.Errorf("%.40q is not one of its values", value)
 			}
-			if p.named = append(p.named, name); set != nil {
+			if p.named = append(p.named, named{name, value}); set != nil {
 				set()
 			}
 			return nil
@@ -127,7 +138,26 @@ func (p *creationParameters) add(own map[string]pgdriver.Parameter) {
 
 func (p *creationParameters) check() error {
 	if len(p.named) > 0 && !p.create {
-		return invalid("marten URL", "parameter %s says how a store is made, which create=true asks for", p.named[0])
+		return invalid("marten URL", "parameter %s says how a store is made, which create=true asks for", p.named[0].name)
+	}
+	return nil
+}
+
+// holds refuses a store that exists and is made otherwise than the parameters say.
+func (p *creationParameters) holds(s *shape) error {
+	is := map[string]string{"identity": "string", "tenancy": "single", "metadata": "on", "timestamps": "client"}
+	for name, other := range map[string]struct {
+		so    bool
+		value string
+	}{"identity": {s.uuidKeys, "uuid"}, "tenancy": {s.conjoined, "conjoined"}, "metadata": {!s.headers, "off"}, "timestamps": {s.times, "server"}} {
+		if other.so {
+			is[name] = other.value
+		}
+	}
+	for _, n := range p.named {
+		if is[n.name] != n.value {
+			return invalid("marten URL", "the store exists, and its %s is %s, not %s; leave the parameter out, or give another schema", n.name, is[n.name], n.value)
+		}
 	}
 	return nil
 }

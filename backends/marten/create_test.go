@@ -87,3 +87,32 @@ func TestParametersThatSayHowAStoreIsMadeNeedCreate(t *testing.T) {
 	require.ErrorIs(t, err, eventstore.ErrInvalid)
 	require.ErrorContains(t, err, "create=true")
 }
+
+// A store that is there is opened if it is what the parameters say; and none is made that
+// they cannot open.
+func TestParametersThatSayHowAStoreIsMadeAreHeldAgainstIt(t *testing.T) {
+	rawURL := server.Database(t)
+	pool := connect(t, rawURL)
+	refused := func(parameters, says string) {
+		t.Helper()
+		u, err := martenURL(rawURL, "create=true&"+parameters)
+		require.NoError(t, err)
+		_, err = marten.OpenURL(t.Context(), u)
+		require.ErrorIs(t, err, eventstore.ErrInvalid, parameters)
+		require.ErrorContains(t, err, says)
+	}
+	refused("tenancy=conjoined", "give its ID")
+	refused("tenant=acme", "one tenant only")
+	facts, err := catalog.Read(t.Context(), pool, "public")
+	require.NoError(t, err)
+	require.Empty(t, facts.Tables)
+	for _, parameters := range []string{"identity=uuid&tenancy=conjoined&tenant=acme&metadata=off&timestamps=server", "tenant=other", "identity=uuid&tenant=acme"} {
+		u, err := martenURL(rawURL, "create=true&"+parameters)
+		require.NoError(t, err)
+		openURL(t, u)
+	}
+	refused("tenant=acme&identity=string", "its identity is uuid, not string")
+	refused("tenant=acme&tenancy=single", "its tenancy is conjoined, not single")
+	refused("tenant=acme&metadata=on", "its metadata is off, not on")
+	refused("tenant=acme&timestamps=client", "its timestamps is server, not client")
+}

@@ -34,7 +34,8 @@ import (
 //	streamType=order=order_view        one of StreamTypes; likewise
 //	poll=200ms                         Poll, a duration
 //
-// and those of [Creation], which make a new store in an empty schema. The parameters of
+// and those of [Creation], which make a new store in an empty schema; one that exists must
+// be what they say. The parameters of
 // libpq and of pgx, TLS and passwords are as for package postgres.
 func OpenURL(ctx context.Context, u *url.URL) (*Backend, error) {
 	var opts Options
@@ -51,7 +52,7 @@ func OpenURL(ctx context.Context, u *url.URL) (*Backend, error) {
 		return nil, fmt.Errorf("open marten store: %w", readError(ctx, err))
 	}
 	if creation.create && !opts.NoMigration {
-		if err := createIfEmpty(ctx, pool, opts.Schema, creation.Creation); err != nil {
+		if err := createIfEmpty(ctx, pool, opts.Schema, opts.Tenant, creation.Creation); err != nil {
 			pool.Close()
 			return nil, err
 		}
@@ -62,6 +63,10 @@ func OpenURL(ctx context.Context, u *url.URL) (*Backend, error) {
 		return nil, err
 	}
 	b.ownsPool = true
+	if err := creation.holds(b.shape()); err != nil {
+		_ = b.Close()
+		return nil, fmt.Errorf("open marten store: %w", err)
+	}
 	return b, nil
 }
 

@@ -13,9 +13,9 @@ import (
 const underWayPrefix = "switchyard-moving-from-"
 
 // underWayName is the checkpoint in which TO keeps, from before the first event is
-// written until the mark is there, that it is being moved to from another store. As
-// long as it has no mark beside it, that other store is the one in use, also where both
-// are sealed.
+// written until the move has ended, that it is being moved to from another store, and
+// the mark of an earlier move from there. As long as it has no other mark beside it, that
+// other store is the one in use, also where both are sealed.
 func underWayName(from uuid.UUID) string { return underWayPrefix + from.String() }
 
 func isUnderWay(name string) bool { return strings.HasPrefix(name, underWayPrefix) }
@@ -28,6 +28,9 @@ func (m *mover) isDone(ctx context.Context) (bool, error) {
 	}
 	if m.from.Store.Capabilities().Seal.Supported() && !m.fromInfo.Sealed {
 		return false, nil
+	}
+	if _, unended, err := unfinished(ctx, m.to, m.fromInfo.ID); unended || err != nil {
+		return false, err
 	}
 	m.report.Already, m.report.Done = true, true
 	m.report.Seal, m.report.Sealed, m.report.SealReason = origin.Position, m.fromInfo.Sealed, m.fromInfo.SealReason
@@ -165,8 +168,9 @@ func unfinished(ctx context.Context, side Side, from uuid.UUID) (before eventsto
 	if !result.Found {
 		return eventstore.Place{}, false, nil
 	}
-	_, marked, err := originOf(ctx, side, from)
-	return result.Checkpoint.Place, !marked, err
+	before = result.Checkpoint.Place
+	mark, marked, err := originOf(ctx, side, from)
+	return before, !marked || mark == before, err
 }
 
 // movedBefore tells whether FROM was moved to TO before this move.
@@ -179,7 +183,8 @@ func (m *mover) movedBefore(ctx context.Context) (bool, error) {
 }
 
 // setOut notes in TO that it is being moved to, before anything is done to either store.
-// The mark of an earlier move goes, for beside it the note says that the move has ended.
+// The mark of an earlier move stays, and the note says which it is: so a run that is
+// suspended here, and goes on when another one has ended the move, makes no part of TO.
 func (m *mover) setOut(ctx context.Context) error {
 	if done, err := m.isDoneNow(ctx); done || err != nil {
 		return err
@@ -194,22 +199,20 @@ func (m *mover) setOut(ctx context.Context) error {
 	if err := m.keep(ctx, eventstore.Checkpoint{Name: underWayName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: before}); err != nil {
 		return err
 	}
-	if m.underWay = true; !marked {
-		return nil
-	}
-	if err := m.to.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: eventstore.OriginName(m.fromInfo.ID)}); err != nil {
-		return fmt.Errorf("TO: take the mark of an earlier move away: %w", err)
-	}
+	m.underWay = true
 	return nil
 }
 
-// arrive ends the move: with the mark it has ended, whether or not the note is there.
+// arrive ends the move: with the mark it has ended, whether or not the note is there. Where
+// that is an earlier move's too, since nothing was appended, it ends when the note goes.
 func (m *mover) arrive(ctx context.Context) error {
 	if err := m.stillUnderWay(ctx); err != nil {
 		return err
 	}
-	if err := m.keep(ctx, eventstore.Checkpoint{Name: eventstore.OriginName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: m.seal}); err != nil {
-		return err
+	mark := eventstore.Checkpoint{Name: eventstore.OriginName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: m.seal}
+	// Not reset: a run that is suspended here sets no later mark back.
+	if err := m.to.Checkpoints.Save(ctx, eventstore.SaveCheckpointRequest{Checkpoint: mark}); err != nil {
+		return fmt.Errorf("TO: save checkpoint %q: %w", mark.Name, err)
 	}
 	return m.forgetUnderWay(ctx)
 }

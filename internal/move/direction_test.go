@@ -3,9 +3,11 @@ package move
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -108,31 +110,36 @@ func TestARefusalOfAPartSaysHowToUseItAllTheSame(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Between its last two steps a move has ended, and each store knows which one is in use.
+// Between its last two steps a move has ended, and each store knows which one is in use. One
+// whose mark is as that of the move before ends with the last step.
 func TestAMoveThatIsKilledBesideTheMarkGoesOnInItsDirectionAlone(t *testing.T) {
 	for change, prefix := range map[string]string{"save": originPrefix, "delete": underWayPrefix} {
-		t.Run(change, func(t *testing.T) {
-			a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
-			add(t, a, 5)
-			_, err := Move(t.Context(), a, b, nil)
-			require.NoError(t, err)
-			_, err = Move(t.Context(), b, a, nil) // both have a mark of the other at this place
-			require.NoError(t, err)
-			_, err = Move(t.Context(), a, killedAt(b, change, prefix), nil)
-			require.ErrorIs(t, err, errKilled)
-			require.True(t, sealed(t, a))
-			if change == "save" {
-				_, err = Move(t.Context(), b, a, nil)
-				require.ErrorIs(t, err, ErrRefused)
-				require.ErrorContains(t, err, "the way back has begun and not ended")
-			}
-			report, err := Move(t.Context(), a, b, nil)
-			require.NoError(t, err)
-			require.True(t, report.Done)
-			require.Equal(t, change == "delete", report.Already)
-			require.False(t, sealed(t, b))
-			require.False(t, slices.ContainsFunc(names(t, b), isUnderWay))
-		})
+		for _, more := range []int{0, 3} {
+			t.Run(fmt.Sprintf("%s, %d more events", change, more), func(t *testing.T) {
+				a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+				add(t, a, 5)
+				_, err := Move(t.Context(), a, b, nil)
+				require.NoError(t, err)
+				_, err = Move(t.Context(), b, a, nil) // both have a mark of the other at this place
+				require.NoError(t, err)
+				add(t, a, more)
+				ended := change == "delete" && more > 0
+				_, err = Move(t.Context(), a, killedAt(b, change, prefix), nil)
+				require.ErrorIs(t, err, errKilled)
+				require.True(t, sealed(t, a))
+				if !ended {
+					_, err = Move(t.Context(), b, a, nil)
+					require.ErrorIs(t, err, ErrRefused)
+					require.ErrorContains(t, err, "the way back has begun and not ended")
+				}
+				report, err := Move(t.Context(), a, b, nil)
+				require.NoError(t, err)
+				require.True(t, report.Done)
+				require.Equal(t, ended, report.Already)
+				require.False(t, sealed(t, b))
+				require.False(t, slices.ContainsFunc(names(t, b), isUnderWay))
+			})
+		}
 	}
 }
 
@@ -318,4 +325,142 @@ func TestAWayBackThatWasGivenUpAndSealedByHandGoesOn(t *testing.T) {
 	_, err = Move(t.Context(), b, a, nil)
 	require.NoError(t, err)
 	requireMoved(t, b, a)
+}
+
+// stopped is a store's checkpoints, of which one save is held up.
+type stopped struct {
+	eventstore.Checkpoints
+	before func(req eventstore.SaveCheckpointRequest)
+}
+
+func (s stopped) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
+	s.before(req)
+	return s.Checkpoints.Save(ctx, req)
+}
+
+// A run is suspended when it has looked whether the move is under way and is about to
+// store a checkpoint, the note beside it, or the mark; it goes on when another one is done.
+func TestARunThatIsSuspendedBeforeASaveSetsNothingBack(t *testing.T) {
+	for _, direction := range []string{"there", "back"} {
+		for _, at := range []string{"billing", "mail", "untouched", originPrefix} {
+			t.Run(direction+" "+at, func(t *testing.T) {
+				from, to := memorySide(t, "memory:from"), side(t, spread{memory.New()}, "memory:to")
+				if direction == "back" {
+					add(t, to, 9)
+					_, err := Move(t.Context(), to, from, nil)
+					require.NoError(t, err)
+				}
+				add(t, from, 6)
+				require.Len(t, handle(t, from, "billing", 4), 4)
+				require.NoError(t, from.Store.SaveCheckpoint(t.Context(), eventstore.Checkpoint{Name: "mail", Place: all(t, from)[1].Place()}))
+				require.NoError(t, from.Store.SaveCheckpoint(t.Context(), eventstore.Checkpoint{Name: "untouched", Place: all(t, from)[2].Place()}))
+				met := false
+				late := to
+				late.Checkpoints = stopped{to.Checkpoints, func(req eventstore.SaveCheckpointRequest) {
+					if met || !strings.HasPrefix(req.Checkpoint.Name, at) {
+						return
+					}
+					met = true
+					report, err := Move(t.Context(), from, to, nil)
+					require.NoError(t, err)
+					require.True(t, report.Done && !report.Already)
+					add(t, to, 2)
+					require.NotEmpty(t, handle(t, to, "billing", 100))
+					require.NoError(t, to.Store.SaveCheckpoint(t.Context(), eventstore.Checkpoint{Name: "mail", Place: all(t, to)[7].Place()})) // without a lease
+				}}
+				report, err := Move(t.Context(), from, late, nil)
+				require.True(t, met)
+				if at == originPrefix { // which both write
+					require.NoError(t, err)
+				} else {
+					require.ErrorIs(t, err, ErrRefused)
+					require.True(t, report.OtherRun)
+				}
+				require.False(t, sealed(t, to), "it is in use")
+				billing, _, err := to.Store.LoadCheckpoint(t.Context(), "billing")
+				require.NoError(t, err)
+				require.Equal(t, infoOf(t, to).Head, billing.Place)
+				mail, _, err := to.Store.LoadCheckpoint(t.Context(), "mail")
+				require.NoError(t, err)
+				require.Equal(t, all(t, to)[7].Place(), mail.Place)
+				again, err := Move(t.Context(), from, to, nil)
+				require.NoError(t, err)
+				require.True(t, again.Already)
+			})
+		}
+	}
+}
+
+// Both stores were moved to each other before, so TO has a mark of FROM when the move begins.
+func TestARunThatIsSuspendedWhenItSetsOutMakesNoPartOfAStoreInUse(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, spread{memory.New()}, "memory:b")
+	add(t, a, 6)
+	for _, sides := range [][2]Side{{a, b}, {b, a}} {
+		_, err := Move(t.Context(), sides[0], sides[1], nil)
+		require.NoError(t, err)
+		add(t, sides[1], 2)
+	}
+	met := false
+	late := b
+	late.Checkpoints = stopped{b.Checkpoints, func(req eventstore.SaveCheckpointRequest) {
+		if met || !isUnderWay(req.Checkpoint.Name) {
+			return
+		}
+		met = true
+		report, err := Move(t.Context(), a, b, nil)
+		require.NoError(t, err)
+		require.True(t, report.Done && !report.Already)
+		add(t, b, 2)
+	}}
+	_, err := Move(t.Context(), a, late, nil)
+	require.True(t, met)
+	require.ErrorIs(t, err, errOtherRun)
+	require.False(t, sealed(t, b), "it is in use")
+	_, part, err := unfinished(t.Context(), b, infoOf(t, a).ID)
+	require.NoError(t, err)
+	require.False(t, part, "and no part")
+}
+
+// A trial of a subscription in TO has its lease, and stands before where FROM's is.
+func TestASubscriptionThatRunsInTOGoesOnAfterTheTranslatedCheckpoint(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 6)
+	require.Len(t, handle(t, a, "billing", 4), 4)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var handled []eventstore.RecordedEvent
+	first, moved := make(chan struct{}), make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- b.Store.Run(ctx, eventstore.Subscription{
+			Name: "billing", CheckpointEvery: 1, LeaseTTL: time.Second,
+			Handler: func(ctx context.Context, event eventstore.RecordedEvent) error {
+				if handled = append(handled, event); len(handled) == 1 {
+					close(first)
+					select { // an event that takes long
+					case <-moved:
+					case <-ctx.Done(): // its lease was taken
+						return ctx.Err()
+					}
+				}
+				if event.Position == eventstore.NewPosition(6, 0) {
+					cancel()
+				}
+				return nil
+			},
+		})
+	}()
+	_, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
+		if phase == PhaseTranslate {
+			<-first
+		}
+	}})
+	require.NoError(t, err)
+	lease, err := b.Checkpoints.SwapLease(t.Context(), eventstore.SwapLeaseRequest{Name: "billing", New: eventstore.Lease{Name: "billing", Epoch: 1}})
+	require.NoError(t, err)
+	require.Empty(t, lease.Lease.Owner)
+	require.NoError(t, <-ended)
+	close(moved)
+	require.Len(t, handled, 3, "the one, and what is after the checkpoint")
+	require.Equal(t, all(t, b)[4].ID, handled[1].ID)
 }

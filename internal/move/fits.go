@@ -221,12 +221,15 @@ func (m *mover) fitInUse(ctx context.Context, checkpoint eventstore.Checkpoint, 
 	if err != nil || !there {
 		return err
 	}
-	further, ok, err := m.furtherInTO(ctx, checkpoint.Name, place)
-	if ok {
+	stored, err := m.loadTO(ctx, checkpoint.Name)
+	if err != nil {
+		return err
+	}
+	if further, ok := m.further(stored, place); ok {
 		found.add("checkpoints", fmt.Sprintf("checkpoint %q", checkpoint.Name),
 			fmt.Errorf("TO has it at %s, and FROM at what is %s there: TO was in use since FROM was moved to it, and its subscription would get again what it has handled; if it may, switchyard checkpoint delete %s %q, or move into a fresh store, where they come again too", further, place, m.to.Name, checkpoint.Name))
 	}
-	return err
+	return nil
 }
 
 // usedIDs returns what tells whether an ID was met before, where TO would mind.

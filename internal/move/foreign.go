@@ -16,11 +16,7 @@ func ForRetries(name string) bool {
 
 // carry gives TO a checkpoint that FROM keeps of another store, a read model's, as it is:
 // that store is not moved. TO's own of that name, which is of yet another one, is left.
-func (m *mover) carry(ctx context.Context, checkpoint eventstore.Checkpoint) error {
-	result, err := m.to.Checkpoints.Load(ctx, eventstore.LoadCheckpointRequest{Name: checkpoint.Name})
-	if err != nil {
-		return fmt.Errorf("TO: load checkpoint %q: %w", checkpoint.Name, err)
-	}
+func (m *mover) carry(ctx context.Context, checkpoint eventstore.Checkpoint, result eventstore.LoadCheckpointResult) error {
 	there, here := result.Checkpoint, checkpoint.Place
 	if result.Found && there.Store != checkpoint.Store {
 		m.report.NotProved = append(m.report.NotProved, fmt.Sprintf(
@@ -35,11 +31,14 @@ func (m *mover) carry(ctx context.Context, checkpoint eventstore.Checkpoint) err
 	if result.Found && here.Position.Before(there.Place.Position) {
 		carried.SetBackFrom = there.Place.Position
 	}
-	m.list(carried)
 	if err := m.noteLeft(ctx, checkpoint); err != nil {
 		return err
 	}
-	return m.keep(ctx, checkpoint)
+	if err := m.put(ctx, checkpoint, result); err != nil {
+		return err
+	}
+	m.list(carried)
+	return nil
 }
 
 // list puts a checkpoint into the report, where it is a subscription's.

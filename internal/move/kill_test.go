@@ -17,6 +17,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/sqlite"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
 // asMove makes the test binary a process that moves a store and kills itself at a
@@ -61,7 +62,7 @@ func (d *dying) Append(ctx context.Context, req eventstore.AppendRequest) ([]eve
 }
 
 func (d *dying) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
-	if !req.Reset { // the copy's own
+	if transfer.OwnCheckpoint(req.Checkpoint.Name) { // the copy's, which come as time passes
 		return d.Checkpoints.Save(ctx, req)
 	}
 	d.at("save")

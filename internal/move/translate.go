@@ -2,6 +2,7 @@ package move
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -37,17 +38,32 @@ func (m *mover) translate(ctx context.Context) error {
 	return m.arrive(ctx)
 }
 
+// translateOne gives TO one checkpoint. Where somebody takes its lease in TO beside that, it
+// is looked at anew: it is a trial's, or another run has ended the move.
 func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoint) error {
-	if err := m.stillUnderWay(ctx); err != nil {
-		return err
+	for {
+		there, err := m.loadTO(ctx, checkpoint.Name) // before the look, so that what happens after it shows
+		if err != nil {
+			return err
+		}
+		if err := m.stillUnderWay(ctx); err != nil {
+			return err
+		}
+		if err := m.translateOver(ctx, checkpoint, there); !errors.Is(err, eventstore.ErrLeaseLost) {
+			return err
+		}
 	}
+}
+
+// translateOver does it, where TO has there under that name.
+func (m *mover) translateOver(ctx context.Context, checkpoint eventstore.Checkpoint, there eventstore.LoadCheckpointResult) error {
 	switch {
 	case isOrigin(checkpoint.Name) && checkpoint.Name != eventstore.OriginName(m.toInfo.ID): // what FROM was moved from, TO is moved from too
 		return m.keep(ctx, checkpoint)
 	case OwnCheckpoint(checkpoint.Name):
 		return nil
 	case checkpoint.Store != m.fromInfo.ID:
-		return m.carry(ctx, checkpoint)
+		return m.carry(ctx, checkpoint, there)
 	}
 	place, ok, err := m.translated(ctx, checkpoint)
 	switch {
@@ -63,12 +79,8 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 		Name: checkpoint.Name, Stream: old.Stream, Version: old.Version, EventID: old.ID,
 		Old: old.Position, New: place.Position,
 	}
-	further, ok, err := m.furtherInTO(ctx, checkpoint.Name, place)
-	if err != nil {
-		return err
-	}
 	stays := false
-	if ok {
+	if further, ok := m.further(there, place); ok {
 		if stays, err = m.readOn(ctx, checkpoint.Name, place, further); err != nil {
 			return err
 		}
@@ -81,12 +93,53 @@ func (m *mover) translateOne(ctx context.Context, checkpoint eventstore.Checkpoi
 	if err := m.noteLeft(ctx, checkpoint); err != nil {
 		return err
 	}
-	m.list(translated)
-	if stays {
-		return nil
+	if !stays {
+		checkpoint.Store, checkpoint.Place = m.toInfo.ID, place
+		if err := m.put(ctx, checkpoint, there); err != nil {
+			return err
+		}
 	}
-	checkpoint.Store, checkpoint.Place = m.toInfo.ID, place
-	return m.keep(ctx, checkpoint)
+	m.list(translated)
+	return nil
+}
+
+// put stores a subscription's checkpoint in TO, where there was loaded before the move was
+// seen to be under way. Unless it is set back it is only saved, which moves forward and is
+// refused with ErrLeaseLost where the lease was taken since: so a run that is suspended
+// here, and goes on in a store that is in use by then, changes nothing.
+func (m *mover) put(ctx context.Context, checkpoint eventstore.Checkpoint, there eventstore.LoadCheckpointResult) error {
+	before := there.Checkpoint
+	if there.Found && (before.Store != checkpoint.Store || checkpoint.Place.Position.Before(before.Place.Position)) {
+		return m.keep(ctx, checkpoint)
+	}
+	checkpoint.Epoch = before.Epoch
+	if err := m.to.Checkpoints.Save(ctx, eventstore.SaveCheckpointRequest{Checkpoint: checkpoint}); err != nil {
+		return fmt.Errorf("TO: save checkpoint %q: %w", checkpoint.Name, err)
+	}
+	if before.Epoch == 0 {
+		return nil // nobody ever had its lease
+	}
+	if err := m.release(ctx, checkpoint); err != nil {
+		return fmt.Errorf("TO: release the lease of checkpoint %q: %w", checkpoint.Name, err)
+	}
+	return nil
+}
+
+// release takes the lease of a checkpoint that was saved from whoever has had it in TO since
+// before: Run notices it, takes it again, and goes on after the checkpoint.
+func (m *mover) release(ctx context.Context, checkpoint eventstore.Checkpoint) error {
+	// The zero lease is not the stored one, and so this only asks.
+	asked, err := m.to.Checkpoints.SwapLease(ctx, eventstore.SwapLeaseRequest{
+		Name: checkpoint.Name, New: eventstore.Lease{Name: checkpoint.Name, Epoch: 1},
+	})
+	if held := asked.Lease; err != nil || held.Epoch != checkpoint.Epoch || held.Owner == "" {
+		return err
+	}
+	free := asked.Lease
+	free.Owner = ""
+	free.Renewals++
+	_, err = m.to.Checkpoints.SwapLease(ctx, eventstore.SwapLeaseRequest{Name: checkpoint.Name, Old: asked.Lease, New: free})
+	return err
 }
 
 // translated returns where in TO a checkpoint of FROM is, and whether its event is there.
@@ -101,14 +154,19 @@ func (m *mover) translated(ctx context.Context, checkpoint eventstore.Checkpoint
 	return place, ok, err
 }
 
-// furtherInTO returns where TO has a checkpoint, and whether that is after a place.
-func (m *mover) furtherInTO(ctx context.Context, name string, place eventstore.Place) (eventstore.Place, bool, error) {
-	result, err := m.to.Checkpoints.Load(ctx, eventstore.LoadCheckpointRequest{Name: name})
+// loadTO returns what TO has under a checkpoint's name.
+func (m *mover) loadTO(ctx context.Context, name string) (eventstore.LoadCheckpointResult, error) {
+	there, err := m.to.Checkpoints.Load(ctx, eventstore.LoadCheckpointRequest{Name: name})
 	if err != nil {
-		return eventstore.Place{}, false, fmt.Errorf("TO: load checkpoint %q: %w", name, err)
+		err = fmt.Errorf("TO: load checkpoint %q: %w", name, err)
 	}
-	there := result.Checkpoint
-	return there.Place, result.Found && there.Store == m.toInfo.ID && place.Position.Before(there.Place.Position), nil
+	return there, err
+}
+
+// further returns where TO has a checkpoint of its own, and whether that is after a place.
+func (m *mover) further(there eventstore.LoadCheckpointResult, place eventstore.Place) (eventstore.Place, bool) {
+	own := there.Checkpoint
+	return own.Place, there.Found && own.Store == m.toInfo.ID && place.Position.Before(own.Place.Position)
 }
 
 // dropOld looks at the subscriptions' checkpoints of TO that FROM does not keep. One

@@ -120,14 +120,18 @@ func (m *mover) run(ctx context.Context) (err error) {
 	if err := m.fits(ctx); err != nil {
 		return err
 	}
-	if m.reopen && m.opts.DryRun {
-		m.tell("TO is sealed since it was moved to FROM; a dry run does not open it, and ends here")
-		return nil
+	if m.reopen {
+		if err := m.readOld(ctx); err != nil || m.opts.DryRun {
+			return err
+		}
 	}
 	if err := m.setOut(ctx); err != nil || m.report.Already {
 		return err
 	}
 	if m.reopen {
+		if err := m.compareOld(ctx); err != nil {
+			return err
+		}
 		if err := m.changeSeals(ctx); err != nil {
 			return err
 		}

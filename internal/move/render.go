@@ -54,6 +54,9 @@ func (r *Report) facts() []fact {
 		return facts
 	}
 	add("copied", "%d events in this run, %d found there", r.Copied.Stored, r.Copied.Duplicates)
+	if r.ToCopy > 0 {
+		add("to copy", "%d events, and what came until FROM's seal, while nobody can append: TO is opened behind it", r.ToCopy)
+	}
 	if refused := r.Refused; !refused.None() {
 		add("refused", "%d kept as bytes, %d renamed, %d renumbered, %d parked, %d skipped, %d quoted; each says so in TO", refused.KeptBytes, refused.Renamed, refused.Renumbered, refused.Parked, refused.Skipped, refused.Quoted)
 		if r.RefusedBefore > 0 {
@@ -258,6 +261,9 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		"phaseSeconds": phases, "lagSeconds": r.Lag.Seconds(), "closedSeconds": r.Closed.Seconds(),
 		"retryCheckpoints": r.RetryCheckpoints,
 		"closedAtLeast":    r.ClosedAtLeast || r.Done && !r.Already && !r.Sealed,
+	}
+	if r.ToCopy > 0 {
+		out["copiedWhileClosed"] = r.ToCopy
 	}
 	if r.LeftOpen != "" {
 		out["toLeftOpen"] = r.LeftOpen

@@ -77,6 +77,9 @@ type Report struct {
 	// when FROM was sealed or the dry run ended.
 	Copied transfer.Result
 	Lag    time.Duration
+	// ToCopy is how many events were to be copied into a sealed TO on the way back when FROM was
+	// last read before its seal: so many, and what came until then, while nobody can append.
+	ToCopy int
 	// Refused of earlier runs are RefusedBefore of those counts; what they decided is in TO.
 	RefusedBefore int
 	// Seal is the position of FROM's last event, after which nothing is appended.

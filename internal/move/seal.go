@@ -83,12 +83,42 @@ func (m *mover) close(ctx context.Context) error {
 	return nil
 }
 
+// readOld takes the digests of the old store of a way back before anything is sealed or
+// opened, and says how much is to be copied while nobody can append.
+func (m *mover) readOld(ctx context.Context) error {
+	if err := m.toTail.read(ctx, nil); err != nil {
+		return err
+	}
+	from, _ := m.fromTail.at()
+	to, _ := m.toTail.at()
+	m.report.ToCopy = max(0, from-to)
+	end := ""
+	if m.opts.DryRun {
+		end = "; a dry run does not open it, and ends here"
+	}
+	m.tell("TO is sealed since it was moved to FROM, and opened behind FROM's seal: %d events, and what comes until then, are copied while nobody can append%s", m.report.ToCopy, end)
+	return nil
+}
+
+// compareOld lets the copy compare what the old store holds while it is sealed, which it
+// would otherwise do while nobody can append. The seal refuses the first event that is
+// new, and the copy goes on there.
+func (m *mover) compareOld(ctx context.Context) error {
+	if !m.toInfo.Sealed { // by a run that was killed; FROM is sealed, or the operator has opened it
+		return nil
+	}
+	_, err := transfer.Copy(ctx, m.from.Store, m.to.Store, &transfer.CopyOptions{Checkpoints: m.to.Checkpoints, OnRefused: m.opts.OnRefused})
+	if err == nil || errors.Is(err, eventstore.ErrSealed) {
+		return nil
+	}
+	return m.explain(ctx, restored(err))
+}
+
 const closeTimeout = 5 * time.Second
 
 // changeSeals closes FROM and then opens TO, which is sealed since it was moved to FROM.
 // In this order, and before the copy, no crash leaves both open to writers.
 func (m *mover) changeSeals(ctx context.Context) error {
-	m.tell("TO is sealed since it was moved to FROM; FROM is closed first, and then TO opened")
 	if err := m.close(ctx); err != nil {
 		return err
 	}

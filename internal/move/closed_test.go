@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -134,20 +135,73 @@ func TestAnOldStoreThatIsLeftOpenIsInTheReport(t *testing.T) {
 	require.Contains(t, jsonOf(t, report), "the server is away")
 }
 
-func TestAReportTellsItsOwnDecisionsFromThoseOfEarlierRuns(t *testing.T) {
-	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b")
+func TestAReportHoldsTheDecisionsOfAllRuns(t *testing.T) {
+	for name, dir := range map[string]string{"digests gone on with": t.TempDir(), "all read again": ""} {
+		t.Run(name, func(t *testing.T) {
+			a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b")
+			unfit(t, a)
+			opts := &Options{OnRefused: []transfer.Remedy{transfer.Rename, transfer.KeepBytes, transfer.Skip}, StateDir: dir}
+			first, err := Move(t.Context(), a, killedAt(b, "save", originPrefix), opts)
+			require.ErrorIs(t, err, errKilled)
+			require.Zero(t, first.RefusedBefore)
+			require.Len(t, first.Refused.Decisions, 3, "one of them of a stream that is renamed as a whole")
+			for i, d := range first.Refused.Decisions {
+				copied := first.Copied.Refused.Decisions[i]
+				require.Contains(t, d.Reason, "check an append: ", "of the event as FROM has it")
+				copied.Reason = d.Reason
+				require.Equal(t, copied, d, "as the copy decided, and TO says")
+			}
+			report, err := Move(t.Context(), a, b, opts)
+			require.NoError(t, err)
+			require.Equal(t, first.Refused.Decisions, report.Refused.Decisions)
+			require.Equal(t, remedied(first.Refused), report.RefusedBefore)
+			require.Contains(t, textOf(t, report), "by an earlier run: 4 of these\n")
+			require.NotContains(t, jsonOf(t, report), "null")
+			var page strings.Builder
+			require.NoError(t, report.WriteMarkdown(&page))
+			for form, out := range map[string]string{"text": textOf(t, report), "Markdown": page.String(), "JSON": jsonOf(t, report)} {
+				for _, d := range report.Refused.Decisions {
+					require.Contains(t, out, d.ID.String(), form)
+					require.Contains(t, out, d.ToID.String(), form)
+				}
+				require.Contains(t, out, "the event has 2019 bytes", form)
+			}
+		})
+	}
+}
+
+func TestADecisionWhoseReasonNoRunHasKeptSaysSo(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memory.New()
 	unfit(t, a)
-	opts := &Options{OnRefused: []transfer.Remedy{transfer.Rename, transfer.KeepBytes, transfer.Skip}}
-	first, err := Move(t.Context(), a, killedAt(b, "save", originPrefix), opts)
-	require.ErrorIs(t, err, errKilled)
-	require.Zero(t, first.RefusedBefore)
-	require.NotEmpty(t, first.Refused.Decisions)
-	report, err := Move(t.Context(), a, b, opts)
+	opts := &Options{OnRefused: []transfer.Remedy{transfer.Skip}, DryRun: true}
+	_, err := Move(t.Context(), a, side(t, narrow{b, "[a-z0-9-]+", 1000}, "memory:b"), opts)
 	require.NoError(t, err)
-	require.Equal(t, remedied(first.Refused), report.RefusedBefore)
-	require.Contains(t, textOf(t, report), "by an earlier run: ")
-	require.Contains(t, jsonOf(t, report), `"decisions":[]`)
-	require.NotContains(t, jsonOf(t, report), "null")
+	report, err := Move(t.Context(), a, side(t, b, "memory:b"), opts) // which takes everything now
+	require.NoError(t, err)
+	require.Len(t, report.Refused.Decisions, 4)
+	require.Equal(t, unknownReason, report.Refused.Decisions[0].Reason)
+	require.Equal(t, []transfer.Remedy{transfer.Skip}, report.Refused.Decisions[0].Remedies)
+}
+
+func TestAReportListsNoMoreThanSoManyDecisions(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b")
+	var parts []eventstore.StreamAppend
+	for i := range 30 + maxDecisions {
+		parts = append(parts, eventstore.StreamAppend{Stream: fmt.Sprintf("UPPER%d", i), Expected: eventstore.Any(), Events: []eventstore.Event{{Type: "T", Data: []byte("1")}}})
+		if len(parts) == 10 {
+			_, err := a.Store.AppendStreams(t.Context(), parts...)
+			require.NoError(t, err)
+			parts = nil
+		}
+	}
+	opts := &Options{OnRefused: []transfer.Remedy{transfer.Rename}, DryRun: true, StateDir: t.TempDir()}
+	for range 2 {
+		report, err := Move(t.Context(), a, b, opts)
+		require.NoError(t, err)
+		require.Len(t, report.Refused.Decisions, maxDecisions)
+		require.Equal(t, 30, report.Refused.Unlisted)
+		require.Contains(t, textOf(t, report), fmt.Sprintf("and %d more; as JSON", 30+maxDecisions-shownDecisions))
+	}
 }
 
 func TestATOThatIsSealedMeanwhileIsRefused(t *testing.T) {

@@ -44,6 +44,7 @@ func (m *mover) identify(ctx context.Context) (err error) {
 	}
 	m.asJSON = transfer.AsJSON(m.from.Store, m.to.Store)
 	m.fromTail, m.toTail = newTail("FROM", m.from.Store, m.asJSON, cloudevents.Source(m.toInfo.ID)), newTail("TO", m.to.Store, m.asJSON, cloudevents.Source(m.fromInfo.ID))
+	m.toTail.refused = new(decisions)
 	m.statePath = statePath(m.opts.StateDir, m.fromInfo.ID, m.toInfo.ID)
 	if err := m.wrongWay(ctx); err != nil {
 		return err
@@ -133,6 +134,7 @@ func (m *mover) fits(ctx context.Context) error {
 		}
 		if err := check(event); err != nil {
 			found.add(rule(err), about(event), err)
+			m.noteReason(event, err)
 		}
 		if before := m.fromTail.digests.Streams[event.Stream].Events; before+1 != event.Version {
 			found.add("whole streams", about(event), fmt.Errorf("it would be version %d there, for versions count from 1 without holes", before+1))
@@ -156,6 +158,16 @@ func (m *mover) fits(ctx context.Context) error {
 		return refuse("TO cannot hold all that FROM has: %s; %s (--on-refused says what to do with events)", found, m.report.wrote())
 	}
 	return nil
+}
+
+// noteReason keeps why TO refuses an event, for the report of what was done with it.
+func (m *mover) noteReason(of eventstore.RecordedEvent, err error) {
+	if m.reasons == nil {
+		m.reasons = make(map[event]string)
+	}
+	if len(m.reasons) < maxDecisions {
+		m.reasons[event{of.Stream, of.Version, of.ID}] = err.Error()
+	}
 }
 
 // changedOnItsWay is why an event of FROM cannot go back where it came from.
@@ -237,7 +249,7 @@ func (m *mover) usedIDs() func(uuid.UUID) bool {
 	if m.to.Store.Capabilities().StreamScopedIDs.Supported() || !m.from.Store.Capabilities().StreamScopedIDs.Supported() {
 		return func(uuid.UUID) bool { return false }
 	}
-	m.fromTail = newTail("FROM", m.from.Store, m.asJSON, cloudevents.Source(m.toInfo.ID)) // all of it is to be looked at
+	m.fromTail = m.fromTail.fresh() // all of it is to be looked at
 	m.report.From.Before = 0
 	met := make(map[uuid.UUID]struct{})
 	return func(id uuid.UUID) bool {

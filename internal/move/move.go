@@ -77,7 +77,7 @@ func Move(ctx context.Context, from, to Side, opts *Options) (*Report, error) {
 	err := m.run(ctx)
 	m.endPhase()
 	if m.fromTail != nil && !m.report.Already {
-		m.report.summarize(m.fromTail.end(), m.toTail.end())
+		m.report.summarize(m.fromTail.end(), m.toTail.end(), m.toTail.refused)
 	}
 	if err != nil {
 		m.report.Failure = err.Error()
@@ -97,6 +97,7 @@ type mover struct {
 	underWay         bool // TO says that this move has begun
 	resumed          bool // digests of an earlier run are gone on with
 	fromTail, toTail *tail
+	reasons          map[event]string // why TO refuses events, as fits found
 	statePath        string
 	saving           sync.Mutex       // of the state, and of fromInfo while it is kept
 	closing          atomic.Bool      // the state is not kept any more: writers wait
@@ -148,7 +149,9 @@ func (m *mover) run(ctx context.Context) (err error) {
 	})
 	err = m.handOver(background)
 	stop()
-	if failed := group.Wait(); failed != nil {
+	failed := group.Wait()
+	m.toTail.explain(m.report.Copied.Refused.Decisions, m.reasons)
+	if failed != nil {
 		return m.explain(ctx, failed) // the cause, where the hand-over only saw its context end
 	}
 	if err == nil && !m.opts.DryRun {

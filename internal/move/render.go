@@ -60,7 +60,7 @@ func (r *Report) facts() []fact {
 	if refused := r.Refused; !refused.None() {
 		add("refused", "%d kept as bytes, %d renamed, %d renumbered, %d parked, %d skipped, %d quoted; each says so in TO", refused.KeptBytes, refused.Renamed, refused.Renumbered, refused.Parked, refused.Skipped, refused.Quoted)
 		if r.RefusedBefore > 0 {
-			add("refused", "by an earlier run: %d of these, whose decisions only TO has", r.RefusedBefore)
+			add("refused", "by an earlier run: %d of these", r.RefusedBefore)
 		}
 	}
 	if !r.Done && r.measured {
@@ -133,6 +133,19 @@ func (r *Report) sealFirst() string {
 	return fmt.Sprintf("switchyard seal %s --reason TEXT, and then ", r.To.Name)
 }
 
+// shownDecisions is how many decisions the report for people has.
+const shownDecisions = 20
+
+// decided says what became of an event that TO refused.
+func decided(d transfer.Decision) string {
+	remedies := make([]string, len(d.Remedies))
+	for i, remedy := range d.Remedies {
+		remedies[i] = string(remedy)
+	}
+	return fmt.Sprintf("%s: version %d of stream %q (event %s) is version %d of stream %q (event %s): %s",
+		strings.Join(remedies, ", "), d.Version, d.Stream, d.ID, d.ToVersion, d.ToStream, d.ToID, d.Reason)
+}
+
 // WriteText writes the report for people. Names in it are as they are stored, with
 // whatever a terminal would act on.
 func (r *Report) WriteText(w io.Writer) error {
@@ -140,6 +153,13 @@ func (r *Report) WriteText(w io.Writer) error {
 	fmt.Fprintln(&b, r.headline())
 	for _, f := range r.facts() {
 		fmt.Fprintf(&b, "  %-13s %s\n", f.name, f.value)
+	}
+	shown := r.Refused.Decisions[:min(shownDecisions, len(r.Refused.Decisions))]
+	for _, d := range shown {
+		fmt.Fprintf(&b, "  %-13s %s\n", "decision", decided(d))
+	}
+	if more := len(r.Refused.Decisions) - len(shown) + r.Refused.Unlisted; more > 0 {
+		fmt.Fprintf(&b, "  %-13s and %d more; as JSON and Markdown the report lists 1,000\n", "decision", more)
 	}
 	for _, c := range r.Checkpoints {
 		fmt.Fprintf(&b, "  %-13s %s\n", "checkpoint", c)
@@ -177,6 +197,15 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 	fmt.Fprintf(&b, "# %s\n\n| | |\n|---|---|\n", cell(r.headline()))
 	for _, f := range r.facts() {
 		fmt.Fprintf(&b, "| %s | %s |\n", f.name, cell(f.value))
+	}
+	if len(r.Refused.Decisions) > 0 {
+		b.WriteString("\n| decision |\n|---|\n")
+		for _, d := range r.Refused.Decisions {
+			fmt.Fprintf(&b, "| %s |\n", cell(decided(d)))
+		}
+		if r.Refused.Unlisted > 0 {
+			fmt.Fprintf(&b, "| and %d more, which TO has |\n", r.Refused.Unlisted)
+		}
 	}
 	if len(r.Checkpoints) > 0 {
 		b.WriteString("\n| checkpoint | old position | new position | event |\n|---|---|---|---|\n")

@@ -71,7 +71,7 @@ type Report struct {
 	// say what is done with those. What was done is in Refused, and in TO.
 	Remedied []Problem
 	// Refused counts the events that TO holds otherwise than FROM, of all runs of the
-	// move, by what TO says of them. Its decisions are this run's.
+	// move, by what TO says of them, and so do its decisions.
 	Refused transfer.Refusals
 	// Copied counts what this run copied. Lag is how far TO was behind, in time,
 	// when FROM was sealed or the dry run ended.
@@ -80,7 +80,7 @@ type Report struct {
 	// ToCopy is how many events were to be copied into a sealed TO on the way back when FROM was
 	// last read before its seal: so many, and what came until then, while nobody can append.
 	ToCopy int
-	// Refused of earlier runs are RefusedBefore of those counts; what they decided is in TO.
+	// Refused of earlier runs are RefusedBefore of those counts.
 	RefusedBefore int
 	// Seal is the position of FROM's last event, after which nothing is appended.
 	Seal eventstore.Position
@@ -178,9 +178,9 @@ func remedied(r transfer.Refusals) int {
 
 // summarize says what was read back from both stores. Digests that are not of all of a
 // store are nobody's business.
-func (r *Report) summarize(from, to *transfer.Digests) {
+func (r *Report) summarize(from, to *transfer.Digests, refused *decisions) {
 	r.measured, r.Refused = true, to.Refused
-	r.Refused.Decisions, r.Refused.Unlisted = append([]transfer.Decision{}, r.Copied.Refused.Decisions...), r.Copied.Refused.Unlisted
+	r.Refused.Decisions, r.Refused.Unlisted = refused.listed(r.Copied.Refused)
 	r.RefusedBefore = max(0, remedied(to.Refused)-remedied(r.Copied.Refused))
 	if !r.Done {
 		r.From.Summary = transfer.Summary{Events: from.Events, Streams: len(from.Streams)}

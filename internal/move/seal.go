@@ -225,7 +225,7 @@ func (m *mover) onlyOurs(ctx context.Context, head eventstore.Place) error {
 // readAgain takes the digests of both stores anew.
 func (m *mover) readAgain(ctx context.Context) error {
 	for _, t := range []*tail{m.fromTail, m.toTail} {
-		fresh := newTail(t.name, t.store, m.asJSON, t.digests.Source)
+		fresh := t.fresh()
 		if err := fresh.read(ctx, nil); err != nil {
 			return err
 		}

@@ -28,6 +28,7 @@ type state struct {
 // savedTail has a place's position as text, for its fields are its own.
 type savedTail struct {
 	Digests  *transfer.Digests
+	Refused  *decisions
 	Position string
 	Stream   string
 	Version  uint64
@@ -111,6 +112,9 @@ func (m *mover) load(ctx context.Context) error {
 		}
 		if ok && here == place {
 			side.tail.digests, side.tail.place, m.resumed = side.saved.Digests, place, true
+			if side.tail.refused != nil && side.saved.Refused != nil {
+				side.tail.refused = side.saved.Refused
+			}
 			*side.before = side.saved.Digests.Events
 		}
 	}

@@ -17,6 +17,7 @@ type tail struct {
 
 	mu      sync.Mutex
 	digests *transfer.Digests
+	refused *decisions       // of TO; nil of FROM
 	place   eventstore.Place // of the last event that is in the digests
 	ended   bool             // what comes now does not belong to the move
 }
@@ -29,6 +30,9 @@ func (t *tail) add(event eventstore.RecordedEvent) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.ended {
+		if t.refused != nil {
+			t.refused.add(event, transfer.Restore(event, t.digests.Source))
+		}
 		t.digests.Add(event)
 		t.place = event.Place()
 	}
@@ -42,11 +46,20 @@ func (t *tail) end() *transfer.Digests {
 	return t.digests
 }
 
+// fresh returns a tail of the same store that has read nothing.
+func (t *tail) fresh() *tail {
+	next := newTail(t.name, t.store, t.digests.AsJSON, t.digests.Source)
+	if t.refused != nil {
+		next.refused = new(decisions)
+	}
+	return next
+}
+
 // replace takes over what another tail of the same store has read.
 func (t *tail) replace(other *tail) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.digests, t.place = other.digests, other.place
+	t.digests, t.refused, t.place = other.digests, other.refused, other.place
 }
 
 // at returns how many events were read, and the place of the last one.
@@ -56,12 +69,19 @@ func (t *tail) at() (events int, place eventstore.Place) {
 	return t.digests.Events, t.place
 }
 
+// explain says why the events of TO are otherwise there, where this run knows it.
+func (t *tail) explain(copied []transfer.Decision, fits map[event]string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.refused.explain(copied, fits)
+}
+
 // saved returns what is to be kept for the next start.
 func (t *tail) saved() savedTail {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return savedTail{
-		Digests: t.digests.Clone(), Position: t.place.Position.String(),
+		Digests: t.digests.Clone(), Refused: t.refused.clone(), Position: t.place.Position.String(),
 		Stream: t.place.Stream, Version: t.place.Version, ID: t.place.ID,
 	}
 }

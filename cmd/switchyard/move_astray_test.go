@@ -16,7 +16,11 @@ func TestEventsThatWereWrittenToTheOldStoreAreBroughtOverAsTheRefusalSays(t *tes
 	ok(t, "", "init", to)
 	ok(t, "", "move", from, to, "--state", state)
 	ok(t, "", "append", to, "a", "--type", "T", "--data", `"new"`)
-	ok(t, "", "unseal", from)
+	refusedToOpen := call(t, "", "unseal", from)
+	require.Equal(t, exitFailed, refusedToOpen.code)
+	require.Contains(t, refusedToOpen.err, "moved to "+to)
+	require.True(t, isSealed(t, from))
+	require.Contains(t, call(t, "", "unseal", from, "--although-moved", "--quiet").err, "see that nobody writes to that store")
 	for _, stream := range []string{"a", "paid"} {
 		ok(t, "", "append", from, stream, "--type", "T", "--data", `"astray"`)
 	}

@@ -32,6 +32,9 @@ func TestTheCommandsOfTheOperatorsPageWork(t *testing.T) {
 			for i := range words {
 				words[i] = strings.Trim(words[i], "'")
 			}
+			if words[1] == "unseal" { // which the page says of a move that has not ended, and here it has
+				words = append(words, "--although-moved")
+			}
 			ok(t, "", words[1:]...)
 			ran[words[1]]++
 		}
@@ -66,7 +69,7 @@ func TestMoveTellsItsPhasesAndReportsInThreeForms(t *testing.T) {
 	require.NotContains(t, dry.err, "seal:")
 	for _, format := range []string{"text", "markdown", "json"} {
 		to, file := sqliteURL(t), filepath.Join(t.TempDir(), "report")
-		ok(t, "", "unseal", from)
+		ok(t, "", "unseal", from, "--although-moved")
 		got := call(t, "", "move", from, to, "--state", state, "--format", format, "--output", file)
 		require.Zero(t, got.code, got.err)
 		require.Empty(t, got.out)

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/move"
 )
 
 func (a *app) sealCommand() *cobra.Command {
@@ -36,14 +39,22 @@ Sealing a sealed store changes nothing; the first reason is kept.`,
 }
 
 func (a *app) unsealCommand() *cobra.Command {
-	return &cobra.Command{
+	var althoughMoved bool
+	cmd := &cobra.Command{
 		Use:   "unseal URL",
 		Short: "Let a sealed store take appends again",
-		Long:  `Let a sealed store take appends again. One that is not sealed stays as it is.`,
-		Args:  cobra.ExactArgs(1),
+		Long: `Let a sealed store take appends again. One that is not sealed stays as it is.
+
+A store that was moved to another one is opened only with --although-moved, for what is
+appended to both is brought together by nobody. One whose move has not ended is opened, and
+the move is given up or run again later.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reading(cmd.Context(), args[0], func(store *handle) error {
-				info, err := store.Unseal(cmd.Context())
+				side := move.Side{Store: store.Store, Checkpoints: store.backend.Records().Checkpoints, Name: store.name}
+				info, err := move.Reopen(cmd.Context(), side, althoughMoved, func(warning string) {
+					_, _ = fmt.Fprintln(a.err, "switchyard: "+safeText(warning))
+				})
 				if err != nil {
 					return err
 				}
@@ -51,6 +62,8 @@ func (a *app) unsealCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&althoughMoved, "although-moved", false, "also a store that was moved: nobody writes to the other one, you have seen to it")
+	return cmd
 }
 
 func (a *app) printSeal(store *handle, info eventstore.Info) error {

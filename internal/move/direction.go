@@ -34,7 +34,8 @@ func (m *mover) isDone(ctx context.Context) (bool, error) {
 	}
 	m.report.Already, m.report.Done = true, true
 	m.report.Seal, m.report.Sealed, m.report.SealReason = origin.Position, m.fromInfo.Sealed, m.fromInfo.SealReason
-	return true, m.forgetUnderWay(ctx) // where a run was killed between the two
+	m.noteEnded(ctx) // where a run was killed before it did
+	return true, m.forgetUnderWay(ctx)
 }
 
 // isDoneNow looks again, for another run may have ended the move since.

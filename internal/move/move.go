@@ -209,6 +209,7 @@ func (m *mover) handOver(ctx context.Context) error {
 	}
 	m.report.Closed = time.Since(m.closed)
 	m.report.Done = true
+	m.noteEnded(ctx)
 	return nil
 }
 

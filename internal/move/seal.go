@@ -16,17 +16,20 @@ import (
 // sealPrefix begins the reason of every seal of a move. Who appends to FROM is told it.
 const sealPrefix = "moved to "
 
+// sealedStore comes before the other store's identity, at the end of the reason.
+const sealedStore = " (store "
+
 const maxReason = 1024 // bytes, of a seal
 
 // sealReason says where a store has gone.
 func sealReason(name string, store uuid.UUID) string {
-	end := " (store " + store.String() + ")"
+	end := sealedStore + store.String() + ")"
 	return sealPrefix + strings.ToValidUTF8(name[:min(len(name), maxReason-len(sealPrefix)-len(end))], "") + end
 }
 
 // sealedFor tells whether a store's seal says that it moved to another one.
 func sealedFor(info eventstore.Info, other uuid.UUID) bool {
-	return info.Sealed && strings.HasSuffix(info.SealReason, "(store "+other.String()+")")
+	return info.Sealed && strings.HasSuffix(info.SealReason, sealedStore+other.String()+")")
 }
 
 // sealedForAnother tells whether FROM has a seal that does not say that it moved to TO:

@@ -253,5 +253,5 @@ func isOrigin(name string) bool {
 
 // OwnCheckpoint tells whether a checkpoint is no subscription's, but kept by a copy or a move.
 func OwnCheckpoint(name string) bool {
-	return transfer.OwnCheckpoint(name) || isOrigin(name) || isUnderWay(name) || isLeftAt(name) || isAstray(name)
+	return transfer.OwnCheckpoint(name) || isOrigin(name) || isUnderWay(name) || isLeftAt(name) || isAstray(name) || isEnded(name)
 }

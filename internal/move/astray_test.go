@@ -87,3 +87,24 @@ func TestADryRunThatMeetsEventsOfTheOldStoreAloneChangesNothing(t *testing.T) {
 	require.ErrorContains(t, err, "TO holds 1 events that FROM does not")
 	require.Equal(t, before, names(t, b))
 }
+
+// Whoever follows the refusal loses no event of either store.
+func TestAnOldStoreThatWasOpenedBesideTheNewOneIsNotMovedOverIt(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 5)
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	add(t, b, 4)
+	_, err = a.Store.Unseal(t.Context())
+	require.NoError(t, err)
+	appendTo(t, a, "paid", "1")
+	_, err = Move(t.Context(), a, b, nil)
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "so TO is the store in use")
+	require.ErrorContains(t, err, "switchyard move memory:b memory:a says how")
+	require.NotContains(t, err.Error(), "fresh store", "which would leave TO's events out")
+	require.False(t, sealed(t, b))
+
+	_, err = Move(t.Context(), b, a, nil)
+	require.ErrorContains(t, err, "TO cannot be moved to any more, also then; move FROM into a fresh store (switchyard move memory:b NEW)")
+}

@@ -54,12 +54,13 @@ type original struct {
 	SHA256 string `json:"sha256,omitempty"`
 }
 
-// text is a string in JSON, also where it is no UTF-8.
+// text is a string in JSON, also where it is no UTF-8, or holds NUL: PostgreSQL's jsonb
+// takes that in no form.
 type text string
 
 // MarshalJSON implements [json.Marshaler].
 func (t text) MarshalJSON() ([]byte, error) {
-	if utf8.ValidString(string(t)) {
+	if utf8.ValidString(string(t)) && !strings.Contains(string(t), "\x00") {
 		return json.Marshal(string(t))
 	}
 	return json.Marshal(map[string][]byte{"base64": []byte(t)})

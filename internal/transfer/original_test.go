@@ -1,6 +1,8 @@
 package transfer
 
 import (
+	"bytes"
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -60,4 +62,56 @@ func TestATimeThatJSONCannotSayDoesNotLoseTheOriginal(t *testing.T) {
 	_, err := Copy(t.Context(), openFilled(t, f), target, &CopyOptions{OnRefused: []Remedy{Park}})
 	require.NoError(t, err)
 	requireRestored(t, f, target)
+}
+
+// jsonb is a memory store that keeps JSON as PostgreSQL's jsonb, which holds no NUL.
+type jsonb struct{ strict }
+
+func (j jsonb) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+	for _, part := range req.Parts {
+		for _, event := range part.Events {
+			if event.IsJSON() && bytes.Contains(event.Data, []byte(`\u0000`)) {
+				return nil, &eventstore.InvalidError{Field: "event data", Reason: "it holds NUL"}
+			}
+		}
+	}
+	return j.strict.Append(ctx, req)
+}
+
+func TestAnEventWithNULInItsNamesStandsApartWhereJSONHoldsNone(t *testing.T) {
+	for _, remedies := range [][]Remedy{{Park}, {Skip}, {KeepBytes, Park}} {
+		f := &filled{Backend: memory.New(), id: uuid.New()}
+		f.add("nul\x00name", 1, eventstore.Event{Type: "T\x00", Metadata: map[string]string{"a\x00b": "c\x00d"}})
+		f.add("s", 1, eventstore.Event{Data: []byte(`"\u0000"`)})
+		target := openFilled(t, jsonb{strict{memory.New(), nil}})
+		_, err := Copy(t.Context(), openFilled(t, f), target, &CopyOptions{OnRefused: remedies})
+		require.NoError(t, err, "%v", remedies)
+		requireRestored(t, f, target)
+	}
+}
+
+// What stands for an event apart has no other form, but for less of it.
+func TestTheAdviceForWhatIsRefusedApartIsWhatHelps(t *testing.T) {
+	for _, test := range []struct{ tried, helps []Remedy }{
+		{[]Remedy{Park}, []Remedy{Skip}},
+		{[]Remedy{Skip}, nil},
+		{[]Remedy{Park, Skip}, nil},
+	} {
+		f := &filled{Backend: memory.New(), id: uuid.New()}
+		f.add("with\ncontrol", 1, eventstore.Event{})
+		_, err := Copy(t.Context(), openFilled(t, f), openFilled(t, noneApart{strict{memory.New(), nil}}), &CopyOptions{OnRefused: test.tried})
+		var refused *RefusedError
+		require.ErrorAs(t, err, &refused)
+		require.ElementsMatch(t, test.helps, refused.Helps, "%v", test.tried)
+	}
+}
+
+// noneApart takes no event apart.
+type noneApart struct{ strict }
+
+func (n noneApart) Append(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+	if strings.HasPrefix(req.Parts[0].Stream, refusedPrefix) {
+		return nil, &eventstore.InvalidError{Field: "event data", Reason: "it does not please"}
+	}
+	return n.strict.Append(ctx, req)
 }

@@ -65,6 +65,7 @@ const (
 	faultID          fault = "ID"
 	faultVersion     fault = "version"
 	faultSize        fault = "size"
+	faultApart       fault = "apart" // what stands for an event in the stream of refused ones
 	faultLine        fault = "line"  // a line that holds no event
 	faultOther       fault = "event" // such as metadata where the target has none
 	faultPlace       fault = "place" // a version or an ID: the stream has to be looked at
@@ -77,8 +78,8 @@ func (f fault) remedies() []Remedy {
 		return []Remedy{KeepBytes, Park, Skip}
 	case faultMetadata, faultStream, faultType, faultID, faultVersion:
 		return []Remedy{Rename, Park, Skip}
-	case faultSize:
-		return []Remedy{Skip} // what is parked is larger still
+	case faultSize, faultApart:
+		return []Remedy{Skip} // what is parked is larger still, and has no other form
 	case faultOther, faultPlace, faultLine:
 	}
 	return []Remedy{Park, Skip}
@@ -97,6 +98,8 @@ func (w *writer) faultOf(refusal error, r Record) fault {
 		return faultLine
 	case errors.As(refusal, &misplaced), errors.Is(refusal, eventstore.ErrConflict), errors.Is(refusal, eventstore.ErrEventIDReused):
 		return faultPlace
+	case r.apart:
+		return faultApart
 	case errors.As(refusal, &unsupported) && strings.HasPrefix(unsupported.Feature, "BinaryData"):
 		return faultContentType
 	case !errors.As(refusal, &invalid):

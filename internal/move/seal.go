@@ -280,7 +280,7 @@ func (m *mover) verify(ctx context.Context) error {
 		}
 	}
 	if differing > 0 {
-		found, err := transfer.FirstDifference(ctx, m.from.Store, m.to.Store, first, m.asJSON)
+		found, err := transfer.FirstDifference(ctx, m.from.Store, m.to.Store, from, to)
 		if err != nil {
 			return err
 		}

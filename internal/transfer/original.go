@@ -196,6 +196,26 @@ func (o Original) Difference(source eventstore.RecordedEvent, asJSON bool) strin
 	return ""
 }
 
+// differs is [Difference] for two events of one source, "content" where one was skipped.
+func (o Original) differs(other Original, asJSON bool) string {
+	field := Difference(o.RecordedEvent, other.RecordedEvent, asJSON)
+	switch {
+	case !o.Skipped() && !other.Skipped() || field == "version" || field == "id":
+		return field
+	case o.Digest(asJSON) != other.Digest(asJSON):
+		return "content"
+	}
+	return ""
+}
+
+// show returns a field's value for people.
+func (o Original) show(field string, asJSON bool) string {
+	if field == "content" {
+		return "SHA-256 " + o.Digest(asJSON).String()
+	}
+	return show(o.RecordedEvent, field)
+}
+
 // Digest stands for the event's version, ID and content in its source; of a skipped
 // event it was kept, and asJSON is what the copy compared by.
 func (o Original) Digest(asJSON bool) Digest {

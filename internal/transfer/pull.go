@@ -8,22 +8,22 @@ import (
 )
 
 // reader takes the events of an iterator one by one.
-type reader struct {
-	pull func() (eventstore.RecordedEvent, error, bool)
+type reader[E any] struct {
+	pull func() (E, error, bool)
 	stop func()
 }
 
 // next returns the next event, and whether there is one.
-func (r reader) next() (eventstore.RecordedEvent, bool, error) {
+func (r reader[E]) next() (E, bool, error) {
 	event, err, more := r.pull()
 	return event, more && err == nil, err
 }
 
-func pullAll(ctx context.Context, store *eventstore.Store, after eventstore.Position) reader {
+func pullAll(ctx context.Context, store *eventstore.Store, after eventstore.Position) reader[eventstore.RecordedEvent] {
 	return pullFrom(store.ReadAll(ctx, eventstore.ReadAllOptions{After: after}))
 }
 
-func pullFrom(events iter.Seq2[eventstore.RecordedEvent, error]) reader {
+func pullFrom[E any](events iter.Seq2[E, error]) reader[E] {
 	next, stop := iter.Pull2(events)
-	return reader{pull: next, stop: stop}
+	return reader[E]{pull: next, stop: stop}
 }

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -54,7 +53,8 @@ type Discrepancy struct {
 	Stream  string
 	Version uint64
 	// Field is "event" where one store has no event there, otherwise id, type,
-	// content type, data or metadata.
+	// content type, data or metadata; "content" where one of them has no more of it
+	// than its SHA-256.
 	Field string
 	// A and B are what the stores hold there, shortened.
 	A, B string
@@ -98,13 +98,12 @@ func Verify(ctx context.Context, a, b *eventstore.Store, progress func(Progress)
 		return Report{}, err
 	}
 	report := Report{AsJSON: asJSON, A: digests[0].Summary(), B: digests[1].Summary()}
-	var first string
-	report.Differing, first = digests[0].Differing(digests[1])
+	report.Differing, _ = digests[0].Differing(digests[1])
 	if report.Differing == 0 {
 		return report, nil
 	}
 	var err error
-	report.First, err = FirstDifference(ctx, a, b, first, asJSON)
+	report.First, err = FirstDifference(ctx, a, b, digests[0], digests[1])
 	return report, err
 }
 
@@ -141,12 +140,13 @@ func appendCanonical(b []byte, event eventstore.RecordedEvent, asJSON bool) []by
 	return b
 }
 
-// FirstDifference walks one stream in both stores at once and returns where they
-// differ first.
-func FirstDifference(ctx context.Context, a, b *eventstore.Store, stream string, asJSON bool) (*Discrepancy, error) {
+// FirstDifference walks the first stream of which two stores' digests differ in both at
+// once, and returns where it does first. Events are compared as they were in their source.
+func FirstDifference(ctx context.Context, a, b *eventstore.Store, ofA, ofB *Digests) (*Discrepancy, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	left, right := pullFrom(streamOf(ctx, a, stream)), pullFrom(streamOf(ctx, b, stream))
+	_, stream := ofA.Differing(ofB)
+	left, right := pullFrom(originals(ctx, a, stream, ofA)), pullFrom(originals(ctx, b, stream, ofB))
 	defer left.stop()
 	defer right.stop()
 	for {
@@ -155,22 +155,43 @@ func FirstDifference(ctx context.Context, a, b *eventstore.Store, stream string,
 		if err := errors.Join(errA, errB); err != nil {
 			return nil, err
 		}
-		found := &Discrepancy{Stream: stream, Version: cmp.Or(x.Version, y.Version), Field: "event", A: "none", B: "none"}
-		switch {
-		case !inA && !inB:
+		if !inA && !inB {
 			return nil, fmt.Errorf("stream %q differed while it was read as a whole, but not event by event: was it being written?", clip(stream))
+		}
+		if inA && inB && x.Version != y.Version { // the one below is in one store alone
+			inA, inB = x.Version < y.Version, y.Version < x.Version
+		}
+		found := &Discrepancy{Stream: stream, Version: y.Version, Field: "event", A: "none", B: "none"}
+		switch {
 		case inA && inB:
-			field := Difference(x, y, asJSON)
+			field := x.differs(y, ofA.AsJSON)
 			if field == "" {
 				continue
 			}
-			found.Field, found.A, found.B = field, show(x, field), show(y, field)
+			found.Field, found.A, found.B = field, x.show(field, ofA.AsJSON), y.show(field, ofA.AsJSON)
 		case inA:
-			found.A = "event " + x.ID.String()
-		case inB:
+			found.Version, found.A = x.Version, "event "+x.ID.String()
+		default:
 			found.B = "event " + y.ID.String()
 		}
 		return found, nil
+	}
+}
+
+// originals yields a stream's events as they were in the source of the store's digests.
+// Where some were changed, they are picked from the whole store.
+func originals(ctx context.Context, store *eventstore.Store, stream string, of *Digests) iter.Seq2[Original, error] {
+	events := streamOf(ctx, store, stream)
+	if !of.Refused.None() {
+		events = store.ReadAll(ctx, eventstore.ReadAllOptions{})
+	}
+	return func(yield func(Original, error) bool) {
+		for event, err := range events {
+			original := Restore(event, of.Source)
+			if (err != nil || original.Stream == stream) && !yield(original, err) {
+				return
+			}
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -213,5 +214,36 @@ func TestTheFirstOfSeveralStreamsThatDifferIsTheFirstByName(t *testing.T) {
 		n, first := a.Differing(b)
 		require.Equal(t, 5, n)
 		require.Equal(t, "a", first)
+	}
+}
+
+// A stream that was renamed, numbered anew or partly put apart differs where the source's
+// event is another one, and not where it was changed on its way.
+func TestVerifyNamesTheFirstDifferenceOfWhatWasChangedOnItsWay(t *testing.T) {
+	for _, remedies := range [][]Remedy{{KeepBytes, Rename}, {Park}, {Skip}} {
+		f := dirty()
+		target := openFilled(t, strict{memory.New(), nil})
+		_, err := Copy(t.Context(), openFilled(t, f), target, &CopyOptions{OnRefused: remedies})
+		require.NoError(t, err)
+		for i, event := range f.events {
+			changed := *f
+			changed.events = slices.Clone(f.events)
+			changed.events[i].Data = []byte(`{"changed":true}`)
+			source := openFilled(t, &changed)
+			for _, pair := range [][2]*eventstore.Store{{source, target}, {target, source}} {
+				report, err := Verify(t.Context(), pair[0], pair[1], nil)
+				require.NoError(t, err, "%v, %v", remedies, event.Place())
+				require.Equal(t, 1, report.Differing)
+				require.Equal(t, event.Stream, report.First.Stream, "%v", remedies)
+				require.Equal(t, event.Version, report.First.Version, "%v, %v", remedies, event.Place())
+				require.Contains(t, []string{"data", "content"}, report.First.Field, "%v, %v", remedies, event.Place())
+				require.NotEqual(t, report.First.A, report.First.B)
+			}
+			changed.events = slices.Delete(slices.Clone(f.events), i, i+1)
+			report, err := Verify(t.Context(), openFilled(t, &changed), target, nil)
+			require.NoError(t, err)
+			require.Equal(t, event.Stream, report.First.Stream, "%v", remedies)
+			require.Equal(t, event.Version, report.First.Version, "%v, %v", remedies, event.Place())
+		}
 	}
 }

@@ -185,6 +185,13 @@ func TestCopyAndVerify(t *testing.T) {
 	require.Contains(t, got.out, "the first difference is the event at version 3 of stream a")
 	got = call(t, "", "verify", from, to)
 	require.Contains(t, got.out, `"first":{"a":"none","b":"event `)
+
+	other := sqliteURL(t)
+	ok(t, line("b", 1)+line("a", 1)+line("a", 2), "import", other)
+	got = call(t, "", "verify", from, other, "--text")
+	require.Equal(t, exitFailed, got.code)
+	require.Contains(t, got.out, "the streams are equal, and the order of their events is another one\n  A: version 1 of stream \"a\" comes next\n  B: version 1 of stream \"b\" comes next\n")
+	require.Contains(t, call(t, "", "verify", from, other).out, `"differingStreams":0,"equal":false,"first":{"a":"version 1 of stream \"a\" comes next"`)
 }
 
 func TestCommandsThatReadMakeNoStore(t *testing.T) {

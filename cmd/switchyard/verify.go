@@ -17,9 +17,10 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify A B",
 		Short: "Prove that two stores hold the same events",
 		Long: `Compare two stores stream by stream: the number of events, and a SHA-256 digest over
-each event's version, ID, type, content type, data and metadata. Positions and
-record times are not compared, for not every store keeps them. Where one of the stores
-keeps JSON and not its bytes (caps: exactData), data is compared as JSON.
+each event's version, ID, type, content type, data and metadata; and then the order of
+all events. Positions and record times are not compared, for not every store keeps
+them. Where one of the stores keeps JSON and not its bytes (caps: exactData), data is
+compared as JSON.
 
 The first difference is named, and the exit code is 1.`,
 		Args: cobra.ExactArgs(2),
@@ -76,6 +77,9 @@ func (a *app) printReport(one, two string, report transfer.Report) error {
 		return a.printf("equal\n")
 	}
 	first := report.First
+	if report.Differing == 0 {
+		return a.printf("the streams are equal, and the order of their events is another one\n  A: %s\n  B: %s\n", safeText(first.A), safeText(first.B))
+	}
 	if err := a.printf("%s streams differ; the first difference is the %s at version %d of stream %s\n",
 		grouped(report.Differing), first.Field, first.Version, safe(first.Stream)); err != nil {
 		return err

@@ -45,8 +45,9 @@ type Report struct {
 	AsJSON bool
 }
 
-// Equal tells whether both stores hold the same streams with the same events.
-func (r Report) Equal() bool { return r.Differing == 0 }
+// Equal tells whether both stores hold the same streams with the same events, in the
+// same order.
+func (r Report) Equal() bool { return r.First == nil }
 
 // Discrepancy is a place where two stores differ.
 type Discrepancy struct {
@@ -54,15 +55,16 @@ type Discrepancy struct {
 	Version uint64
 	// Field is "event" where one store has no event there, otherwise id, type,
 	// content type, data or metadata; "content" where one of them has no more of it
-	// than its SHA-256.
+	// than its SHA-256; "order" where all streams are the same, and another event
+	// comes next.
 	Field string
 	// A and B are what the stores hold there, shortened.
 	A, B string
 }
 
-// Verify compares two stores stream by stream. It holds one digest for each
-// stream in memory. First is the first difference of the first differing stream,
-// in the streams' alphabetical order. Events that a transfer changed, parked or skipped
+// Verify compares two stores stream by stream, and the order of all their events. It
+// holds one digest for each stream in memory. First is the first difference of the first
+// differing stream, in the streams' alphabetical order. Events that a transfer changed, parked or skipped
 // on their way from one to the other are compared as they were.
 func Verify(ctx context.Context, a, b *eventstore.Store, progress func(Progress)) (Report, error) {
 	asJSON := !keepsBytes(a, b)
@@ -99,11 +101,13 @@ func Verify(ctx context.Context, a, b *eventstore.Store, progress func(Progress)
 	}
 	report := Report{AsJSON: asJSON, A: digests[0].Summary(), B: digests[1].Summary()}
 	report.Differing, _ = digests[0].Differing(digests[1])
-	if report.Differing == 0 {
-		return report, nil
-	}
 	var err error
-	report.First, err = FirstDifference(ctx, a, b, digests[0], digests[1])
+	switch {
+	case report.Differing > 0:
+		report.First, err = FirstDifference(ctx, a, b, digests[0], digests[1])
+	case digests[0].Order != digests[1].Order:
+		report.First, err = firstOutOfOrder(ctx, a, b, digests[0], digests[1])
+	}
 	return report, err
 }
 
@@ -175,6 +179,34 @@ func FirstDifference(ctx context.Context, a, b *eventstore.Store, ofA, ofB *Dige
 			found.B = "event " + y.ID.String()
 		}
 		return found, nil
+	}
+}
+
+// firstOutOfOrder walks two stores of which each stream is the same, and returns where
+// another event comes next.
+func firstOutOfOrder(ctx context.Context, a, b *eventstore.Store, ofA, ofB *Digests) (*Discrepancy, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	left, right := pullAll(ctx, a, eventstore.Position{}), pullAll(ctx, b, eventstore.Position{})
+	defer left.stop()
+	defer right.stop()
+	for {
+		x, inA, errA := left.next()
+		y, inB, errB := right.next()
+		if err := errors.Join(errA, errB); err != nil {
+			return nil, err
+		}
+		if !inA || !inB {
+			return nil, errors.New("the order of the events differed while it was read as a whole, but not event by event: were the stores being written?")
+		}
+		one, two := Restore(x, ofA.Source), Restore(y, ofB.Source)
+		if one.Stream == two.Stream && one.Version == two.Version {
+			continue
+		}
+		next := func(o Original) string {
+			return fmt.Sprintf("version %d of stream %q comes next", o.Version, clip(o.Stream))
+		}
+		return &Discrepancy{Stream: one.Stream, Version: one.Version, Field: "order", A: next(one), B: next(two)}, nil
 	}
 }
 

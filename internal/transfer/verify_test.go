@@ -56,13 +56,13 @@ func TestVerifyNamesTheFirstDifference(t *testing.T) {
 	}
 }
 
-func TestStoresWithTheSameStreamsInAnotherOrderAreEqual(t *testing.T) {
+func TestVerifyNamesTheFirstEventOfAnotherOrder(t *testing.T) {
 	a, b := newStore(t, nil), newStore(t, nil)
 	one := eventstore.Event{ID: uuid.New(), Type: "T", Data: []byte("1")}
 	for _, step := range []struct {
 		store   *eventstore.Store
 		streams []string
-	}{{a, []string{"x", "y"}}, {b, []string{"y", "x"}}} {
+	}{{a, []string{"w", "x", "y", "z"}}, {b, []string{"w", "y", "x", "z"}}} {
 		for _, stream := range step.streams {
 			_, err := step.store.Append(t.Context(), stream, eventstore.NoStream(), one)
 			require.NoError(t, err)
@@ -70,8 +70,43 @@ func TestStoresWithTheSameStreamsInAnotherOrderAreEqual(t *testing.T) {
 	}
 	report, err := Verify(t.Context(), a, b, nil)
 	require.NoError(t, err)
-	require.True(t, report.Equal())
-	require.Equal(t, report.A, report.B)
+	require.False(t, report.Equal())
+	require.Zero(t, report.Differing)
+	require.Equal(t, report.A, report.B, "each stream is the same")
+	require.Equal(t, &Discrepancy{
+		Stream: "x", Version: 1, Field: "order",
+		A: `version 1 of stream "x" comes next`, B: `version 1 of stream "y" comes next`,
+	}, report.First)
+}
+
+// What was changed, parked or skipped keeps its turn in the order.
+func TestVerifyFindsAnotherOrderOfWhatWasChangedOnItsWay(t *testing.T) {
+	for _, remedies := range [][]Remedy{{KeepBytes, Rename}, {Park}, {Skip}} {
+		f := dirty()
+		target := openFilled(t, strict{memory.New(), nil})
+		_, err := Copy(t.Context(), openFilled(t, f), target, &CopyOptions{OnRefused: remedies})
+		require.NoError(t, err)
+		swapped := 0
+		for i := range len(f.events) - 1 {
+			if f.events[i].Stream == f.events[i+1].Stream {
+				continue
+			}
+			other := *f
+			other.events = slices.Clone(f.events)
+			x, y := &other.events[i], &other.events[i+1]
+			*x, *y = *y, *x
+			x.Position, y.Position = y.Position, x.Position
+			report, err := Verify(t.Context(), target, openFilled(t, &other), nil)
+			require.NoError(t, err)
+			require.False(t, report.Equal())
+			require.Zero(t, report.Differing)
+			require.Equal(t, "order", report.First.Field)
+			require.Equal(t, f.events[i].Stream, report.First.Stream)
+			require.Equal(t, f.events[i].Version, report.First.Version)
+			swapped++
+		}
+		require.Greater(t, swapped, 10)
+	}
 }
 
 func TestTheOrderOfEventsHasADigestOfItsOwn(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/cloudevents"
@@ -70,6 +71,11 @@ func Export(ctx context.Context, from *eventstore.Store, w io.Writer, opts *Expo
 			_ = out.Flush() // whole lines: an import can go on from them
 			return progress.Read, err
 		}
+		if field := noUnicode(event); field != "" {
+			_ = out.Flush()
+			return progress.Read, fmt.Errorf("event at version %d of stream %q: its %s is no UTF-8, which no line holds; copy the store with switchyard copy --on-refused, and export the copy",
+				event.Version, clip(event.Stream), field)
+		}
 		line = appendLine(line[:0], source, selection, event)
 		if _, err := out.Write(line); err != nil {
 			return progress.Read, fmt.Errorf("write line %d: %w", progress.Read+1, err)
@@ -88,4 +94,22 @@ func Export(ctx context.Context, from *eventstore.Store, w io.Writer, opts *Expo
 		opts.Progress(progress)
 	}
 	return progress.Read, nil
+}
+
+// noUnicode names what of an event's names and metadata no JSON text holds, "" where that is nothing.
+func noUnicode(event eventstore.RecordedEvent) string {
+	switch {
+	case !utf8.ValidString(event.Stream):
+		return "stream"
+	case !utf8.ValidString(event.Type):
+		return "type"
+	case !utf8.ValidString(event.ContentType):
+		return "content type"
+	}
+	for key, value := range event.Metadata {
+		if !utf8.ValidString(key) || !utf8.ValidString(value) {
+			return "metadata"
+		}
+	}
+	return ""
 }

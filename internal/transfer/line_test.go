@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 )
@@ -253,5 +255,38 @@ func typicalEvent() eventstore.RecordedEvent {
 			Metadata: map[string]string{"$correlationId": "b46717c0b46717c0b46717c0b46717c0b46717c0"},
 		},
 		Stream: "file-backends/memory/memory.go", Version: 12, Position: eventstore.NewPosition(123456, 0), RecordedAt: time.Now().UTC(),
+	}
+}
+
+// A line is Unicode text. What other programs wrote may be none, and a replacement
+// character would make two names one.
+func TestAnExportRefusesTextThatNoLineHolds(t *testing.T) {
+	for name, event := range map[string]eventstore.RecordedEvent{
+		"stream":       {Stream: "caf\xe9-1"},
+		"type":         {Stream: "s", Event: eventstore.Event{Type: "T\xff"}},
+		"content type": {Stream: "s", Event: eventstore.Event{ContentType: "text/\xff"}},
+		"metadata":     {Stream: "s", Event: eventstore.Event{Metadata: map[string]string{"k": "caf\xe9"}}},
+		"metadata key": {Stream: "s", Event: eventstore.Event{Metadata: map[string]string{"caf\xe9": "v"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &filled{Backend: memory.New(), id: uuid.New()}
+			f.add("clean", 1, eventstore.Event{})
+			f.add(event.Stream, 1, event.Event)
+			source := openFilled(t, f)
+			var b strings.Builder
+			n, err := Export(t.Context(), source, &b, nil)
+			require.ErrorContains(t, err, fmt.Sprintf("event at version 1 of stream %q: its %s is no UTF-8, which no line holds", event.Stream, strings.TrimSuffix(name, " key")))
+			require.ErrorContains(t, err, "copy --on-refused")
+			require.Equal(t, 1, n)
+			require.Equal(t, 1, strings.Count(b.String(), "\n"), "what is before it is written")
+
+			target := openFilled(t, strict{memory.New(), nil})
+			_, err = Copy(t.Context(), source, target, &CopyOptions{OnRefused: []Remedy{Rename, KeepBytes}})
+			require.NoError(t, err)
+			back := openFilled(t, strict{memory.New(), nil})
+			_, err = Import(t.Context(), back, strings.NewReader(export(t, target)), nil)
+			require.NoError(t, err)
+			requireRestored(t, f, back)
+		})
 	}
 }

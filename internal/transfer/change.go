@@ -1,9 +1,11 @@
 package transfer
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,7 +32,7 @@ type attempt struct {
 
 // change returns what the next remedy makes of a form of r that the target refused,
 // and whether any is left. It notes in tried what it did.
-func (w *writer) change(r, form Record, f fault, refusal error, tried map[attempt]int) (Record, bool) {
+func (w *writer) change(ctx context.Context, r, form Record, f fault, refusal error, tried map[attempt]int) (_ Record, _ bool, err error) {
 	for _, remedy := range w.remedies {
 		if !slices.Contains(f.remedies(), remedy) || form.apart && remedy != Skip {
 			continue
@@ -44,7 +46,10 @@ func (w *writer) change(r, form Record, f fault, refusal error, tried map[attemp
 		case remedy == KeepBytes && try == 0:
 			ok = w.keepBytes(&next, f)
 		case remedy == Rename:
-			ok = w.rename(r, &next, f, try)
+			ok, err = w.rename(ctx, r, &next, f, try)
+		}
+		if err != nil {
+			return form, false, err
 		}
 		if !ok {
 			continue
@@ -53,9 +58,9 @@ func (w *writer) change(r, form Record, f fault, refusal error, tried map[attemp
 		if !next.apart && !slices.Contains(form.remedies, remedy) {
 			next.remedies = append(slices.Clone(form.remedies), remedy)
 		}
-		return next, true
+		return next, true, nil
 	}
-	return form, false
+	return form, false, nil
 }
 
 // keepBytes changes what a record says of its data or its time, and not the data.
@@ -84,15 +89,22 @@ func (w *writer) keepBytes(r *Record, f fault) bool {
 }
 
 // rename gives what is refused another name, or ID; try counts from 0.
-func (w *writer) rename(was Record, r *Record, f fault, try int) bool {
+func (w *writer) rename(ctx context.Context, was Record, r *Record, f fault, try int) (bool, error) {
 	limits := w.store.Limits()
 	switch f {
 	case faultStream:
 		names := otherNames(was.Stream, limits.MaxStreamBytes)
-		if try >= len(names) {
-			return false
+		for _, name := range names[min(try, len(names)):] {
+			others, err := w.holdsOthers(ctx, name, was)
+			if err != nil {
+				return false, err
+			}
+			if !others {
+				r.Stream = name
+				return true, nil
+			}
 		}
-		r.Stream = names[try]
+		return false, nil
 	case faultType:
 		r.Type = otherName(was.Type, limits.MaxTypeBytes)
 	case faultMetadata:
@@ -100,9 +112,22 @@ func (w *writer) rename(was Record, r *Record, f fault, try int) bool {
 	case faultID:
 		r.ID = derivedID(was)
 	default:
-		return false
+		return false, nil
 	}
-	return f == faultStream || try == 0
+	return try == 0, nil
+}
+
+// holdsOthers tells whether the target has events of another stream than a record's
+// under a name.
+func (w *writer) holdsOthers(ctx context.Context, name string, r Record) (bool, error) {
+	if r.Version == 0 {
+		return false, nil // it is stored at the end of whatever is there
+	}
+	last, exists, err := lastOf(ctx, w.store, name)
+	if errors.Is(err, eventstore.ErrInvalid) || errors.Is(err, eventstore.ErrUnsupported) {
+		return false, nil // a name that it cannot hold, as the append will say
+	}
+	return exists && Restore(last, r.source).Stream != r.Stream, err
 }
 
 // otherNames are the names that a stream may get instead of its own: one like it, and

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -16,14 +17,11 @@ func (w *writer) settle(ctx context.Context, r Record, f fault, refusal error) e
 	tried := make(map[attempt]int)
 	for looked := false; ; looked = true {
 		if f == faultPlace {
-			next, found, err := w.place(ctx, r, form, refusal)
-			if err != nil || found {
+			at, err := w.place(ctx, r, form, refusal)
+			if err != nil || at.found {
 				return err
 			}
-			f = faultID
-			if next.Version != form.Version || next.assigned {
-				form, f = next, faultVersion
-			}
+			form, f, refusal = at.form, at.fault, cmp.Or(at.refusal, refusal)
 		}
 		if !looked {
 			if found, err := w.isHeld(ctx, r); err != nil || found {
@@ -31,7 +29,10 @@ func (w *writer) settle(ctx context.Context, r Record, f fault, refusal error) e
 			}
 		}
 		if f != faultVersion {
-			next, ok := w.change(r, form, f, refusal, tried)
+			next, ok, err := w.change(ctx, r, form, f, refusal, tried)
+			if err != nil {
+				return located(r, err)
+			}
 			if !ok {
 				return located(r, refusedError(f, w.remedies, refusal))
 			}
@@ -100,43 +101,57 @@ func (w *writer) writeOne(ctx context.Context, r, form Record) error {
 	return w.accept(ctx, []Record{form}, results)
 }
 
+// placed is what a look at a stream has found: the record itself or, where that is not
+// there, what is wrong.
+type placed struct {
+	found   bool
+	form    Record
+	fault   fault
+	refusal error // nil for the store's
+}
+
 // place looks at the stream in which the target refused a record because of its
-// version or its ID. It has found the record where it is stored there; otherwise it
-// returns the form with the version that comes next, or as it is where that is not
-// what was refused.
-func (w *writer) place(ctx context.Context, r, form Record, refusal error) (next Record, found bool, err error) {
+// version or its ID. It has found the record where it is stored there; otherwise the
+// stream is another one's of the source, the form has the version that comes next, or the
+// ID is what was refused.
+func (w *writer) place(ctx context.Context, r, form Record, refusal error) (placed, error) {
 	if form.apart {
 		found, err := w.standsApart(ctx, r, form)
 		if err != nil || found {
-			return form, found, err
+			return placed{found: found}, err
 		}
 	}
+	if form.Version == 0 && w.known == nil {
+		return placed{form: form, fault: faultID}, nil
+	}
 	if form.assigned || form.Version == 0 {
-		form.assigned = w.known != nil // and gets the next version
-		form.Version = 0
-		return form, false, w.known.refresh(ctx, form.Stream)
+		form.assigned, form.Version = true, 0 // and gets the next version
+		return placed{form: form, fault: faultVersion}, w.known.refresh(ctx, form.Stream)
 	}
 	last, exists, err := lastOf(ctx, w.store, form.Stream)
 	if err != nil {
-		return form, false, located(r, err)
+		return placed{}, located(r, err)
+	}
+	if other := Restore(last, r.source).Stream; exists && other != r.Stream {
+		return placed{form: form, fault: faultStream, refusal: fmt.Errorf("stream %q of the target holds the events of stream %q: %w", clip(form.Stream), clip(other), refusal)}, nil
 	}
 	if exists && Restore(last, r.source).Version >= r.Version {
 		found, err := w.stored(ctx, r, form, refusal)
-		return form, found, err
+		return placed{found: found, form: form, fault: faultID}, err
 	}
 	if form.Version == last.Version+1 {
-		return form, false, nil
+		return placed{form: form, fault: faultID}, nil
 	}
 	missing := fmt.Errorf("version %d of stream %q is to be stored, but the target has %d events of it: the ones between are missing: %w",
 		r.Version, clip(r.Stream), last.Version, refusal)
 	if !slices.ContainsFunc(w.remedies, func(remedy Remedy) bool { return slices.Contains(faultVersion.remedies(), remedy) }) {
-		return form, false, located(r, refusedError(faultVersion, w.remedies, missing))
+		return placed{}, located(r, refusedError(faultVersion, w.remedies, missing))
 	}
 	form.Version, form.was, form.reason = last.Version+1, &r, missing
 	if !slices.Contains(form.remedies, Renumber) {
 		form.remedies = append(slices.Clone(form.remedies), Renumber)
 	}
-	return form, false, nil
+	return placed{form: form, fault: faultVersion}, nil
 }
 
 // stored tells whether the target's stream, which holds the source's events up to the

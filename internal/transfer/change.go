@@ -42,7 +42,7 @@ func (w *writer) change(ctx context.Context, r, form Record, f fault, refusal er
 		tried[attempt{remedy, f}]++
 		switch {
 		case remedy == Park && try == 0, remedy == Skip && try == 0:
-			next, ok = asideOf(r, remedy, w.asJSON), true
+			next, ok = asideOf(r, remedy), true
 		case remedy == KeepBytes && try == 0:
 			ok = w.keepBytes(&next, f)
 		case remedy == Rename:

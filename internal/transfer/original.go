@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -49,9 +50,11 @@ type original struct {
 	RecordedAt  *time.Time `json:"recordedAt,omitempty"`
 	// Base64 says that the data is the original's in base64, as JSON text.
 	Base64 bool `json:"base64,omitempty"`
-	// Data is the content of a parked event, SHA256 stands for that of a skipped one.
-	Data   []byte `json:"data,omitempty"`
-	SHA256 string `json:"sha256,omitempty"`
+	// Data is the content of a parked event. SHA256 stands for that of a skipped one, and
+	// JSONSHA256 where its data is taken as JSON, if that is another one.
+	Data       []byte `json:"data,omitempty"`
+	SHA256     string `json:"sha256,omitempty"`
+	JSONSHA256 string `json:"jsonSha256,omitempty"`
 }
 
 // text is a string in JSON, also where it is no UTF-8, or holds NUL: PostgreSQL's jsonb
@@ -122,14 +125,17 @@ func (r Record) marked() Record {
 }
 
 // asideOf returns the record in the stream of refused events that stands for r.
-func asideOf(r Record, remedy Remedy, asJSON bool) Record {
+func asideOf(r Record, remedy Remedy) Record {
 	o := original{Source: r.source, Remedies: []Remedy{remedy}, Stream: new(text(r.Stream)), Version: r.Version, ID: new(r.ID), RecordedAt: inJSON(r.RecordedAt)}
 	aside := Record{Stream: RefusedStream(r.source), source: r.source, line: r.line, position: r.position, apart: true, remedies: o.Remedies}
 	if remedy == Park {
 		o.Type, o.ContentType, o.Metadata, o.Data = new(text(r.Type)), new(text(r.ContentType)), pairs(r.Metadata), r.Data
 		aside.Type = parkedType
 	} else {
-		o.SHA256 = eventDigest(r.recorded(), asJSON).String()
+		o.SHA256 = eventDigest(r.recorded(), false).String()
+		if asJSON := eventDigest(r.recorded(), true).String(); asJSON != o.SHA256 {
+			o.JSONSHA256 = asJSON
+		}
 		aside.Type = skippedType
 	}
 	aside.ID = derivedID(r)
@@ -171,7 +177,8 @@ type Original struct {
 	eventstore.RecordedEvent
 	// Remedies are what was done with it on the way; none for most events.
 	Remedies []Remedy
-	sha256   string // of a skipped event
+	// Of a skipped event, by its data's bytes and as JSON.
+	sha256, jsonSHA256 string
 }
 
 // Apart tells whether the event was parked or skipped.
@@ -217,13 +224,17 @@ func (o Original) show(field string, asJSON bool) string {
 }
 
 // Digest stands for the event's version, ID and content in its source; of a skipped
-// event it was kept, and asJSON is what the copy compared by.
+// event it was kept.
 func (o Original) Digest(asJSON bool) Digest {
 	if !o.Skipped() {
 		return eventDigest(o.RecordedEvent, asJSON)
 	}
 	var digest Digest
-	_, _ = hex.Decode(digest[:], []byte(o.sha256)) // what is no digest is equal to none
+	kept := o.sha256
+	if asJSON {
+		kept = cmp.Or(o.jsonSHA256, kept)
+	}
+	_, _ = hex.Decode(digest[:], []byte(kept)) // what is no digest is equal to none
 	return digest
 }
 
@@ -265,7 +276,7 @@ func restore(event eventstore.RecordedEvent, source, encoded string, apart bool)
 	if json.Unmarshal([]byte(encoded), &was) != nil || was.Source != source || len(was.Remedies) == 0 {
 		return Original{}, false
 	}
-	o := Original{RecordedEvent: event, Remedies: was.Remedies, sha256: was.SHA256}
+	o := Original{RecordedEvent: event, Remedies: was.Remedies, sha256: was.SHA256, jsonSHA256: was.JSONSHA256}
 	if apart {
 		o.Event = eventstore.Event{Data: was.Data}
 	}

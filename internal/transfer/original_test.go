@@ -115,3 +115,38 @@ func (n noneApart) Append(ctx context.Context, req eventstore.AppendRequest) ([]
 	}
 	return n.strict.Append(ctx, req)
 }
+
+// asJSON is a store that keeps JSON and not its bytes.
+type asJSON struct{ *filled }
+
+func (a asJSON) Capabilities() eventstore.Capabilities {
+	caps := a.filled.Capabilities()
+	caps.ExactData = eventstore.No("this double keeps JSON")
+	return caps
+}
+
+// Whether data is compared as JSON depends on the two stores that are compared, and not on
+// the one that took the events.
+func TestASkippedEventIsComparedByBytesAndAsJSON(t *testing.T) {
+	f := &filled{Backend: memory.New(), id: uuid.New()}
+	f.add("with\ncontrol", 1, eventstore.Event{Data: []byte(`{"a": 1.0}`)})
+	source := openFilled(t, asJSON{f})
+	target := openFilled(t, strict{memory.New(), nil})
+	text := export(t, source)
+	for range 2 {
+		_, err := Import(t.Context(), target, strings.NewReader(text), &ImportOptions{OnRefused: []Remedy{Skip}})
+		require.NoError(t, err)
+		requireRestored(t, f, target)
+	}
+	for data, equal := range map[string]bool{`{"a": 1.0}`: true, `{"a":1}`: true, `{"a": 2}`: false} {
+		f.events[0].Data = []byte(data)
+		report, err := Verify(t.Context(), source, target, nil)
+		require.NoError(t, err)
+		require.Equal(t, equal, report.Equal(), data)
+		report, err = Verify(t.Context(), openFilled(t, f), target, nil)
+		require.NoError(t, err)
+		require.Equal(t, data == `{"a": 1.0}`, report.Equal(), data)
+		_, err = Copy(t.Context(), source, target, nil)
+		require.Equal(t, equal, err == nil, "%v", err)
+	}
+}

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -211,4 +212,33 @@ func (zeros) Read(p []byte) (int, error) {
 		p[i] = '0'
 	}
 	return len(p), nil
+}
+
+func TestATextThatIsNoLinesIsRefusedAsAWhole(t *testing.T) {
+	good := `{"specversion":"1.0","id":"` + uuid.NewString() + `","type":"T","subject":"s","data":1}`
+	var zipped bytes.Buffer
+	w := gzip.NewWriter(&zipped)
+	_, err := io.WriteString(w, good+"\n")
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	for name, text := range map[string]string{
+		"gzip":   zipped.String() + "\n",
+		"zstd":   "\x28\xb5\x2f\xfd\n\n",
+		"UTF-16": "\xff\xfe{\x00\n\x00",
+	} {
+		store := newStore(t, nil)
+		_, err := Import(t.Context(), store, strings.NewReader(text), &ImportOptions{OnRefused: []Remedy{Park, Skip}})
+		require.ErrorContains(t, err, "line 1: it is no JSON, for the text is ")
+		require.ErrorContains(t, err, name)
+		require.NotContains(t, err.Error(), "--on-refused")
+		require.Empty(t, all(t, store), "nothing of it is parked")
+	}
+
+	store := newStore(t, nil)
+	result, err := Import(t.Context(), store, strings.NewReader("\ufeff"+good+"\r\n"), nil)
+	require.NoError(t, err, "a byte order mark, as Windows programs write it")
+	require.Equal(t, Result{Read: 1, Stored: 1}, result)
+	result, err = Import(t.Context(), store, strings.NewReader("\ufeff"), nil)
+	require.NoError(t, err)
+	require.Equal(t, Result{}, result)
 }

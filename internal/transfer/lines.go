@@ -44,6 +44,10 @@ type lineParser struct {
 func (p lineParser) lines(r io.Reader, read *atomic.Int64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		reader := lineReader{r: bufio.NewReaderSize(r, 256<<10), most: p.most}
+		if err := reader.begin(read); err != nil {
+			yield(Record{}, &LineError{Line: 1, Err: err})
+			return
+		}
 		for n := 1; ; n++ {
 			line, whole, err := reader.next()
 			read.Add(int64(len(line)))
@@ -116,6 +120,28 @@ type lineReader struct {
 	r    *bufio.Reader
 	most int
 	long []byte // the last line, where it did not fit into the buffer
+}
+
+// begin passes over a byte order mark, and refuses what is no text of lines at all: no
+// remedy for single lines helps against that.
+func (l *lineReader) begin(read *atomic.Int64) error {
+	start, _ := l.r.Peek(3) // an error comes again with the first line
+	for mark, what := range map[string]string{
+		"\x1f\x8b":     "compressed by gzip; give what gunzip -c prints",
+		"\x28\xb5\x2f": "compressed by zstd; give what zstd -dc prints",
+		"\xff\xfe":     "UTF-16, as PowerShell writes it; give UTF-8",
+		"\xfe\xff":     "UTF-16; give UTF-8",
+	} {
+		if bytes.HasPrefix(start, []byte(mark)) {
+			return fmt.Errorf("it is no JSON, for the text is %s", what)
+		}
+	}
+	if string(start) == "\ufeff" {
+		n, err := l.r.Discard(len(start))
+		read.Add(int64(n))
+		return err
+	}
+	return nil
 }
 
 // next returns the next line, valid until the next call, and whether a line

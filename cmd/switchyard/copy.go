@@ -47,15 +47,14 @@ func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool, onRe
 	}
 	a.tellApart(from, beside)
 	var bar estimate
-	progress := a.report("copied")
+	checking, progress := a.report("checked"), a.report("copied")
 	result, err := transfer.Copy(ctx, from.Store, to.Store, &transfer.CopyOptions{
 		Follow:      follow,
 		OnRefused:   onRefused,
 		Checkpoints: to.backend.Records().Checkpoints,
-		Checking: func(p transfer.Progress) {
-			fmt.Fprintf(a.err, "checked %s events that %s holds already\r", grouped(p.Read), to.name)
-		},
+		Checking:    func(p transfer.Progress) { checking.at(p.Read) },
 		Progress: func(p transfer.Progress) {
+			checking.end()
 			progress.total(bar.total(p))
 			progress.at(p.Read)
 		},
@@ -66,6 +65,7 @@ func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool, onRe
 			}
 		},
 	})
+	checking.end()
 	progress.end()
 	if errors.Is(err, context.Canceled) {
 		err = nil

@@ -49,14 +49,17 @@ func (a *app) exportTo(ctx context.Context, store *handle, name []string, opts t
 		progress.at(p.Read)
 	}
 	if len(name) == 0 || name[0] == "-" || a.isOutput(name[0]) {
-		_, err := transfer.Export(ctx, store.Store, a.out, &opts)
+		n, err := transfer.Export(ctx, store.Store, a.out, &opts)
+		if errors.Is(err, context.Canceled) {
+			err = fmt.Errorf("interrupted after %s events", grouped(n))
+		}
 		return err
 	}
 	n, err := exportFile(ctx, store, name[0], &opts)
+	if errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("interrupted after %s events; run it again to go on", grouped(n))
+	}
 	if err != nil {
-		if errors.Is(err, context.Canceled) {
-			err = fmt.Errorf("interrupted after %s events; run it again to go on", grouped(n))
-		}
 		return err
 	}
 	progress.end()

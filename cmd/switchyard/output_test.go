@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -107,4 +108,31 @@ func TestAnIDInCapitalsIsTheSameIDEverywhere(t *testing.T) {
 		require.Equal(t, exitUsage, got.code, wrong)
 		require.Contains(t, got.err, "is not a UUID such as")
 	}
+}
+
+// cutOff ends the work at its first output, as Ctrl-C does.
+type cutOff struct{ end func() }
+
+func (c cutOff) Write(p []byte) (int, error) {
+	c.end()
+	return len(p), nil
+}
+
+func TestAnExportToStandardOutputThatIsInterruptedSaysHowFarItCame(t *testing.T) {
+	url := sqliteURL(t)
+	ok(t, lines(10, 0, 3000), "import", url)
+	ctx, cancel := context.WithCancel(t.Context())
+	var errs strings.Builder
+	code := run(ctx, []string{"export", url}, streams{in: strings.NewReader(""), out: cutOff{cancel}, err: &errs})
+	require.Equal(t, exitFailed, code)
+	require.Regexp(t, `^switchyard: interrupted after [\d,]+ events\n$`, errs.String())
+}
+
+func TestAQuietCopyDoesNotTellWhatItChecks(t *testing.T) {
+	from, to := sqliteURL(t), sqliteURL(t)
+	text := lines(10, 0, 2100)
+	ok(t, text, "import", from)
+	ok(t, text, "import", to)
+	got := call(t, "", "copy", from, to, "--quiet")
+	require.Equal(t, outcome{exitOK, `{"duplicates":0,"read":0,"stored":0}` + "\n", ""}, got)
 }

@@ -87,7 +87,7 @@ func (a *app) compare(ctx context.Context, args []string, f compareFlags) error 
 	if a.json() {
 		return a.printJSON(report)
 	}
-	return a.printf("compared %d stores: %s\n", len(report.Stores), f.out)
+	return a.printf("compared %s: %s\n", count(len(report.Stores), "store"), f.out)
 }
 
 // lookAt says what a store declares.

@@ -61,7 +61,7 @@ func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool, onRe
 		CaughtUp: func(r transfer.Result) {
 			if follow {
 				progress.end()
-				fmt.Fprintf(a.err, "copied %s events; following, Ctrl-C ends it\n", grouped(r.Stored))
+				fmt.Fprintf(a.err, "copied %s; following, Ctrl-C ends it\n", count(r.Stored, "event"))
 			}
 		},
 	})
@@ -70,7 +70,7 @@ func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool, onRe
 	if errors.Is(err, context.Canceled) {
 		err = nil
 		if !follow {
-			err = fmt.Errorf("interrupted after %s events; run it again to go on", grouped(result.Read))
+			err = fmt.Errorf("interrupted after %s; run it again to go on", count(result.Read, "event"))
 		}
 	}
 	return errors.Join(err, a.printResult("copied", result, beside, progress))

@@ -57,7 +57,7 @@ func (a *app) exportTo(ctx context.Context, store *handle, name []string, opts t
 	}
 	n, err := exportFile(ctx, store, name[0], &opts)
 	if errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("interrupted after %s events; run it again to go on", grouped(n))
+		err = fmt.Errorf("interrupted after %s; run it again to go on", count(n, "event"))
 	}
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (a *app) exportTo(ctx context.Context, store *handle, name []string, opts t
 	if a.json() {
 		return a.printJSON(map[string]int{"exported": n})
 	}
-	return a.printf("exported %s events %s\n", grouped(n), progress.took(n))
+	return a.printf("exported %s %s\n", count(n, "event"), progress.took(n))
 }
 
 // isOutput tells whether a name, such as /dev/stdout, is what the command prints to.

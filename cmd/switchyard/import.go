@@ -55,7 +55,7 @@ func (a *app) importFrom(ctx context.Context, store *handle, input io.Reader, si
 	}})
 	progress.end()
 	if errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("interrupted after %s events; run it again to go on", grouped(result.Read))
+		err = fmt.Errorf("interrupted after %s; run it again to go on", count(result.Read, "event"))
 	}
 	return errors.Join(err, a.printResult("imported", result, transfer.Apart{}, progress))
 }

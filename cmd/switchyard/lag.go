@@ -29,7 +29,7 @@ func (l lag) String() string {
 	if l.More {
 		return fmt.Sprintf("more than %s events, the oldest recorded %s ago", grouped(l.Events), age)
 	}
-	return fmt.Sprintf("%s events, the oldest recorded %s ago", grouped(l.Events), age)
+	return fmt.Sprintf("%s, the oldest recorded %s ago", count(l.Events, "event"), age)
 }
 
 func since(at time.Time) float64 { return max(0, time.Since(at).Seconds()) }

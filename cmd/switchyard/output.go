@@ -74,11 +74,11 @@ func visible(s string) bool {
 	return true
 }
 
-// safeText is safe for a text of several lines that is not all a stored one.
+// safeText is safe for a text of several lines, maybe indented, that is not all a stored one.
 func safeText(s string) string {
 	var b strings.Builder
 	for _, r := range s {
-		if r == '\n' || unicode.IsPrint(r) {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
 			b.WriteRune(r)
 			continue
 		}
@@ -93,6 +93,14 @@ func clip(s string, runes int) string {
 		return string(short[:runes-1]) + "…"
 	}
 	return s
+}
+
+// count writes a number of things, whose name takes an s for all numbers but 1.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return grouped(n) + " " + thing + "s"
 }
 
 // grouped writes a number with thin groups of three: 1,234,567.

@@ -155,7 +155,7 @@ func (a *app) parkedAnswer(name, short, done, long string, answer answerFunc) *c
 				if a.json() {
 					return a.printJSON(map[string]any{"stream": args[1], "events": len(events)})
 				}
-				return a.printf("%s %s events of %s\n", done, grouped(len(events)), safe(args[1]))
+				return a.printf("%s %s of %s\n", done, count(len(events), "event"), safe(args[1]))
 			})
 		},
 	}

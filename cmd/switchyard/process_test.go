@@ -163,7 +163,7 @@ func TestACopyFollowsUntilCtrlC(t *testing.T) {
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	text, err := bufio.NewReader(told).ReadString('\n')
 	require.NoError(t, err)
-	require.Contains(t, text, "copied 1 events; following")
+	require.Contains(t, text, "copied 1 event; following")
 	ok(t, line("a", 2)+line("b", 1), "import", from)
 	require.Eventually(t, func() bool {
 		return call(t, "", "verify", from, to).code == exitOK

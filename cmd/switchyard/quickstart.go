@@ -311,7 +311,7 @@ func (t *tour) swap(ctx context.Context, _ quickstartFlags) error {
 		if err != nil {
 			return err
 		}
-		if err := t.say("copied %s events\n$ switchyard verify %s %s", grouped(result.Stored), t.name, target); err != nil {
+		if err := t.say("copied %s\n$ switchyard verify %s %s", count(result.Stored, "event"), t.name, target); err != nil {
 			return err
 		}
 		report, err := transfer.Verify(ctx, from.Store, to, nil)

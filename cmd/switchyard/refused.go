@@ -61,7 +61,7 @@ func (a *app) printResult(verb string, result transfer.Result, beside transfer.A
 		}
 		return a.printJSON(out)
 	}
-	if err := a.printf("%s %s events, %s were there already, %s\n", verb, grouped(result.Stored), grouped(result.Duplicates), progress.took(result.Read)); err != nil {
+	if err := a.printf("%s %s, %s were there already, %s\n", verb, count(result.Stored, "event"), grouped(result.Duplicates), progress.took(result.Read)); err != nil {
 		return err
 	}
 	return a.printRefused(result.Refused)

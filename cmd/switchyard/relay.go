@@ -289,14 +289,14 @@ func (t *toldRelay) lag(ctx context.Context, count bool) (relayLag, error) {
 func (t *toldRelay) line(lag relayLag) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	done := fmt.Sprintf("published %s events", grouped(t.published))
+	done := "published " + count(t.published, "event")
 	switch {
 	case lag.events == 0:
 		return done + "; caught up, Ctrl-C ends it"
 	case lag.events >= lagEvents:
 		return fmt.Sprintf("%s; behind by %s events or more, the oldest recorded %s ago", done, grouped(lagEvents), lag.age.Round(time.Second))
 	}
-	return fmt.Sprintf("%s; behind by %s events, the oldest recorded %s ago", done, grouped(lag.events), lag.age.Round(time.Second))
+	return fmt.Sprintf("%s; behind by %s, the oldest recorded %s ago", done, count(lag.events, "event"), lag.age.Round(time.Second))
 }
 
 func (a *app) printRelayed(t *toldRelay) error {
@@ -305,5 +305,5 @@ func (a *app) printRelayed(t *toldRelay) error {
 	if a.json() {
 		return a.printJSON(map[string]any{"published": t.published, "checkpoint": t.reached})
 	}
-	return a.printf("published %s events in %s, up to position %s\n", grouped(t.published), time.Since(t.begun).Round(time.Millisecond), t.reached)
+	return a.printf("published %s in %s, up to position %s\n", count(t.published, "event"), time.Since(t.begun).Round(time.Millisecond), t.reached)
 }

@@ -80,13 +80,13 @@ func (a *app) printReport(one, two string, report transfer.Report) error {
 	if report.Differing == 0 {
 		return a.printf("the streams are equal, and the order of their events is another one\n  A: %s\n  B: %s\n", safeText(first.A), safeText(first.B))
 	}
-	if err := a.printf("%s streams differ; the first difference is the %s at version %d of stream %s\n",
-		grouped(report.Differing), first.Field, first.Version, safe(first.Stream)); err != nil {
+	if err := a.printf("they differ in %s; the first difference is the %s at version %d of stream %s\n",
+		count(report.Differing, "stream"), first.Field, first.Version, safe(first.Stream)); err != nil {
 		return err
 	}
 	return a.printf("  A: %s\n  B: %s\n", safeText(first.A), safeText(first.B))
 }
 
 func (a *app) printSummary(name string, s transfer.Summary) error {
-	return a.printf("%s events in %s streams, SHA-256 %s  %s\n", grouped(s.Events), grouped(s.Streams), s.Digest, name)
+	return a.printf("%s in %s, SHA-256 %s  %s\n", count(s.Events, "event"), count(s.Streams, "stream"), s.Digest, name)
 }

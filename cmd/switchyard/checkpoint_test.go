@@ -215,7 +215,7 @@ func TestCheckpointCommandsSayWhatIsWrong(t *testing.T) {
 		want string
 	}{
 		"an unknown command":           {[]string{"frob", url}, `checkpoint has no command "frob"`},
-		"show without a name":          {[]string{"show", url}, "accepts 2 arg"},
+		"show without a name":          {[]string{"show", url}, "checkpoint show URL NAME [flags]"},
 		"show of an unknown name":      {[]string{"show", url, "biling"}, "keeps no checkpoint biling; it keeps: billing"},
 		"reset without a place":        {[]string{"reset", url, "billing"}, "--to POSITION"},
 		"reset of an unknown name":     {[]string{"reset", url, "biling", "--to", "end"}, "--create makes it"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -25,7 +26,13 @@ func TestExitCodes(t *testing.T) {
 		"help":                        {[]string{"--help"}, exitOK, ""},
 		"an unknown command":          {[]string{"frob"}, exitUsage, "unknown command"},
 		"an unknown flag":             {[]string{"read", "--frob"}, exitUsage, "unknown flag"},
-		"a missing argument":          {[]string{"stats"}, exitUsage, "accepts 1 arg"},
+		"a missing argument":          {[]string{"stats"}, exitUsage, `the usage is "switchyard stats URL [flags]", and it was given 0 arguments`},
+		"an argument too many":        {[]string{"esdbtest", "x"}, exitUsage, `"switchyard esdbtest [flags]", and it was given 1 argument` + "\nRun 'switchyard esdbtest --help' for usage.\n"},
+		"a command misspelled":        {[]string{"appned"}, exitUsage, "Did you mean this?\n\tappend\n"},
+		"a flag of no number":         {[]string{"read", url, "order-1", "--limit", "x"}, exitUsage, `--limit "x" is not a whole number` + "\nRun 'switchyard read --help'"},
+		"a flag of no duration":       {[]string{"bench", url, "--duration", "x"}, exitUsage, `--duration "x" is not a duration such as 500ms`},
+		"an empty ID":                 {[]string{"append", url, "s", "--type", "T", "--data", "{}", "--id", ""}, exitUsage, "--id is empty"},
+		"an empty name":               {[]string{"follow", url, "--name", ""}, exitUsage, "--name is empty"},
 		"a URL as command":            {[]string{"postgres://app:s3cr3t@db/x"}, exitUsage, "unknown command"},
 		"an unknown scheme":           {[]string{"stats", "mysql://app:s3cr3t@db/x"}, exitUsage, "unknown scheme"},
 		"an unreadable URL":           {[]string{"stats", "sqlite://app:s3cr3t/x@db/x"}, exitUsage, "cannot be read"},
@@ -49,7 +56,7 @@ func TestExitCodes(t *testing.T) {
 		"conformance, unknown form":   {[]string{"conformance", url, "--format", "x"}, exitUsage, "text, json, junit or markdown"},
 		"conformance, unknown scale":  {[]string{"conformance", url, "--scale", "x"}, exitUsage, "not full or small"},
 		"conformance, no check":       {[]string{"conformance", url, "--match", "no such check"}, exitFailed, "selects no check"},
-		"a store without a config":    {[]string{"stats", "@x", "--config", "/absent.yaml"}, exitFailed, "absent.yaml"},
+		"a store without a config":    {[]string{"stats", "@x", "--config", "/absent.yaml"}, exitFailed, "absent.yaml: no such file or directory; name the config file with --config"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := call(t, "nonsense", test.args...)
@@ -60,6 +67,19 @@ func TestExitCodes(t *testing.T) {
 				require.Empty(t, strings.TrimPrefix(got.out, `{"duplicates":0,"read":0,"stored":0}`+"\n"), "errors go to standard error")
 			}
 		})
+	}
+}
+
+func TestCtrlCIsNotToldInTheWordsOfGo(t *testing.T) {
+	url := sqliteURL(t)
+	ok(t, "{}", "append", url, "order-1", "--type", "OrderPlaced")
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	for _, args := range [][]string{{"stats", url}, {"verify", url, url}, {"read", url, "--all"}, {"caps", url}} {
+		var errs strings.Builder
+		require.Equal(t, exitFailed, run(ctx, args, streams{in: strings.NewReader(""), out: io.Discard, err: &errs}), args)
+		require.Contains(t, errs.String(), "interrupted", args)
+		require.NotContains(t, errs.String(), "context", args)
 	}
 }
 

@@ -131,7 +131,7 @@ func TestParkedCommandsSayWhatIsWrong(t *testing.T) {
 		want string
 	}{
 		"an unknown command":      {[]string{"frob"}, `parked has no command "frob"`},
-		"no stream":               {[]string{"list", url}, "accepts 2 arg"},
+		"no stream":               {[]string{"list", url}, "parked list URL STREAM [flags]"},
 		"a stream that cannot be": {[]string{"list", url, ""}, "invalid stream"},
 		"no event":                {[]string{"retry", url, "parked"}, "or all that are open with --all"},
 		"events and all":          {[]string{"drop", url, "parked", testID, "--all"}, "or all that are open with --all"},

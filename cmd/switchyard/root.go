@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/backends/all"
@@ -66,9 +68,12 @@ func run(ctx context.Context, args []string, s streams) int {
 	a := &app{streams: s, interactive: isTerminal(s.err)}
 	started := false
 	root := a.rootCommand()
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if a.asJSON && a.asText {
 			return usagef("--json and --text exclude each other")
+		}
+		if err := noEmptyFlag(cmd); err != nil {
+			return err
 		}
 		started = true
 		return nil
@@ -77,18 +82,71 @@ func run(ctx context.Context, args []string, s streams) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var said silent
 	if err != nil && !errors.As(err, &said) {
-		fmt.Fprintf(s.err, "switchyard: %s\n", safeText(withoutURLs(err.Error(), args)))
+		text := err.Error()
+		if ctx.Err() != nil { // Go's words for Ctrl-C
+			text = strings.ReplaceAll(text, context.Canceled.Error(), "interrupted")
+		}
+		fmt.Fprintf(s.err, "switchyard: %s\n", safeText(withoutURLs(text, args)))
 		if !started {
-			fmt.Fprintln(s.err, "Run 'switchyard --help', or a command with --help, for usage.")
+			fmt.Fprintf(s.err, "Run '%s --help' for usage.\n", cmd.CommandPath())
 		}
 	}
 	if err != nil && !started {
 		return exitUsage
 	}
 	return exitCode(err)
+}
+
+// nameArguments has an error about a command's arguments say which it takes: the flag
+// library only counts them.
+func nameArguments(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			err := check(cmd, args)
+			if err == nil || errors.Is(err, errUsage) {
+				return err
+			}
+			return usagef("the usage is %q, and it was given %s", cmd.UseLine(), count(len(args), "argument"))
+		}
+	}
+	for _, child := range cmd.Commands() {
+		nameArguments(child)
+	}
+}
+
+// noEmptyFlag refuses a flag that was given an empty text, as by a shell variable that is
+// not set: the command would go on as if it had not been given, and append an event anew,
+// for one, that --id should have recognised.
+func noEmptyFlag(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		if flag.Value.Type() == "string" && flag.Value.String() == "" && flag.Name != "data" && err == nil {
+			err = usagef("--%s is empty; give it a value, or leave it out", flag.Name)
+		}
+	})
+	return err
+}
+
+// flagError says of a value that a flag cannot take what it would take.
+func flagError(_ *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	var takes string
+	switch kind := invalid.GetFlag().Value.Type(); {
+	case strings.HasPrefix(kind, "int"):
+		takes = "a whole number"
+	case strings.HasPrefix(kind, "uint"):
+		takes = "a whole number from 0"
+	case kind == "duration":
+		takes = "a duration such as 500ms or 2s"
+	default:
+		return err
+	}
+	return usagef("--%s %q is not %s", invalid.GetFlag().Name, invalid.GetValue(), takes)
 }
 
 // withoutURLs hides what stands in the wrong place of a command line: the flag
@@ -158,6 +216,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 version conflict, 4 unknown outco
 		a.sealCommand(), a.unsealCommand(), a.checkpointCommand(), a.parkedCommand(), a.statsCommand(), a.capsCommand(), a.conformanceCommand(), a.benchCommand(), a.compareCommand(), a.benchWorkerCommand(),
 		a.checkCommand(), a.esdbtestCommand(), a.dynamodbtestCommand(),
 	)
+	nameArguments(root)
+	root.SetFlagErrorFunc(flagError)
 	return root
 }
 
@@ -176,6 +236,9 @@ func (a *app) url(arg string) (rawURL, name string, err error) {
 		return arg, all.Set().Redact(arg), nil
 	}
 	config, err := backends.ReadConfig(a.config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", "", fmt.Errorf("look up %s: %w; name the config file with --config", arg, err)
+	}
 	if err != nil {
 		return "", "", err
 	}

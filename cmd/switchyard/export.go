@@ -51,7 +51,7 @@ func (a *app) exportTo(ctx context.Context, store *handle, name []string, opts t
 	if len(name) == 0 || name[0] == "-" || a.isOutput(name[0]) {
 		n, err := transfer.Export(ctx, store.Store, a.out, &opts)
 		if errors.Is(err, context.Canceled) {
-			err = fmt.Errorf("interrupted after %s events", grouped(n))
+			err = fmt.Errorf("interrupted after %s", count(n, "event"))
 		}
 		return err
 	}

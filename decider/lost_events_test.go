@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
@@ -136,4 +137,20 @@ func TestEventsThatAreLostUnderADecisionAreNoticedByItsConflict(t *testing.T) {
 			require.Contains(t, w.log.String(), "lost events")
 		})
 	}
+}
+
+func TestARepetitionIsFoundInAStreamThatLostEvents(t *testing.T) {
+	w := newWorld(t, decider.Options{CacheSize: 10}, nil)
+	cmd := decider.Command{Stream: stream, ID: uuid.New()}
+	first := do(t, w.here, cmd, refuseUnlessNew)
+	transact(t, w.here, pay(1, 2, 3))
+	w.restore(t, 2) // which are the command's
+	again := do(t, w.here, cmd, refuseUnlessNew)
+	require.True(t, again.Duplicate)
+	require.Len(t, again.Events, len(first.Events))
+	require.Equal(t, first.State, again.State)
+	w.spy.since()
+	transact(t, w.here, pay(1))
+	reads, _ := w.spy.counted()
+	require.Empty(t, reads, "what was folded anew is in the cache")
 }

@@ -91,7 +91,7 @@ func (d *Decider[S, E]) Do(ctx context.Context, cmd Command, decide func(S) ([]E
 	defer func() {
 		d.traceEnd(ctx, TransactEnd{
 			Version: res.Version, Events: len(res.Events), Duplicate: res.Duplicate,
-			Attempts: t.attempts, Conflicts: t.conflicts, Folded: t.folded, Err: err, Refused: t.refused,
+			Attempts: t.attempts, Conflicts: t.conflicts, Folded: t.folded, Err: err, Refused: t.refusal != nil,
 		})
 	}()
 	res, err = t.inTurn(ctx)
@@ -104,8 +104,9 @@ type transaction[S, E any] struct {
 	cmd                 Command
 	decide              func(S) ([]E, error)
 	attempts, conflicts int
-	counted             int  // the attempts on a state that was read
-	refused             bool // decide's own error is the answer
+	counted             int   // the attempts on a state that was read
+	stored              bool  // the events that were met are stored by this call
+	refusal             error // decide's own, which is the answer
 }
 
 // inTurn runs the transaction when it is its turn, and remembers the state that it
@@ -122,42 +123,49 @@ func (t *transaction[S, E]) inTurn(ctx context.Context) (Result[S], error) {
 }
 
 func (t *transaction[S, E]) run(ctx context.Context) (Result[S], error) {
-	cached := t.begin(ctx)
-	if !cached || t.cmd.Expected.Valid() {
+	if cached := t.begin(ctx); !cached || t.cmd.Expected.Valid() {
 		if err := t.catchUp(ctx); err != nil {
 			return Result[S]{}, err
 		}
 	}
-	for {
-		if err := t.expect(ctx); err != nil || len(t.met) > 0 {
-			return t.repetitionOr(err)
-		}
-		t.attempts++
-		if t.fresh {
-			t.counted++
-		}
-		events, refusal := t.decide(t.state)
-		switch decided := refusal == nil && len(events) > 0; {
-		case decided:
-			res, done, err := t.append(ctx, events)
-			if done || err != nil {
-				return res, err
-			}
-		case t.fresh:
-			if err := t.search(ctx); err != nil {
-				return Result[S]{}, err
-			}
-			if len(t.met) > 0 {
-				return t.answer(t.met, true), nil
-			}
-			t.refused = refusal != nil
-			return t.answer(nil, false), refusal
-		default: // the answer must be true now
-			if err := t.catchUp(ctx); err != nil {
-				return Result[S]{}, err
-			}
+	for done := false; !done && len(t.met) == 0; {
+		var err error
+		if done, err = t.attempt(ctx); err != nil {
+			return Result[S]{}, err
 		}
 	}
+	res := Result[S]{
+		State: t.state, Version: t.version, Attempts: t.attempts,
+		Events: t.met, Duplicate: len(t.met) > 0 && !t.stored,
+	}
+	if n := len(t.met); n > 0 {
+		res.Position = t.met[n-1].Position
+	}
+	return res, t.refusal
+}
+
+// attempt decides once. It is not done where the decision is to be made again, on a newer
+// state.
+func (t *transaction[S, E]) attempt(ctx context.Context) (done bool, _ error) {
+	if err := t.expect(ctx); err != nil || len(t.met) > 0 {
+		return true, err
+	}
+	t.attempts++
+	if t.fresh {
+		t.counted++
+	}
+	events, refusal := t.decide(t.state)
+	switch {
+	case refusal == nil && len(events) > 0:
+		return t.append(ctx, events)
+	case !t.fresh: // the answer must be true now
+		return false, t.catchUp(ctx)
+	}
+	if err := t.search(ctx); err != nil || len(t.met) > 0 {
+		return true, err
+	}
+	t.refusal = refusal
+	return true, nil
 }
 
 // expect holds the stream to what the command demands of it. A command that is done
@@ -166,7 +174,7 @@ func (t *transaction[S, E]) expect(ctx context.Context) error {
 	if !t.cmd.Expected.Valid() || t.cmd.Expected.Allows(t.version) {
 		return nil
 	}
-	if err := t.search(ctx); err != nil {
+	if err := t.search(ctx); err != nil || len(t.met) > 0 {
 		return err
 	}
 	return t.failed(&eventstore.ConflictError{Stream: t.stream, Expected: t.cmd.Expected, Actual: t.version})
@@ -176,73 +184,54 @@ func (t *transaction[S, E]) failed(err error) error {
 	return &eventstore.OpError{Op: "decide on stream", Subject: t.stream, Err: err}
 }
 
-// repetitionOr answers with the command's events where they were met, and otherwise with
-// an error.
-func (t *transaction[S, E]) repetitionOr(err error) (Result[S], error) {
-	if len(t.met) > 0 {
-		return t.answer(t.met, true), nil
-	}
-	return Result[S]{}, err
-}
-
-func (t *transaction[S, E]) answer(events []eventstore.RecordedEvent, duplicate bool) Result[S] {
-	res := Result[S]{State: t.state, Version: t.version, Events: events, Duplicate: duplicate, Attempts: t.attempts}
-	if n := len(events); n > 0 {
-		res.Position = events[n-1].Position
-	}
-	return res
-}
-
-// append appends what was decided on the state. It is not done where the decision is to be
-// made again, on a newer state.
-func (t *transaction[S, E]) append(ctx context.Context, events []E) (res Result[S], done bool, err error) {
+// append appends what was decided on the state.
+func (t *transaction[S, E]) append(ctx context.Context, events []E) (done bool, _ error) {
 	encoded, err := t.d.encode(ctx, t.cmd.ID, t.stream, events)
 	if err != nil {
-		done, err = t.impossible(ctx, t.failed(err))
-		return res, done, err
+		return false, t.impossible(ctx, t.failed(err))
 	}
 	part := eventstore.StreamAppend{Stream: t.stream, Expected: eventstore.Exactly(t.version), Events: encoded}
 	result, err := t.d.store.Append(ctx, part.Stream, part.Expected, part.Events...)
 	switch {
 	case err == nil && (!result.Duplicate || t.cmd.ID == uuid.Nil):
+		t.met, t.stored = result.Events, !result.Duplicate
 		t.fresh = t.appended(ctx, events, result)
-		return t.answer(result.Events, result.Duplicate), true, nil
+		return true, nil
 	case err == nil, t.cmd.ID != uuid.Nil && errors.Is(err, eventstore.ErrEventIDReused):
-		res, err = t.repetition(ctx, part, result.Events, err)
-		return res, true, err
+		return true, t.repetition(ctx, part, result.Events, err)
 	case errors.Is(err, eventstore.ErrConflict):
-		return res, false, t.overtaken(ctx, part, err)
+		return false, t.overtaken(ctx, part, err)
 	case errors.Is(err, eventstore.ErrInvalid):
-		done, err = t.impossible(ctx, err)
-		return res, done, err
+		return false, t.impossible(ctx, err)
 	}
-	return res, true, err
+	return true, err
 }
 
 // impossible is the answer to a decision that cannot be appended whatever the store holds.
 // One on an old state is made again: the answer must be true now.
-func (t *transaction[S, E]) impossible(ctx context.Context, err error) (done bool, _ error) {
+func (t *transaction[S, E]) impossible(ctx context.Context, err error) error {
 	if t.fresh {
-		return true, err
+		return err
 	}
-	return false, t.catchUp(ctx)
+	return t.catchUp(ctx)
 }
 
-// repetition answers where the store knows the command's events, with the state now: the
+// repetition reads the events of a command that the store knows, and the state now: the
 // store said so by an error, or told the ones that are decided again, of which there may
 // have been more.
-func (t *transaction[S, E]) repetition(ctx context.Context, part eventstore.StreamAppend, known []eventstore.RecordedEvent, err error) (Result[S], error) {
+func (t *transaction[S, E]) repetition(ctx context.Context, part eventstore.StreamAppend, known []eventstore.RecordedEvent, err error) error {
 	failure := t.catchUp(ctx)
 	if failure == nil {
 		failure = t.search(ctx)
 	}
-	if failure != nil {
-		return Result[S]{}, t.inDoubt(part, failure)
+	switch {
+	case failure != nil:
+		return t.inDoubt(part, failure)
+	case len(t.met) > 0:
+		return nil
 	}
-	if len(t.met) == 0 { // the stream's owner has cut them off
-		t.met = known
-	}
-	return t.repetitionOr(err)
+	t.met = known // the stream's owner has cut them off
+	return err
 }
 
 // inDoubt is the error of a command whose events are in the store, as far as is known, and
@@ -336,20 +325,12 @@ func (d *Decider[S, E]) encode(ctx context.Context, command uuid.UUID, stream st
 // causedBy makes a command the cause of an event, and the beginning of its conversation,
 // where it has none. An empty one, as of a header that was not sent, is none.
 func causedBy(metadata map[string]string, command uuid.UUID) map[string]string {
-	missing := make([]string, 0, 2)
-	for _, key := range [...]string{eventstore.MetaCausationID, eventstore.MetaCorrelationID} {
-		if metadata[key] == "" {
-			missing = append(missing, key)
-		}
-	}
-	if len(missing) == 0 {
-		return metadata
-	}
-	all := make(map[string]string, len(metadata)+len(missing))
-	maps.Copy(all, metadata)
 	id := command.String()
-	for _, key := range missing {
-		all[key] = id
+	all := map[string]string{eventstore.MetaCausationID: id, eventstore.MetaCorrelationID: id}
+	for key, value := range metadata {
+		if all[key] == "" || value != "" {
+			all[key] = value
+		}
 	}
 	return all
 }
@@ -357,9 +338,6 @@ func causedBy(metadata map[string]string, command uuid.UUID) map[string]string {
 // withoutCause leaves out what the layer itself adds, for a store without metadata:
 // decisions run everywhere. What else there is the store refuses.
 func withoutCause(metadata map[string]string) map[string]string {
-	if len(metadata) == 0 {
-		return nil
-	}
 	rest := maps.Clone(metadata)
 	delete(rest, eventstore.MetaCausationID)
 	delete(rest, eventstore.MetaCorrelationID)

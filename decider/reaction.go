@@ -2,6 +2,7 @@ package decider
 
 import (
 	"context"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -61,9 +62,6 @@ func (c *Cause) Key(effect string) uuid.UUID { return c.derived("effect", effect
 // derived makes an ID from the reaction, the cause and what it is for. An event's ID is
 // unique in its stream only.
 func (c *Cause) derived(kind string, of ...string) uuid.UUID {
-	name := kind + "\x00" + c.reaction + "\x00" + c.Stream
-	for _, part := range of {
-		name += "\x00" + part
-	}
-	return uuid.NewSHA1(c.ID, []byte(name))
+	parts := append([]string{kind, c.reaction, c.Stream}, of...)
+	return uuid.NewSHA1(c.ID, []byte(strings.Join(parts, "\x00")))
 }

@@ -234,15 +234,17 @@ func (tx *Tx) attempt(decide func(tx *Tx) error) ([]eventstore.AppendResult, err
 	if refusal != nil {
 		return nil, cmp.Or(tx.stillTrue(), refusal)
 	}
-	parts, written, err := tx.parts()
+	parts, err := tx.parts()
 	if err != nil {
-		return nil, &eventstore.OpError{Op: "decide on several streams", Err: err}
+		return nil, severally(err)
 	}
-	if len(written) == 0 {
+	if !slices.ContainsFunc(parts, writes) {
 		return nil, tx.stillTrue()
 	}
-	return tx.append(parts, written)
+	return tx.append(parts)
 }
+
+func writes(part eventstore.StreamAppend) bool { return len(part.Events) > 0 }
 
 // repetition returns where the command's events are that were met.
 func (tx *Tx) repetition() []eventstore.AppendResult {
@@ -273,40 +275,41 @@ func (tx *Tx) stillTrue() error {
 	return nil
 }
 
-// parts makes the append: for each stream that it writes to, the number of its part.
+// parts makes the append.
 //
-// Every stream has a part without events that holds it to the version decided on. One
-// with events has it too: a part that repeats an earlier append is passed over together
-// with its expectation, while the others are written.
-func (tx *Tx) parts() (parts []eventstore.StreamAppend, written map[int]txStream, err error) {
-	written = make(map[int]txStream)
+// Every stream has a part without events that holds it to the version decided on. With an
+// ID one with events has it too: a part that repeats an earlier append is passed over
+// together with its expectation, while the others are written.
+func (tx *Tx) parts() ([]eventstore.StreamAppend, error) {
+	var parts []eventstore.StreamAppend
+	written := 0
 	for _, s := range tx.streams {
 		stream, version := s.at()
 		part := eventstore.StreamAppend{Stream: stream, Expected: eventstore.Exactly(version)}
 		events, err := s.encode(tx.ctx)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if len(events) == 0 || tx.command != uuid.Nil {
 			parts = append(parts, part)
 		}
 		if len(events) > 0 {
-			written[len(parts)] = s
+			written++
 			part.Events = events
 			parts = append(parts, part)
 		}
 	}
-	if limit := tx.store.Limits().MaxAppendParts; len(written) > 0 && len(parts) > limit {
-		return nil, nil, invalid("transaction", "it loaded %d streams, and %d of them get events: %d parts of an append, limit %d (with an ID each of these takes two); load fewer, or decide in several transactions",
-			len(tx.streams), len(written), len(parts), limit)
+	if limit := tx.store.Limits().MaxAppendParts; written > 0 && len(parts) > limit {
+		return nil, invalid("transaction", "it loaded %d streams, and %d of them get events: %d parts of an append, limit %d (with an ID each of these takes two); load fewer, or decide in several transactions",
+			len(tx.streams), written, len(parts), limit)
 	}
-	return parts, written, nil
+	return parts, nil
 }
 
 var errNotFound = errors.New("the store has the command's events, and a read does not find them")
 
 // append appends what was decided.
-func (tx *Tx) append(parts []eventstore.StreamAppend, written map[int]txStream) ([]eventstore.AppendResult, error) {
+func (tx *Tx) append(parts []eventstore.StreamAppend) ([]eventstore.AppendResult, error) {
 	answers, err := tx.store.AppendStreams(tx.ctx, parts...)
 	if tx.command != uuid.Nil && repeats(answers, err) {
 		// The first call may have decided more than this one: its events are read.
@@ -320,13 +323,12 @@ func (tx *Tx) append(parts []eventstore.StreamAppend, written map[int]txStream) 
 	}
 	var results []eventstore.AppendResult
 	for i, answer := range answers {
-		s, ok := written[i]
-		if !ok {
+		if !writes(parts[i]) {
 			continue
 		}
 		results = append(results, answer)
 		if !answer.Duplicate {
-			s.stored(tx.ctx, answer)
+			tx.byName[parts[i].Stream].stored(tx.ctx, answer)
 		}
 	}
 	return results, nil

@@ -1,6 +1,7 @@
 package decider
 
 import (
+	"container/list"
 	"sync"
 	"sync/atomic"
 
@@ -16,33 +17,24 @@ type remembered[S any] struct {
 	last    uuid.UUID
 }
 
-// cache keeps states by stream, the least recently used out first. A nil cache keeps
+// cache keeps states by stream, the least recently used out first. One of size 0 keeps
 // nothing.
 type cache[S any] struct {
+	size   int
+	losses atomic.Uint64
+
 	mu      sync.Mutex
-	size    int
-	entries map[string]*entry[S]
-	recent  entry[S] // the ring's root: its next is the most recently used
-	losses  atomic.Uint64
+	entries map[string]*list.Element // of an *entry[S]
+	recent  list.List                // the most recently used first
 }
 
 type entry[S any] struct {
-	before, next *entry[S]
-	stream       string
+	stream string
 	remembered[S]
 }
 
-func newCache[S any](size int) *cache[S] {
-	if size == 0 {
-		return nil
-	}
-	c := &cache[S]{size: size, entries: make(map[string]*entry[S])}
-	c.recent.before, c.recent.next = &c.recent, &c.recent
-	return c
-}
-
 func (c *cache[S]) get(stream string) (known remembered[S], ok bool) {
-	if c == nil {
+	if c.size == 0 {
 		return known, false
 	}
 	c.mu.Lock()
@@ -51,22 +43,17 @@ func (c *cache[S]) get(stream string) (known remembered[S], ok bool) {
 	if !ok {
 		return known, false
 	}
-	return e.remembered, true // put follows, and makes it the most recently used
+	return e.Value.(*entry[S]).remembered, true // put follows, and makes it the most recently used
 }
 
 // lossesSeen counts how often a stream was found to have lost events.
-func (c *cache[S]) lossesSeen() uint64 {
-	if c == nil {
-		return 0
-	}
-	return c.losses.Load()
-}
+func (c *cache[S]) lossesSeen() uint64 { return c.losses.Load() }
 
 // put keeps a state, unless there is one of a higher version. An absent stream is not
 // worth a place. losses is what lossesSeen returned before the stream was read: if it has
 // grown since, what was read may be the history that is gone.
 func (c *cache[S]) put(stream string, known remembered[S], losses uint64) {
-	if c == nil || known.version == 0 {
+	if c.size == 0 || known.version == 0 {
 		return
 	}
 	c.mu.Lock()
@@ -75,42 +62,30 @@ func (c *cache[S]) put(stream string, known remembered[S], losses uint64) {
 		return
 	}
 	e, ok := c.entries[stream]
-	switch {
-	case ok:
-		e.leave()
-	case len(c.entries) < c.size:
-		e = &entry[S]{stream: stream}
-		c.entries[stream] = e
-	default: // the place of the least recently used
-		e = c.recent.before
-		e.leave()
-		delete(c.entries, e.stream)
-		e.stream, e.version = stream, 0
+	if !ok {
+		if len(c.entries) == c.size {
+			c.drop(c.recent.Back())
+		}
+		e = c.recent.PushFront(&entry[S]{stream: stream})
 		c.entries[stream] = e
 	}
-	c.first(e)
-	if known.version >= e.version {
-		e.remembered = known
+	c.recent.MoveToFront(e)
+	if kept := e.Value.(*entry[S]); known.version >= kept.version {
+		kept.remembered = known
 	}
 }
 
 // lost drops a stream that has lost events.
 func (c *cache[S]) lost(stream string) {
-	if c == nil {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.losses.Add(1)
 	if e, ok := c.entries[stream]; ok {
-		e.leave()
-		delete(c.entries, stream)
+		c.drop(e)
 	}
 }
 
-func (e *entry[S]) leave() { e.before.next, e.next.before = e.next, e.before }
-
-func (c *cache[S]) first(e *entry[S]) {
-	e.before, e.next = &c.recent, c.recent.next
-	e.before.next, e.next.before = e, e
+func (c *cache[S]) drop(e *list.Element) {
+	delete(c.entries, e.Value.(*entry[S]).stream)
+	c.recent.Remove(e)
 }

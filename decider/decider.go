@@ -2,6 +2,7 @@ package decider
 
 import (
 	"cmp"
+	"container/list"
 	"context"
 	"fmt"
 	"iter"
@@ -19,7 +20,7 @@ type Decider[S, E any] struct {
 	codec     *codec.Codec[E]
 	evolve    func(S, E) S
 	retry     Retry
-	cache     *cache[S] // nil is none
+	cache     cache[S]
 	snapshots *Snapshots
 	turns     turns
 	metadata  bool // events may have some
@@ -91,7 +92,7 @@ func New[S, E any](store *eventstore.Store, c *codec.Codec[E], evolve func(S, E)
 	if o.CacheSize < 0 {
 		return nil, invalid("option CacheSize", "%d is negative; 0 is no cache", o.CacheSize)
 	}
-	d.cache = newCache[S](o.CacheSize)
+	d.cache.size, d.cache.entries = o.CacheSize, make(map[string]*list.Element)
 	var err error
 	if d.snapshots, err = o.Snapshots.checked(store); err != nil {
 		return nil, err

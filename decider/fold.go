@@ -22,8 +22,7 @@ type folding[S, E any] struct {
 	folded    int    // events read
 
 	command uuid.UUID // zero: nothing is looked for
-	first   uuid.UUID // of the command's events
-	next    uuid.UUID // of the one to be met next
+	next    uuid.UUID // of the command's event to be met next
 	met     []eventstore.RecordedEvent
 }
 
@@ -34,8 +33,7 @@ func (d *Decider[S, E]) folding(stream string) folding[S, E] {
 // lookFor makes the fold look for a command's events.
 func (f *folding[S, E]) lookFor(command uuid.UUID) {
 	if command != uuid.Nil {
-		f.command, f.first = command, eventID(command, f.stream, 1)
-		f.next = f.first
+		f.command, f.next = command, eventID(command, f.stream, 1)
 	}
 }
 
@@ -54,7 +52,7 @@ func (f *folding[S, E]) begin(ctx context.Context) (cached bool) {
 		f.state, f.version = f.d.loadSnapshot(ctx, f.stream)
 	}
 	f.base = f.version
-	f.unchecked = f.version > 0 && f.d.cache != nil // which has the event's ID, or needs it
+	f.unchecked = f.version > 0 && f.d.cache.size > 0 // which has the event's ID, or needs it
 	return cached
 }
 
@@ -104,9 +102,7 @@ func (f *folding[S, E]) catchUp(ctx context.Context) error {
 
 // take folds an event.
 func (f *folding[S, E]) take(ctx context.Context, event eventstore.RecordedEvent) error {
-	if event.ID == f.next {
-		f.meet(event)
-	}
+	f.meet(event)
 	value, ok, err := f.d.codec.Decode(ctx, event)
 	if err != nil {
 		return err
@@ -130,7 +126,7 @@ func (f *folding[S, E]) appended(ctx context.Context, events []E, result eventst
 	before, d := f.version, f.d
 	f.version, f.last = result.Version, result.Events[len(result.Events)-1].ID
 	due := d.snapshotDue(before, f.version)
-	if d.cache == nil && !due {
+	if d.cache.size == 0 && !due {
 		f.state = d.Fold(f.state, events...)
 		return true
 	}
@@ -174,7 +170,7 @@ func (f *folding[S, E]) search(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if event.ID == f.first {
+		if event.ID == f.next {
 			return f.collect(ctx, event.Version)
 		}
 	}

@@ -1,6 +1,7 @@
 package decider
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -51,7 +52,7 @@ func TestTheCacheIsAsAListOfTheMostRecent(t *testing.T) {
 		known  remembered[int]
 	}
 	for size := 1; size < 5; size++ {
-		c := newCache[int](size)
+		c := cache[int]{size: size, entries: make(map[string]*list.Element)}
 		var model []item // the most recently put first
 		r := rand.New(rand.NewPCG(uint64(size), 4))
 		for n := range 20000 {

@@ -109,19 +109,70 @@ when it starts, or when another process takes its lease. Asking again before tha
 nothing; an event that fails again is listed again, and can be asked for again.
 
 A retried event is handled after later events of its stream: make sure that its handler
-bears that.`, (*eventstore.Store).RetryParked)
+bears that.`, retried())
 }
 
 func (a *app) parkedDropCommand() *cobra.Command {
 	return a.parkedAnswer("drop", "Record that parked events are not to be handled any more", "dropped",
 		`Record that parked events are not to be handled any more. They stay in their streams, and
-so do the records in the park stream; parked list shows them with --all alone.`, (*eventstore.Store).DropParked)
+so do the records in the park stream; parked list shows them with --all alone.`, dropped())
 }
 
-type answerFunc = func(*eventstore.Store, context.Context, string, ...eventstore.ParkedEvent) error
+// answer appends a record for each of several parked events. counts tells whether that of
+// one did, which was as before, by what the event is now.
+type answer struct {
+	record func(*eventstore.Store, context.Context, string, ...eventstore.ParkedEvent) error
+	counts func(before, now eventstore.ParkedEvent) bool
+}
+
+func retried() answer {
+	return answer{(*eventstore.Store).RetryParked, func(before, now eventstore.ParkedEvent) bool {
+		return now.Retries > before.Retries || before.State == eventstore.ParkedRetryRequested && now.State != eventstore.ParkedDropped
+	}}
+}
+
+func dropped() answer {
+	return answer{(*eventstore.Store).DropParked, func(_, now eventstore.ParkedEvent) bool { return now.State == eventstore.ParkedDropped }}
+}
+
+// give appends the records. Of several operators and a Run that change an event at once
+// the first counts, and the others are told.
+func (a answer) give(ctx context.Context, store *handle, stream string, events []eventstore.ParkedEvent) error {
+	if len(events) == 0 {
+		return nil
+	}
+	if err := a.record(store.Store, ctx, stream, events...); err != nil {
+		return err
+	}
+	now, err := store.ParkedEvents(ctx, stream)
+	if err != nil {
+		return fmt.Errorf("look at what was recorded: %w", err)
+	}
+	type which struct {
+		subscription, stream string
+		version              uint64
+		id                   uuid.UUID
+	}
+	of := func(e eventstore.ParkedEvent) which { return which{e.Subscription, e.Stream, e.Version, e.EventID} }
+	found := make(map[which]eventstore.ParkedEvent, len(now))
+	for _, e := range now {
+		found[of(e)] = e
+	}
+	var late []string
+	for _, before := range events {
+		if now := found[of(before)]; !a.counts(before, now) {
+			late = append(late, fmt.Sprintf("event %s of subscription %s is %s", before.EventID, safe(before.Subscription), now.State))
+		}
+	}
+	if len(late) > 0 {
+		return fmt.Errorf("%w: somebody else changed %d of %d events of %s at the same time, and that counts: %s",
+			eventstore.ErrConflict, len(late), len(events), safe(stream), strings.Join(late[:min(len(late), 10)], ", "))
+	}
+	return nil
+}
 
 // parkedAnswer makes the commands that append records.
-func (a *app) parkedAnswer(name, short, done, long string, answer answerFunc) *cobra.Command {
+func (a *app) parkedAnswer(name, short, done, long string, answer answer) *cobra.Command {
 	var subscription string
 	var all bool
 	cmd := &cobra.Command{
@@ -149,7 +200,7 @@ func (a *app) parkedAnswer(name, short, done, long string, answer answerFunc) *c
 				if events, err = pick(events, args[1], ids, subscription); err != nil {
 					return err
 				}
-				if err := answer(store.Store, cmd.Context(), args[1], events...); err != nil {
+				if err := answer.give(cmd.Context(), store, args[1], events); err != nil {
 					return err
 				}
 				if a.json() {

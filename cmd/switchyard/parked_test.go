@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/switchyard-dev/switchyard/backends/all"
 	"github.com/switchyard-dev/switchyard/eventstore"
 )
 
@@ -88,6 +89,59 @@ func TestParkedEventsAreListedRetriedAndDropped(t *testing.T) {
 	require.Equal(t, map[eventstore.ParkedState]int{eventstore.ParkedHandled: 3, eventstore.ParkedDropped: 3}, states)
 
 	require.JSONEq(t, `{"stream":"parked","events":0}`, ok(t, "", "parked", "drop", url, "parked", "--all"))
+}
+
+// Each looks, and then answers; what one of them answers to is not there any more.
+func TestOfTwoOperatorsAtOnceTheSecondIsTold(t *testing.T) {
+	nobody := func(*testing.T, string, *handle, []eventstore.ParkedEvent) {}
+	gives := func(a answer) func(*testing.T, string, *handle, []eventstore.ParkedEvent) {
+		return func(t *testing.T, _ string, store *handle, events []eventstore.ParkedEvent) {
+			require.NoError(t, a.give(t.Context(), store, "parked", events[:1]))
+		}
+	}
+	fails := func(t *testing.T, url string, store *handle, events []eventstore.ParkedEvent) {
+		gives(retried())(t, url, store, events)
+		parkEvents(t, url, "billing", "parked")
+	}
+	for name, test := range map[string]struct {
+		before, meanwhile func(*testing.T, string, *handle, []eventstore.ParkedEvent)
+		late              answer
+		told              string
+	}{
+		"both retry":                               {nobody, gives(retried()), retried(), ""},
+		"both drop":                                {nobody, gives(dropped()), dropped(), ""},
+		"one retries and one drops":                {nobody, gives(retried()), dropped(), "is retry requested"},
+		"one drops and one retries":                {nobody, gives(dropped()), retried(), "is dropped"},
+		"one drops what was retried, one retries":  {gives(retried()), gives(dropped()), retried(), "is dropped"},
+		"one drops while Run fails with its retry": {gives(retried()), fails, dropped(), "is parked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := sqliteURL(t)
+			ok(t, lines(2, 0, 4), "import", url)
+			parkEvents(t, url, "billing", "parked")
+			opened, err := all.Open(t.Context(), url, nil)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, opened.Close()) })
+			store := &handle{Store: opened}
+			look := func() []eventstore.ParkedEvent {
+				events, err := parkedFor(t.Context(), store, "parked", "")
+				require.NoError(t, err)
+				require.Len(t, events, 2)
+				return events
+			}
+			test.before(t, url, store, look())
+			seen := look()
+			test.meanwhile(t, url, store, look())
+			err = test.late.give(t.Context(), store, "parked", seen)
+			if test.told == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, eventstore.ErrConflict)
+			require.ErrorContains(t, err, "1 of 2 events of parked at the same time")
+			require.ErrorContains(t, err, "event "+seen[0].EventID.String()+" of subscription billing "+test.told)
+		})
+	}
 }
 
 // A move takes a retry along that nobody could handle in the sealed store.

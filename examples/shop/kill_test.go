@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,7 +27,7 @@ const asProgram = "SHOP_TEST_AS_PROGRAM"
 // startProgram runs the shop in a process of its own. kill ends it at once.
 func startProgram(t *testing.T, s settings) (url string, kill func()) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-config", s.config, "-warehouse", s.warehouse, "-address", "127.0.0.1:0")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-config", s.config, "-list", s.list, "-warehouse", s.warehouse, "-address", "127.0.0.1:0")
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -68,8 +69,29 @@ func buy(ctx context.Context, url, id string) error {
 }
 
 func TestAShopThatIsKilledDoesNothingTwiceAndForgetsNothing(t *testing.T) {
-	s := onDisk(t)
+	for name, keep := range map[string]func(t *testing.T) settings{
+		"in files":      onDisk,
+		"in PostgreSQL": inPostgres,
+	} {
+		t.Run(name, func(t *testing.T) { killAgainAndAgain(t, keep(t)) })
+	}
+}
+
+// inPostgres returns settings that keep everything in a new database.
+func inPostgres(t *testing.T) settings {
+	t.Helper()
+	config, err := filepath.Abs("postgres.yaml")
+	require.NoError(t, err)
+	url := server.Database(t)
+	t.Setenv("SHOP_POSTGRES", url)
+	return settings{config: config, list: url}
+}
+
+func killAgainAndAgain(t *testing.T, s settings) {
 	depot := openDepot(t)
+	db, _, err := openDatabase(s.list)
+	require.NoError(t, err)
+	defer db.Close()
 	s.warehouse = depot.url
 	const customers, each = 4, 12
 	buyAll := func(url string, bought func()) {
@@ -107,9 +129,12 @@ func TestAShopThatIsKilledDoesNothingTwiceAndForgetsNothing(t *testing.T) {
 			require.NoError(t, store.DeleteCheckpoint(t.Context(), name))
 		}
 		require.NoError(t, store.Close())
+		_, err = db.ExecContext(t.Context(), `UPDATE switchyard_checkpoints SET owner = ''`) // frees the list's leases
+		require.NoError(t, err)
 	}
 	shop := start(t, s)
 	depot.quiet(t, shop, "last")
+	shop.due("zoe", shop.ok("PUT", "/orders/end", `{"customer":"zoe","cents":1}`)) // the list has what came before
 	shop.stop()
 	stored := map[string][]string{} // the types of the events, by stream
 	store, err := all.OpenConfig(t.Context(), s.config, "orders", nil)
@@ -127,4 +152,8 @@ func TestAShopThatIsKilledDoesNothingTwiceAndForgetsNothing(t *testing.T) {
 			require.Eventually(t, func() bool { return len(depot.shipments(id)) == 1 }, 20*time.Second, 5*time.Millisecond)
 		}
 	}
+	var orders, wrong int
+	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*), count(nullif(due, 0)) FROM orderlist_v2`).Scan(&orders, &wrong))
+	require.Equal(t, customers*each+2, orders)
+	require.Equal(t, 1, wrong, "but the last there are payments that the list does not know, or has twice")
 }

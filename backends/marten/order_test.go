@@ -1,8 +1,12 @@
 package marten_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -53,67 +57,149 @@ func (b *between) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.Trace
 
 func (b *between) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
-// A reader that asks in another order than the last number, the locks, the events, passes
-// a number whose event appears in between. What it must not see happens exactly there.
-func TestAReaderAsksForNumberLocksAndEventsInThisOrder(t *testing.T) {
-	for name, test := range map[string]struct {
-		statement string
-		early     bool // the writer has its number before the reader begins
-	}{
-		"a writer commits after the events were read":    {"order by e.seq_id", true},
-		"a writer begins after the locks were looked at": {"pg_locks", false},
+// gaps is a reader's connections, as they look between any two statements that it sends: one
+// is held back there, also amid a batch, until the server has carried out what came before
+// and something was done. Its statements are counted from start.
+type gaps struct {
+	admin *pgxpool.Pool
+	began bool
+	sent  int
+	do    map[int]func() error // when so many statements have been carried out
+	err   error
+}
+
+type gappedConn struct {
+	net.Conn
+	*gaps
+}
+
+// Write splits what it is given, whole messages, before each that begins a statement.
+func (c gappedConn) Write(p []byte) (int, error) {
+	written, before := 0, ""
+	for end := 0; c.began && end < len(p); end += 1 + int(binary.BigEndian.Uint32(p[end+1:])) {
+		if p[end] != 'P' { // Parse: its name, which is empty, and its text
+			continue
+		}
+		if do := c.do[c.sent]; do != nil && c.err == nil {
+			if _, err := c.Conn.Write(p[written:end]); err != nil {
+				return written, err
+			}
+			written = end
+			if c.err = c.carriedOut(before); c.err == nil {
+				c.err = do()
+			}
+		}
+		text, _, _ := bytes.Cut(p[end+6:], []byte{0})
+		before = string(text)
+		c.sent++
+	}
+	n, err := c.Conn.Write(p[written:])
+	return written + n, err
+}
+
+// carriedOut waits until the server has nothing more to do after a statement.
+func (c gappedConn) carriedOut(sql string) error {
+	for deadline := time.Now().Add(10 * time.Second); sql != ""; {
+		var waits bool
+		err := c.admin.QueryRow(context.Background(), `select exists (select from pg_stat_activity where datname = current_database() and wait_event = 'ClientRead' and state = 'active' and left(query, 900) = left($1, 900))`, sql).Scan(&waits)
+		if err != nil || waits {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the server has not carried out %s", sql)
+		}
+	}
+	return nil
+}
+
+// open returns a handle whose statements are held back.
+func (g *gaps) open(t *testing.T, rawURL string) (store *eventstore.Store, leave func()) {
+	config, err := pgxpool.ParseConfig(rawURL)
+	require.NoError(t, err)
+	config.MaxConns = 1
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec // each statement is sent with its text
+	dial := config.ConnConfig.DialFunc
+	config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		return gappedConn{conn, g}, err
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	backend, err := marten.Open(t.Context(), pool, &marten.Options{Append: marten.Quick})
+	require.NoError(t, err)
+	store, err = eventstore.New(backend, nil)
+	require.NoError(t, err)
+	return store, func() {
+		require.NoError(t, store.Close())
+		pool.Close()
+	}
+}
+
+// A reader asks for the last number, then for the locks, then for the events: in another
+// order it passes a number whose event appears in between. Whatever it must not pass is made
+// to happen between each two of its statements: a writer takes the lower number and commits
+// after one who took the higher one, or commits there.
+func TestAReaderPassesNoNumberWhateverHappensBetweenItsQuestions(t *testing.T) {
+	const mostGaps = 16
+	for name, opts := range map[string]eventstore.ReadAllOptions{
+		"forward":  {},
+		"filtered": {Filter: eventstore.Filter{StreamPrefixes: []string{"order-"}}},
+		"backward": {Backward: true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			rawURL := server.Database(t)
-			pool := connect(t, rawURL)
-			require.NoError(t, marten.Create(t.Context(), pool, "", marten.Creation{}))
-			tx, err := pool.Begin(t.Context())
-			require.NoError(t, err)
-			defer tx.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
-			commit := sync.OnceFunc(func() { _ = tx.Commit(context.Background()) })
-			var failed error
-			write := func() { // the lower number in a transaction that goes on, the higher one for all to see
-				numbers, err := take(t.Context(), tx, 1)
-				if err == nil {
-					err = insertEvents(t.Context(), tx, "order-1", numbers)
-				}
-				if err == nil {
-					_, err = pool.Exec(t.Context(), callAppend, "order-2", 1)
-				}
-				failed = err
-				time.AfterFunc(300*time.Millisecond, commit) // at the latest
-			}
-			trace := &between{statement: test.statement, do: write}
-			if test.early {
-				write()
-				trace.do = commit
-			}
-			config, err := pgxpool.ParseConfig(rawURL)
-			require.NoError(t, err)
-			config.ConnConfig.Tracer = trace
-			traced, err := pgxpool.NewWithConfig(t.Context(), config)
-			require.NoError(t, err)
-			t.Cleanup(traced.Close)
-			store := openStore(t, traced, &marten.Options{Append: marten.Quick})
-			if !test.early {
-				_, err = pool.Exec(t.Context(), callAppend, "order-0", 1) // so that there is something to look at
+		for _, early := range []bool{true, false} { // the writer has its number before the reader begins
+			t.Run(fmt.Sprintf("%s, early %t", name, early), func(t *testing.T) {
+				rawURL := server.Database(t)
+				pool := connect(t, rawURL)
+				require.NoError(t, marten.Create(t.Context(), pool, "", marten.Creation{}))
+				_, err := pool.Exec(t.Context(), callAppend, "order-0", 1) // so that there is something to look at
 				require.NoError(t, err)
-			}
-			var streams []string
-			after := eventstore.Position{}
-			for deadline := time.Now().Add(10 * time.Second); !slices.Contains(streams, "order-2") && time.Now().Before(deadline); {
-				for e, err := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{After: after}) {
+				happened := 0
+				for n := 0; happened == n && n < mostGaps; n++ {
+					lower, higher := fmt.Sprintf("order-%d-lower", n), fmt.Sprintf("order-%d-higher", n)
+					tx, err := pool.Begin(t.Context())
 					require.NoError(t, err)
-					streams, after = append(streams, e.Stream), e.Position
+					defer tx.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
+					write := func() error {
+						numbers, err := take(t.Context(), tx, 1)
+						if err != nil {
+							return err
+						}
+						if err := insertEvents(t.Context(), tx, lower, numbers); err != nil {
+							return err
+						}
+						_, err = pool.Exec(t.Context(), callAppend, higher, 1)
+						return err
+					}
+					commit := func() error { happened++; return tx.Commit(t.Context()) }
+					reader := &gaps{admin: pool, do: map[int]func() error{n: write, n + 40: commit}} // it waits, which is right
+					if early {
+						require.NoError(t, write())
+						reader.do = map[int]func() error{n: commit}
+					}
+					store, leave := reader.open(t, rawURL)
+					reader.began = true
+					var streams []string
+					for e, err := range store.ReadAll(t.Context(), opts) {
+						require.NoError(t, err)
+						streams = append(streams, e.Stream)
+					}
+					reader.began = false
+					leave()
+					require.NoError(t, reader.err)
+					if opts.Backward {
+						slices.Reverse(streams)
+					}
+					if i := slices.Index(streams, higher); i >= 0 {
+						require.Equal(t, lower, streams[i-1], "after %d statements", n)
+					}
+					if happened == n && reader.sent > n { // it did not wait
+						require.NoError(t, commit())
+					}
 				}
-			}
-			require.NoError(t, failed)
-			want := []string{"order-1", "order-2"}
-			if !test.early {
-				want = slices.Insert(want, 0, "order-0")
-			}
-			require.Equal(t, want, streams)
-		})
+				require.GreaterOrEqual(t, happened, 6)
+				require.True(t, early || happened < mostGaps, "all of its questions, unless it waits")
+			})
+		}
 	}
 }
 

@@ -1,11 +1,14 @@
 package marten_test
 
 import (
+	"context"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/backends/marten"
@@ -73,6 +76,78 @@ func TestAMigrationThatForbidsWritingIsNoticed(t *testing.T) {
 				var last int
 				require.NoError(t, pool.QueryRow(t.Context(), `select last_value from mt_events_sequence`).Scan(&last))
 				require.LessOrEqual(t, last, 1+2*2, "the first append tried twice, and no other")
+			})
+		}
+	}
+}
+
+// Marten's options add columns to the table of events, which makes no statement of a reader
+// fail. What they hold is seen at once, also by handles that were opened before.
+func TestAColumnThatMartenAddsUnderAnOpenStoreIsRead(t *testing.T) {
+	for _, mode := range []string{"cache_statement", "cache_describe", "exec"} {
+		for name, creation := range map[string]marten.Creation{"text": {NoMetadata: true}, "uuid, conjoined": {UUIDKeys: true, Conjoined: true, NoMetadata: true}} {
+			t.Run(mode+", "+name, func(t *testing.T) {
+				url := server.Database(t)
+				pool := connect(t, url)
+				require.NoError(t, marten.Create(t.Context(), pool, "", creation))
+				opts := &marten.Options{Append: marten.Quick}
+				streams := []string{"order-1", "order-2"}
+				if creation.Conjoined {
+					opts.Tenant = "acme"
+					streams = []string{"order-" + uuid.NewString(), "order-" + uuid.NewString()}
+				}
+				store := openStore(t, connect(t, url+"&default_query_exec_mode="+mode), opts)
+				for range 8 { // until the server keeps its plans
+					for _, stream := range streams {
+						_, err := store.Append(t.Context(), stream, anyVersion, event("happened", `{}`))
+						require.NoError(t, err)
+					}
+					_ = readAll(t, store, eventstore.ReadAllOptions{})
+					_, err := store.Info(t.Context())
+					require.NoError(t, err)
+					for _, stream := range streams {
+						_, err := store.StreamVersion(t.Context(), stream)
+						require.NoError(t, err)
+					}
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				messages, end := iter.Pull2(store.Subscribe(ctx, eventstore.SubscribeOptions{}))
+				defer end()
+				followed := func() uint64 {
+					message, err, _ := messages()
+					require.NoError(t, err)
+					for message.Kind != eventstore.MessageEvent {
+						message, err, _ = messages()
+						require.NoError(t, err)
+					}
+					number, _ := message.Event.Position.Words()
+					return number
+				}
+				for n := range 16 {
+					require.EqualValues(t, n+1, followed())
+				}
+				_, err := pool.Exec(t.Context(), `alter table mt_events add column is_skipped boolean, add column correlation_id varchar, add column headers jsonb;
+					update mt_events set correlation_id = 'c', headers = '{"by": "net"}' where seq_id = 1;
+					update mt_events set is_skipped = seq_id in (2, 16)`)
+				require.NoError(t, err)
+				all := readAll(t, store, eventstore.ReadAllOptions{})
+				require.Len(t, all, 14, "two are skipped")
+				require.Equal(t, map[string]string{eventstore.MetaCorrelationID: "c", "by": "net"}, all[0].Metadata)
+				require.Nil(t, all[1].Metadata)
+				require.Len(t, readAll(t, store, eventstore.ReadAllOptions{Backward: true, Filter: eventstore.Filter{Types: []string{"happened"}}}), 14)
+				version, err := store.StreamVersion(t.Context(), streams[1])
+				require.NoError(t, err)
+				require.EqualValues(t, 7, version)
+				info, err := store.Info(t.Context())
+				require.NoError(t, err)
+				number, _ := info.Head.Position.Words()
+				require.EqualValues(t, 15, number)
+				_, err = pool.Exec(t.Context(), `with taken as (select nextval('mt_events_sequence') as seq from generate_series(1, 2))
+					insert into mt_events (seq_id, id, stream_id, version, data, type, timestamp, tenant_id, mt_dotnet_type, is_archived, is_skipped)
+					select seq, gen_random_uuid(), e.stream_id, e.version + seq, '{}', e.type, now(), e.tenant_id, '', false, seq = 17 from taken, mt_events e where e.seq_id = 1`)
+				require.NoError(t, err)
+				require.EqualValues(t, 18, followed(), "the one before it is skipped")
 			})
 		}
 	}

@@ -52,7 +52,7 @@ func noEvent(number, version, id, stream, truth string) string {
 // none is there any more is no proof, for Marten compacts streams; and what it put there
 // instead stands for what was. high is the page's last number.
 func (q *query) head(b *Backend, place eventstore.Place, follows bool, high string) string {
-	last := "(select coalesce(max(e.seq_id), 0) from " + q.sql.events + " e where e.seq_id > " + high + "::bigint and " + q.sql.live + ")"
+	last := "(select coalesce(max(e.seq_id), 0) from " + q.sql.shown + " where e.seq_id > " + high + "::bigint and " + q.sql.live + ")"
 	row := func(there string) string { return noEvent(last, "null::bigint", "null::uuid", "null::text", there) }
 	if !follows {
 		return row("true")
@@ -64,8 +64,8 @@ func (q *query) head(b *Backend, place eventstore.Place, follows bool, high stri
 	number := q.param(pgdriver.After(place.Position)) + "::bigint"
 	same := "e.stream_id = " + q.param(key.id) + "::" + q.sql.id + " and e.version = " + q.param(pgdriver.Clamp(place.Version)) + "::bigint and (e.id = " + q.param(place.ID) + "::uuid or e.type like 'Compacted<%')"
 	// By the highest number: to look whether any is as high would be a scan of the table.
-	return row("coalesce((select max(e.seq_id) from " + q.sql.events + " e where true" + q.sql.numbered + ") >= " + number + ", false) and not exists (select from " + q.sql.events +
-		" e where e.seq_id = " + number + " and " + q.sql.live + " and not (" + same + "))")
+	return row("coalesce((select max(e.seq_id) from " + q.sql.events + " e where true" + q.sql.numbered + ") >= " + number + ", false) and not exists (select from " + q.sql.shown +
+		" where e.seq_id = " + number + " and " + q.sql.live + " and not (" + same + "))")
 }
 
 // passed selects the place of the last event of a sparse page's numbers, in its direction,

@@ -19,8 +19,6 @@ type shape struct {
 	tenantPartitioned  bool
 
 	correlation, causation, headers, userName bool // columns of mt_events
-	skipped                                   bool // the column is_skipped
-	binary                                    bool // the column bdata
 	uniqueIDs                                 bool // an event ID is unique in the store
 	identities                                bool // mt_streams_identity
 	tags                                      []string
@@ -89,7 +87,6 @@ func newShape(facts *catalog.Facts, schema string, acceptUntagged bool) (shape, 
 	}
 	has := func(name string) bool { return events.Column(name) != nil }
 	s.correlation, s.causation, s.headers, s.userName = has("correlation_id"), has("causation_id"), has("headers"), has("user_name")
-	s.skipped, s.binary = has("is_skipped"), has("bdata")
 	s.uniqueIDs, s.identities = events.HasIndex("idx_mt_events_event_id"), facts.Table("mt_streams_identity") != nil
 	for _, t := range facts.Tables {
 		if name, ok := strings.CutPrefix(t.Name, "mt_event_tag_"); ok {

@@ -16,8 +16,9 @@ type statements struct {
 	// numbered is what of the tenant's condition bounds the sequence's numbers: all of
 	// them are one order, but for a partition's, which has its own.
 	numbered string
-	live     string // a condition: the event is delivered
-	from     string // mt_events e, with what its name needs
+	live     string // a condition on shown e: the event is delivered
+	shown    string // mt_events e, with the columns that it may have; see makeShown
+	from     string // shown, with what the event's name needs
 	name     string // the name of the event's stream
 	function string // the statement that calls Marten's function
 	// The same, where it starts a stream, and what comes before that.
@@ -42,12 +43,9 @@ func newStatements(opts Options, s shape, suffix string) statements {
 	if s.tenantPartitioned {
 		q.numbered = q.tenant
 	}
-	live := []string{"e.type <> '" + tombstoneType + "'"}
+	live := []string{"e.type <> '" + tombstoneType + "'", "e.is_skipped is not true"}
 	if s.conjoined {
 		live = append(live, "e.tenant_id = "+q.tenantValue)
-	}
-	if s.skipped {
-		live = append(live, "e.is_skipped is not true")
 	}
 	if opts.HideArchived {
 		live = append(live, "e.is_archived is not true")
@@ -55,7 +53,8 @@ func newStatements(opts Options, s shape, suffix string) statements {
 		live = append(live, "not (e.is_archived and "+q.restarted()+")")
 	}
 	q.live = "(" + strings.Join(live, " and ") + ")"
-	q.from, q.name = q.events+" e", "e.stream_id"
+	q.makeShown()
+	q.from, q.name = q.shown, "e.stream_id"
 	if s.uuidKeys {
 		q.id = "uuid"
 		join := "s.id = e.stream_id" + q.streamTenant
@@ -65,23 +64,8 @@ func newStatements(opts Options, s shape, suffix string) statements {
 		q.from += " left join " + q.streams + " s on " + join
 		q.name = "coalesce(nullif(s.type, '') || '-', '') || e.stream_id::text"
 	}
-	column := func(there bool, name string) string {
-		if there {
-			return "e." + name
-		}
-		return "null"
-	}
-	headers := "null::text"
-	if s.headers {
-		headers = "nullif(e.headers, 'null')::text"
-	}
-	data := "e.data::text, null::bytea"
-	if s.binary {
-		data = "case when e.bdata is null then e.data::text end, e.bdata"
-	}
-	q.columns = fmt.Sprintf(`e.seq_id, e.version::bigint, e.id, e.timestamp, (%s)::text, e.type::text, %s,
-		%s, %s::text, %s::text, %s::text`, q.name, data, headers,
-		column(s.correlation, "correlation_id"), column(s.causation, "causation_id"), column(s.userName, "user_name"))
+	q.columns = fmt.Sprintf(`e.seq_id, e.version::bigint, e.id, e.timestamp, (%s)::text, e.type::text, case when e.bdata is null then e.data::text end, e.bdata,
+		nullif(e.headers, 'null')::text, e.correlation_id::text, e.causation_id::text, e.user_name::text`, q.name)
 	if s.function {
 		q.function, q.starting = q.functionCall(s, opts.Schema), q.startingCall(s, opts.Schema)
 	}
@@ -89,6 +73,17 @@ func newStatements(opts Options, s shape, suffix string) statements {
 	q.judge = q.judgement(s)
 	q.makeSteps(s, opts.Schema)
 	return q
+}
+
+// makeShown writes where events are read from. Columns that depend on Marten's options are
+// those of the table, where it has them when the statement is run, and otherwise null: a name
+// that the inner select does not find is looked for around it. So none that Marten adds under
+// an open store goes unnoticed, and no question need be asked for that.
+func (q *statements) makeShown() {
+	q.shown = `(select null::jsonb as headers, null::varchar as correlation_id, null::varchar as causation_id, null::varchar as user_name,
+			null::bytea as bdata, null::boolean as is_skipped) absent
+		cross join lateral (select m.seq_id, m.id, m.stream_id, m.version, m.data, m.type, m.timestamp, m.tenant_id, m.is_archived,
+			headers, correlation_id, causation_id, user_name, bdata, is_skipped from ` + q.events + ` m) e`
 }
 
 // restarted is a condition: the event's stream has a generation that is not archived.

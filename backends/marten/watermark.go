@@ -354,7 +354,7 @@ func (q *statements) locks() string {
 // lastAfter selects the number of the last event after $1 that is delivered; 0 where
 // there is none.
 func (q *statements) lastAfter() string {
-	return "select coalesce(max(e.seq_id), 0) from " + q.events + " e where e.seq_id > $1 and " + q.live
+	return "select coalesce(max(e.seq_id), 0) from " + q.shown + " where e.seq_id > $1 and " + q.live
 }
 
 // run selects the last number of those that follow $1 without a hole.

@@ -277,9 +277,6 @@ func atOwnLimits(ctx context.Context, env *Env) error {
 		if err := expectLong(ctx, "of one append", store, stream, events, false); err != nil {
 			return fmt.Errorf("an append of %s: %w", shape.what, err)
 		}
-		if env.Caps.IdempotencyWindow > 0 && n > env.Caps.IdempotencyWindow {
-			continue
-		}
 		if err := expectDuplicate(ctx, store, stream, eventstore.NoStream(), result, events...); err != nil {
 			return fmt.Errorf("an append of %s: %w", shape.what, err)
 		}

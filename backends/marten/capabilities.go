@@ -2,6 +2,7 @@ package marten
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -13,8 +14,13 @@ import (
 func (b *Backend) Capabilities() eventstore.Capabilities { return b.caps }
 
 // window is how many of a stream's last events an append is held against, to recognise
-// those that are stored already.
+// those that are stored already. One whose last event is among them is recognised, however
+// many events it has.
 const window = 1000
+
+// lookBack is, in SQL, how far back the first event may be of an append whose events have
+// the places w.low to w.high.
+func lookBack() string { return "(" + strconv.Itoa(window) + " + w.high - w.low)" }
 
 // mostEventBytes is the largest event.
 const mostEventBytes = 8 << 20

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -182,7 +183,7 @@ func (q *statements) functionOf(s shape, schema, expected string) (call string, 
 // functionCall is the statement of [Backend.callFunction].
 func (q *statements) functionCall(s shape, schema string) string {
 	call, next := q.functionOf(s, schema, "coalesce(s.version, 0)")
-	met := `e.stream_id = s.id` + q.tenant + ` and e.version > s.version - ` + fmt.Sprint(window) + ` and e.id = any($3::uuid[]) and e.type <> '` + tombstoneType + `'`
+	met := `e.stream_id = s.id` + q.tenant + ` and e.version > s.version - ` + strconv.Itoa(window) + ` and e.id = any($3::uuid[]) and e.type <> '` + tombstoneType + `'`
 	if s.uniqueIDs {
 		met = `e.id = any($3::uuid[])`
 	}

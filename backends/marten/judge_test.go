@@ -85,3 +85,32 @@ func TestEveryWayJudgesAlike(t *testing.T) {
 		})
 	}
 }
+
+// An append is recognised as long as its last event is in the window, however many events
+// it has: its first may be the one that others have pushed out.
+func TestAnAppendIsRecognisedWhileItsLastEventIsInTheWindow(t *testing.T) {
+	for _, mode := range []marten.AppendMode{marten.Quick, marten.Rich} {
+		t.Run(string(mode), func(t *testing.T) {
+			pool := newTables(t, marten.Creation{})
+			store := openStore(t, pool, &marten.Options{Append: mode, Grace: map[marten.AppendMode]time.Duration{marten.Rich: 50 * time.Millisecond}[mode]})
+			var events []eventstore.Event
+			for range 40 {
+				events = append(events, event("happened", `{}`))
+			}
+			first, err := store.Append(t.Context(), "order-1", eventstore.NoStream(), events...)
+			require.NoError(t, err)
+			_, err = pool.Exec(t.Context(), callAppend, "order-1", 999)
+			require.NoError(t, err)
+			again, err := store.Append(t.Context(), "order-1", eventstore.NoStream(), events...)
+			require.NoError(t, err)
+			require.True(t, again.Duplicate)
+			require.Equal(t, first.Position, again.Position)
+			both, err := store.AppendStreams(t.Context(), // judged another way
+				eventstore.StreamAppend{Stream: "order-1", Expected: eventstore.NoStream(), Events: events},
+				eventstore.StreamAppend{Stream: "order-2", Expected: eventstore.NoStream()})
+			require.NoError(t, err)
+			require.True(t, both[0].Duplicate)
+			require.NoError(t, sound(t.Context(), pool))
+		})
+	}
+}

@@ -155,7 +155,7 @@ func (t *transaction) take(answers pgx.BatchResults, steps []step, calls int) ([
 // function leaves it that was called with none, is judged by itself where it is to be new:
 // its row would be neither created nor updated.
 func (q *statements) judgement(s shape) string {
-	met := `e.stream_id = s.id` + q.tenant + ` and e.version > s.version - ` + strconv.Itoa(window) + ` and e.id = any(($7::uuid[])[w.low:w.high]) and e.type <> '` + tombstoneType + `'`
+	met := `e.stream_id = s.id` + q.tenant + ` and e.version > s.version - ` + lookBack() + ` and e.id = any(($7::uuid[])[w.low:w.high]) and e.type <> '` + tombstoneType + `'`
 	if s.uniqueIDs {
 		met = `e.id = any(($7::uuid[])[w.low:w.high])`
 	}

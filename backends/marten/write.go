@@ -225,7 +225,7 @@ func (t *transaction) find() (string, []any) {
 		generation = ` and e.is_archived = s.is_archived`
 	}
 	return columns + ` from unnest($1::text[], $2::int[], $3::int[]) w(id, low, high) join ` + q.streams + ` s on s.id = w.id::` + q.id + q.streamTenant + ` and s.version > 0,
-		lateral (select * from ` + q.events + ` e where e.stream_id = s.id` + q.tenant + generation + ` and e.version > s.version - ` + fmt.Sprint(window) + `
+		lateral (select * from ` + q.events + ` e where e.stream_id = s.id` + q.tenant + generation + ` and e.version > s.version - ` + lookBack() + `
 			and e.id = any(($4::uuid[])[w.low:w.high]) and e.type <> '` + tombstoneType + `') e`, []any{streams, low, high, events}
 }
 

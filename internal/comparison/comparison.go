@@ -137,6 +137,9 @@ type Bar struct {
 	Colour                     int // the store's, from 0
 }
 
+// colours are as many as the page has.
+const colours = 8
+
 // Charts are the cases in the order in which they were measured.
 func (r Report) Charts() []Chart {
 	var charts []Chart
@@ -147,7 +150,7 @@ func (r Report) Charts() []Chart {
 				at = len(charts)
 				charts = append(charts, Chart{Case: result.Case})
 			}
-			charts[at].Bars = append(charts[at].Bars, bar(store.Name, i, result, r.fastest(result.Case)))
+			charts[at].Bars = append(charts[at].Bars, bar(store.Name, i%colours, result, r.fastest(result.Case)))
 		}
 	}
 	return charts

@@ -1,6 +1,8 @@
 package comparison
 
 import (
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -36,5 +38,20 @@ func TestThePageSaysEverythingAndAsksNothingOfANetwork(t *testing.T) {
 func TestRatesHaveThreeDigitsThatMeanSomething(t *testing.T) {
 	for rate, want := range map[float64]string{0.126: "0.13", 1.234: "1.23", 12.34: "12.3", 123.4: "123", 1234: "1.23k", 12345: "12.3k", 123456: "123k", 1234567: "1235k"} {
 		require.Equal(t, want, significant(rate))
+	}
+}
+
+func TestEveryBarHasAColour(t *testing.T) {
+	var report Report
+	for i := range 20 {
+		report.Stores = append(report.Stores, Store{Name: fmt.Sprint(i), Results: []bench.Result{{Case: "append", Rate: 1}}})
+	}
+	var page strings.Builder
+	require.NoError(t, report.WriteHTML(&page))
+	bars := regexp.MustCompile(`class="bar (c\d+)"`).FindAllStringSubmatch(page.String(), -1)
+	require.Len(t, bars, len(report.Stores))
+	for _, bar := range bars {
+		require.Contains(t, page.String(), "."+bar[1]+" { background: var(--"+bar[1]+"); }")
+		require.Contains(t, page.String(), "--"+bar[1]+": #")
 	}
 }

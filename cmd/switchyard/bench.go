@@ -91,8 +91,12 @@ func (a *app) bench(ctx context.Context, args []string, f benchFlags) error {
 func (a *app) measure(ctx context.Context, args []string, f benchFlags) (_ []bench.Result, err error) {
 	var yard benchYard
 	defer func() { err = errors.Join(err, yard.clear(context.WithoutCancel(ctx))) }()
-	for _, arg := range args {
-		if err := a.prepareBench(ctx, &yard, arg, f); err != nil {
+	names, err := a.names(args)
+	if err != nil {
+		return nil, err
+	}
+	for i, arg := range args {
+		if err := a.prepareBench(ctx, &yard, arg, names[i], f); err != nil {
 			return nil, err
 		}
 	}
@@ -107,8 +111,8 @@ func (a *app) measure(ctx context.Context, args []string, f benchFlags) (_ []ben
 // prepareBench makes the targets of one URL: a store for each prefill, measured
 // from one process and, if asked for, from several. The peers of its server come
 // with the first.
-func (a *app) prepareBench(ctx context.Context, yard *benchYard, arg string, f benchFlags) error {
-	rawURL, name, err := a.url(arg)
+func (a *app) prepareBench(ctx context.Context, yard *benchYard, arg, name string, f benchFlags) error {
+	rawURL, _, err := a.url(arg)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"time"
@@ -54,6 +55,11 @@ func (a *app) compare(ctx context.Context, args []string, f compareFlags) error 
 	if f.scale != "full" && f.scale != smallScale {
 		return usagef("--scale %q is not full or small", f.scale)
 	}
+	for flag, expression := range map[string]string{"--checks": f.checks, "--match": f.match} {
+		if _, err := regexp.Compile(expression); err != nil {
+			return usagef("%s: %s", flag, err)
+		}
+	}
 	if err := writable(f.out); err != nil {
 		return err
 	}
@@ -61,25 +67,27 @@ func (a *app) compare(ctx context.Context, args []string, f compareFlags) error 
 		Made:    time.Now().UTC(),
 		Machine: fmt.Sprintf("%s/%s, %d processors", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
 	}
-	for _, arg := range args {
-		store, err := a.lookAt(ctx, arg)
+	names, err := a.names(args)
+	if err != nil {
+		return err
+	}
+	for i, arg := range args {
+		store, err := a.lookAt(ctx, arg, names[i])
 		if err != nil {
 			return err
 		}
 		report.Stores = append(report.Stores, store)
 	}
-	for i, arg := range args { // each of them can be opened
-		if err := a.judge(ctx, arg, &report.Stores[i], f); err != nil {
-			return err
-		}
-	}
-	results, err := a.measure(ctx, args, f.benchFlags)
+	results, err := a.measure(ctx, args, f.benchFlags) // first, for it takes less time
 	if err != nil {
 		return err
 	}
-	for i := range report.Stores {
+	for i, arg := range args {
 		store := &report.Stores[i]
 		store.Results = slices.DeleteFunc(slices.Clone(results), func(r bench.Result) bool { return r.Store != store.Name })
+		if err := a.judge(ctx, arg, store, f); err != nil {
+			return err
+		}
 	}
 	if err := writeReport(f.out, report); err != nil {
 		return err
@@ -91,8 +99,8 @@ func (a *app) compare(ctx context.Context, args []string, f compareFlags) error 
 }
 
 // lookAt says what a store declares.
-func (a *app) lookAt(ctx context.Context, arg string) (comparison.Store, error) {
-	rawURL, name, err := a.url(arg)
+func (a *app) lookAt(ctx context.Context, arg, name string) (comparison.Store, error) {
+	rawURL, _, err := a.url(arg)
 	if err != nil {
 		return comparison.Store{}, err
 	}
@@ -129,7 +137,7 @@ func (a *app) judge(ctx context.Context, arg string, store *comparison.Store, f 
 	if err != nil {
 		return err
 	}
-	a.tell("the suite: %s", name)
+	a.tell("the suite: %s", store.Name)
 	report, err := a.runSuite(ctx, suite{url: rawURL, name: name, small: f.scale == smallScale}, conformance.Options{Match: f.checks})
 	if err != nil {
 		return err

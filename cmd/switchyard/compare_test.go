@@ -21,12 +21,12 @@ import (
 	"github.com/switchyard-dev/switchyard/internal/comparison"
 )
 
-func compared(t *testing.T) (page string, report comparison.Report) {
+func compared(t *testing.T, others ...string) (page string, report comparison.Report) {
 	t.Helper()
 	url, file := sqliteURL(t), filepath.Join(t.TempDir(), "report.html")
 	ok(t, line("a", 1), "import", url)
 	before := ok(t, "", "stats", url)
-	out := ok(t, "", "compare", url, "memory:", "--out", file, "--checks", "^append/returns", "--match", "^append 8", "--duration", "20ms", "--rounds", "1")
+	out := ok(t, "", append([]string{"compare", url, "memory:", "--out", file, "--checks", "^append/returns", "--match", "^append 8", "--duration", "20ms", "--rounds", "1"}, others...)...)
 	require.NoError(t, json.Unmarshal([]byte(out), &report))
 	require.Equal(t, before, ok(t, "", "stats", url), "the store itself is not touched")
 	text, err := os.ReadFile(file)
@@ -58,12 +58,45 @@ func TestAComparisonThatCannotBeMadeIsRefusedBeforeItsFirstSuite(t *testing.T) {
 	for name, args := range map[string][]string{
 		"a second store that is none": {"memory:", "nosql:", "--out", filepath.Join(t.TempDir(), "x.html")},
 		"a file that is a folder":     {"memory:", "--out", t.TempDir()},
+		"checks by no expression":     {"memory:", "--checks", "("},
+		"cases by no expression":      {"memory:", "--match", "("},
+		"no case of that name":        {"memory:", "--match", "^apend"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := call(t, "", append([]string{"compare", "--checks", "^append/returns", "--match", "^$"}, args...)...)
+			file := filepath.Join(t.TempDir(), "report.html")
+			got := call(t, "", append([]string{"compare", "--out", file, "--checks", "^append/returns", "--match", "^$"}, args...)...)
 			require.NotZero(t, got.code)
 			require.NotContains(t, got.err, "the suite")
+			require.NoFileExists(t, file, "no empty report is left")
 		})
+	}
+}
+
+// What two URLs differ in need not be shown: parameters are not.
+func TestStoresOfOneNameAreComparedAsTwo(t *testing.T) {
+	url, file := sqliteURL(t), filepath.Join(t.TempDir(), "report.html")
+	var report comparison.Report
+	out := ok(t, "", "compare", url, url, "memory:", url, "--out", file, "--no-suite", "--match", "^append 8×1 new", "--duration", "10ms", "--rounds", "1")
+	require.NoError(t, json.Unmarshal([]byte(out), &report))
+	var names []string
+	for _, store := range report.Stores {
+		names = append(names, store.Name)
+		require.Len(t, store.Results, 1)
+		require.Equal(t, store.Name, store.Results[0].Store)
+	}
+	require.Equal(t, []string{url, url + " (2)", "memory:", url + " (3)"}, names)
+}
+
+func TestAServerThatIsAwayIsToldOnceAndWithoutItsPassword(t *testing.T) {
+	for _, url := range []string{"esdb://admin:s3cr3t@127.0.0.1:1?tls=true", "postgres://admin:s3cr3t@127.0.0.1:1/x", "marten://admin:s3cr3t@127.0.0.1:1/x"} {
+		file := filepath.Join(t.TempDir(), "report.html")
+		cmd := program(t, "compare", "memory:", url, "--out", file)
+		said, err := cmd.CombinedOutput()
+		require.Error(t, err)
+		require.NotContains(t, string(said), "s3cr3t")
+		require.Equal(t, 1, strings.Count(string(said), "switchyard: "), "%s", said)
+		require.NotContains(t, string(said), "[info]", "a client's own log")
+		require.NoFileExists(t, file)
 	}
 }
 
@@ -83,20 +116,25 @@ func TestAComparisonIsReadableOnAPhone(t *testing.T) {
 	if browser == "" {
 		t.Skip("there is no Chromium here, and " + chromiumProgram + " names none: whether the page can be read on a phone was NOT looked at")
 	}
-	page, report := compared(t)
+	page, report := compared(t, sqliteURL(t), sqliteURL(t), sqliteURL(t), sqliteURL(t), sqliteURL(t))
 	// The measuring script is the test's: the page itself forbids scripts.
 	page = regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`).ReplaceAllString(page, "")
 	page = strings.Replace(page, "</body>", `<script>
 onload = () => {
 const asked = performance.getEntriesByType("resource").filter(r => !r.name.endsWith("/favicon.ico")).length;
-const bars = [...document.querySelectorAll(".bar")].filter(b => b.getBoundingClientRect().width > 0).length;
+const bars = [...document.querySelectorAll(".bar")].filter(b => {
+	const box = b.getBoundingClientRect(), colour = getComputedStyle(b).backgroundColor;
+	return box.width > 0 && box.right <= innerWidth && colour != "rgba(0, 0, 0, 0)";
+}).length;
 fetch("/seen?" + new URLSearchParams({ wide: document.documentElement.scrollWidth, window: innerWidth, asked, bars }));
 };
 </script></body>`, 1)
 	seen := make(chan url.Values, 1)
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
-		case "/":
+		case "/": // a window cannot be as small in every build
+			_, _ = io.WriteString(w, `<iframe src="/page" style="width: 360px; height: 640px; border: 0"></iframe>`)
+		case "/page":
 			_, _ = io.WriteString(w, page)
 		case "/seen":
 			seen <- r.URL.Query()
@@ -120,11 +158,14 @@ fetch("/seen?" + new URLSearchParams({ wide: document.documentElement.scrollWidt
 			require.NoError(t, err)
 			return n
 		}
-		require.LessOrEqual(t, number("window"), 500, "a window is not smaller in every build")
+		require.Equal(t, 360, number("window"))
 		require.LessOrEqual(t, number("wide"), number("window"), "nothing is wider than the window")
 		require.Zero(t, number("asked"), "it asks for nothing")
-		t.Log(got)
-		require.Positive(t, number("bars"), "the bars of %d stores are drawn", len(report.Stores))
+		measured := 0
+		for _, store := range report.Stores {
+			measured += len(store.Results)
+		}
+		require.Equal(t, measured, number("bars"), "each result has a bar that can be seen")
 	case <-time.After(time.Minute):
 		require.Fail(t, browser+" has drawn nothing within a minute")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -179,17 +180,21 @@ func asText(render func(*move.Report, io.Writer) error) func(*move.Report) (stri
 	}
 }
 
-// writable refuses a file for a report before the work whose only proof that is. Where
-// it is not there yet it is made; "" is standard output.
+// writable refuses a file for a report before the work whose only proof that is. One that
+// is not there yet is not left behind empty; "" is standard output.
 func writable(file string) error {
 	if file == "" {
 		return nil
 	}
+	_, before := os.Stat(file)
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("the report's file: %w", err)
 	}
-	return f.Close()
+	if err := f.Close(); err != nil || !errors.Is(before, fs.ErrNotExist) {
+		return err
+	}
+	return os.Remove(file)
 }
 
 func (a *app) writeReport(file, text string) error {

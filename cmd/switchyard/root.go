@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -244,6 +245,23 @@ func (a *app) url(arg string) (rawURL, name string, err error) {
 	}
 	rawURL, err = config.URL(stored)
 	return rawURL, arg, err
+}
+
+// names returns how several stores may be shown, each by a name of its own: two URLs may
+// differ in what is not shown.
+func (a *app) names(args []string) ([]string, error) {
+	names := make([]string, len(args))
+	for i, arg := range args {
+		_, name, err := a.url(arg)
+		if err != nil {
+			return nil, err
+		}
+		names[i] = name
+		for n := 2; slices.Contains(names[:i], names[i]); n++ {
+			names[i] = fmt.Sprintf("%s (%d)", name, n)
+		}
+	}
+	return names, nil
 }
 
 // open opens a store for moving events: with the backend's own limits, and with

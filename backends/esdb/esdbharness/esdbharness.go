@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	client "github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/backends/esdb"
@@ -32,6 +33,7 @@ func Isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.Logger = client.NoopLogging() // it writes each attempt to standard error
 	namespace := prefix + uuid.NewString()
 	before, err := head(ctx, config)
 	if err != nil {

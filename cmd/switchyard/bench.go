@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -65,11 +67,8 @@ event and a call, and what a million events cost.
 }
 
 func (a *app) bench(ctx context.Context, args []string, f benchFlags) error {
-	if f.processes < 1 {
-		return usagef("--processes %d: give 1 or more", f.processes)
-	}
-	if slices.ContainsFunc(f.prefill, func(n int) bool { return n < 0 }) || len(f.prefill) == 0 {
-		return usagef("--prefill: give numbers of events, not negative")
+	if err := f.check(); err != nil {
+		return err
 	}
 	results, err := a.measure(ctx, args, f)
 	if err != nil {
@@ -87,6 +86,26 @@ func (a *app) bench(ctx context.Context, args []string, f benchFlags) error {
 	return show(a.out)
 }
 
+// check refuses what would be noticed when everything is measured, or never.
+func (f benchFlags) check() error {
+	switch extension := filepath.Ext(f.plot); {
+	case f.duration <= 0:
+		return usagef("--duration %s: give more than 0", f.duration)
+	case f.rounds < 1:
+		return usagef("--rounds %d: give 1 or more", f.rounds)
+	case f.processes < 1:
+		return usagef("--processes %d: give 1 or more", f.processes)
+	case slices.ContainsFunc(f.prefill, func(n int) bool { return n < 0 }) || len(f.prefill) == 0:
+		return usagef("--prefill: give numbers of events, not negative")
+	case f.plot != "" && extension != ".png" && extension != ".svg":
+		return usagef("--plot %q: end the name in .png or .svg", f.plot)
+	}
+	if _, err := regexp.Compile(f.match); err != nil {
+		return usagef("--match: %s", err)
+	}
+	return writable(f.plot)
+}
+
 // measure measures fresh stores beside those of the URLs, and removes them.
 func (a *app) measure(ctx context.Context, args []string, f benchFlags) (_ []bench.Result, err error) {
 	var yard benchYard
@@ -100,12 +119,16 @@ func (a *app) measure(ctx context.Context, args []string, f benchFlags) (_ []ben
 			return nil, err
 		}
 	}
-	return bench.Run(ctx, yard.targets, bench.Options{
+	results, err := bench.Run(ctx, yard.targets, bench.Options{
 		Duration: f.duration, Rounds: f.rounds, Match: f.match,
 		Progress: func(store, name string, done, total int) {
 			a.tell("%d of %d: %s, %s", done+1, total, store, name)
 		},
 	})
+	if err != nil && ctx.Err() != nil { // nobody needs to hear what became of the append that was cut off
+		err = fmt.Errorf("bench: %w", ctx.Err())
+	}
+	return results, err
 }
 
 // prepareBench makes the targets of one URL: a store for each prefill, measured
@@ -118,7 +141,7 @@ func (a *app) prepareBench(ctx context.Context, yard *benchYard, arg, name strin
 	}
 	peers, closePeers, err := peersOf(ctx, rawURL)
 	if err != nil {
-		return err
+		return fmt.Errorf("open %s: %w", name, err)
 	}
 	yard.later(closePeers)
 	for _, events := range f.prefill {

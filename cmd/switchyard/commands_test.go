@@ -55,7 +55,20 @@ func TestExitCodes(t *testing.T) {
 		"copy into itself":            {[]string{"copy", url, url}, exitUsage, "same store"},
 		"conformance, unknown form":   {[]string{"conformance", url, "--format", "x"}, exitUsage, "text, json, junit or markdown"},
 		"conformance, unknown scale":  {[]string{"conformance", url, "--scale", "x"}, exitUsage, "not full or small"},
-		"conformance, no check":       {[]string{"conformance", url, "--match", "no such check"}, exitFailed, "selects no check"},
+		"conformance, no check":       {[]string{"conformance", url, "--match", "no such check"}, exitUsage, "--match \"no such check\" selects no check; docs/guarantees.md"},
+		"conformance, no expression":  {[]string{"conformance", url, "--match", "("}, exitUsage, "--match: error parsing"},
+		"conformance into a folder":   {[]string{"conformance", url, "-o", t.TempDir()}, exitFailed, "the report's file: "},
+		"compare, no check":           {[]string{"compare", url, "--checks", "no such check"}, exitUsage, "--checks \"no such check\" selects"},
+		"compare, no round":           {[]string{"compare", url, "--rounds", "0"}, exitUsage, "--rounds 0"},
+		"bench, no round":             {[]string{"bench", url, "--rounds", "0"}, exitUsage, "--rounds 0"},
+		"bench, no time":              {[]string{"bench", url, "--duration", "-1s"}, exitUsage, "--duration -1s"},
+		"bench, no expression":        {[]string{"bench", url, "--match", "("}, exitUsage, "--match: error parsing"},
+		"bench, no such picture":      {[]string{"bench", url, "--plot", "x.gif"}, exitUsage, ".png or .svg"},
+		"bench into no folder":        {[]string{"bench", url, "--plot", "/absent/x.svg"}, exitFailed, "the report's file: "},
+		"quickstart, no commits":      {[]string{"quickstart", "--commits", "-1"}, exitUsage, "--commits -1"},
+		"quickstart, no repository":   {[]string{"quickstart", "--repository", "/absent"}, exitUsage, "--repository: "},
+		"quickstart, no check":        {[]string{"quickstart", "--match", "no such check"}, exitUsage, "selects no check"},
+		"move to memory":              {[]string{"move", url, "memory:"}, exitUsage, "memory: ends with this command"},
 		"a store without a config":    {[]string{"stats", "@x", "--config", "/absent.yaml"}, exitFailed, "absent.yaml: no such file or directory; name the config file with --config"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -80,6 +93,26 @@ func TestCtrlCIsNotToldInTheWordsOfGo(t *testing.T) {
 		require.Equal(t, exitFailed, run(ctx, args, streams{in: strings.NewReader(""), out: io.Discard, err: &errs}), args)
 		require.Contains(t, errs.String(), "interrupted", args)
 		require.NotContains(t, errs.String(), "context", args)
+	}
+}
+
+func TestAReportsFileIsLeftAloneUntilThereIsAReport(t *testing.T) {
+	url, dir := sqliteURL(t), t.TempDir()
+	for _, args := range [][]string{
+		{"compare", "sqlite:/absent/x", "--out"},
+		{"conformance", "sqlite:/absent/x", "--output"},
+		{"move", "sqlite:/absent/x", url, "--output"},
+		{"bench", "sqlite:/absent/x", "--plot"},
+	} {
+		file := filepath.Join(dir, args[0]+".svg")
+		require.Equal(t, exitUsage, call(t, "", append(args, file)...).code, args)
+		require.NoFileExists(t, file, "nothing is made for a report that there is not")
+
+		require.NoError(t, os.WriteFile(file, []byte("yesterday's"), 0o600))
+		call(t, "", append(args, file)...)
+		kept, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Equal(t, "yesterday's", string(kept), args)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"runtime"
 	"slices"
 	"time"
@@ -55,10 +54,11 @@ func (a *app) compare(ctx context.Context, args []string, f compareFlags) error 
 	if f.scale != "full" && f.scale != smallScale {
 		return usagef("--scale %q is not full or small", f.scale)
 	}
-	for flag, expression := range map[string]string{"--checks": f.checks, "--match": f.match} {
-		if _, err := regexp.Compile(expression); err != nil {
-			return usagef("%s: %s", flag, err)
-		}
+	if err := selectsCheck("--checks", f.checks); err != nil {
+		return err
+	}
+	if err := f.check(); err != nil {
+		return err
 	}
 	if err := writable(f.out); err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,6 +58,12 @@ func (a *app) conformance(ctx context.Context, arg string, f conformanceFlags) (
 	if f.scale != "full" && f.scale != smallScale {
 		return usagef("--scale %q is not full or small", f.scale)
 	}
+	if err := selectsCheck("--match", f.match); err != nil {
+		return err
+	}
+	if err := writable(f.output); err != nil {
+		return err
+	}
 	rawURL, name, err := a.url(arg)
 	if err != nil {
 		return err
@@ -82,6 +90,19 @@ func (a *app) conformance(ctx context.Context, arg string, f conformanceFlags) (
 	}
 	if !result.OK() {
 		return fmt.Errorf("%d of %d checks failed", result.Count(conformance.Failed), len(result.Results))
+	}
+	return nil
+}
+
+// selectsCheck refuses an expression that selects no check of the suite.
+func selectsCheck(flag, expression string) error {
+	match, err := regexp.Compile(expression)
+	if err != nil {
+		return usagef("%s: %s", flag, err)
+	}
+	checks := conformance.Checks()
+	if !slices.ContainsFunc(checks, func(c conformance.Check) bool { return match.MatchString(c.Name) }) {
+		return usagef("%s %q selects no check; docs/guarantees.md has their names, such as %s", flag, expression, checks[0].Name)
 	}
 	return nil
 }
@@ -134,7 +155,7 @@ type suite struct {
 func (a *app) runSuite(ctx context.Context, s suite, opts conformance.Options) (conformance.Report, error) {
 	backend, streamID, err := probe(ctx, s.url)
 	if err != nil {
-		return conformance.Report{}, err
+		return conformance.Report{}, fmt.Errorf("open a store beside %s: %w", s.name, err)
 	}
 	opts.Rerun = func(check string, seed uint64) string {
 		again := fmt.Sprintf("switchyard conformance %s --match '^%s$' --seed %d", s.name, check, seed)

@@ -47,14 +47,15 @@ func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool, onRe
 	}
 	a.tellApart(from, beside)
 	var bar estimate
-	checking, progress := a.report("checked"), a.report("copied")
+	checked := a.report("found in the target and compared")
+	progress := a.report("copied")
 	result, err := transfer.Copy(ctx, from.Store, to.Store, &transfer.CopyOptions{
 		Follow:      follow,
 		OnRefused:   onRefused,
 		Checkpoints: to.backend.Records().Checkpoints,
-		Checking:    func(p transfer.Progress) { checking.at(p.Read) },
+		Checking:    func(p transfer.Progress) { checked.at(p.Read) },
 		Progress: func(p transfer.Progress) {
-			checking.end()
+			checked.end()
 			progress.total(bar.total(p))
 			progress.at(p.Read)
 		},
@@ -65,7 +66,7 @@ func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool, onRe
 			}
 		},
 	})
-	checking.end()
+	checked.end()
 	progress.end()
 	if errors.Is(err, context.Canceled) {
 		err = nil

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/switchyard-dev/switchyard/backends/all"
+	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/internal/move"
 )
 
@@ -77,6 +78,9 @@ func (a *app) move(ctx context.Context, fromArg, toArg string, f moveFlags) erro
 	}
 	return a.reading(ctx, fromArg, func(from *handle) error {
 		return a.with(ctx, toArg, func(to *handle) error {
+			if _, ends := to.backend.(*memory.Backend); ends && !f.dryRun {
+				return usagef("%s ends with this command, and FROM would stay sealed; move to a store that stays, or use --dry-run", to.name)
+			}
 			report, err := a.moveStore(ctx, from, to, fromArg, toArg, f)
 			if report == nil {
 				return err
@@ -180,21 +184,22 @@ func asText(render func(*move.Report, io.Writer) error) func(*move.Report) (stri
 	}
 }
 
-// writable refuses a file for a report before the work whose only proof that is. One that
-// is not there yet is not left behind empty; "" is standard output.
+// writable refuses a file for a report before the work whose only proof that is. A file
+// that is there is left as it is, and none is made; "" is standard output.
 func writable(file string) error {
 	if file == "" {
 		return nil
 	}
-	_, before := os.Stat(file)
+	_, absent := os.Lstat(file)
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("the report's file: %w", err)
 	}
-	if err := f.Close(); err != nil || !errors.Is(before, fs.ErrNotExist) {
-		return err
+	err = f.Close()
+	if errors.Is(absent, fs.ErrNotExist) {
+		err = errors.Join(err, os.Remove(file))
 	}
-	return os.Remove(file)
+	return err
 }
 
 func (a *app) writeReport(file, text string) error {

@@ -59,6 +59,15 @@ type tour struct {
 }
 
 func (a *app) quickstart(ctx context.Context, args []string, f quickstartFlags) (err error) {
+	if f.commits < 0 {
+		return usagef("--commits %d: give 0, which is all, or more", f.commits)
+	}
+	if err := selectsCheck("--match", f.match); err != nil {
+		return err
+	}
+	if _, err := os.Stat(f.repository); err != nil {
+		return usagef("--repository: %s", err)
+	}
 	started := time.Now()
 	text := *a
 	text.asText = true // it is for reading

@@ -201,3 +201,19 @@ func TestErrorsOfConnectionsShowSchemeHostAndDatabaseOnly(t *testing.T) {
 		require.Contains(t, err.Error(), "postgres://", name)
 	}
 }
+
+// A server that answers a connection with a no is not away, and no waiting helps.
+func TestASettingThatTheServerRefusesIsNoOutage(t *testing.T) {
+	database := server.Database(t)
+	for _, parameter := range []string{"synchronous_commit=maybe", "statement_timeout=soon", "options=-c%20no_such_setting%3D1"} {
+		u, err := url.Parse(database)
+		require.NoError(t, err)
+		if u.RawQuery != "" {
+			u.RawQuery += "&"
+		}
+		u.RawQuery += parameter
+		_, err = postgres.OpenURL(t.Context(), u)
+		require.Error(t, err, parameter)
+		require.NotErrorIs(t, err, eventstore.ErrUnavailable, parameter)
+	}
+}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -92,9 +95,11 @@ func isDrivers(err error) bool {
 }
 
 // isRefusal tells whether the server answered a connection with a no that trying
-// again does not change: wrong credentials (28…) or no such database (3D…).
+// again does not change: wrong credentials (28…), no such database (3D…), a setting of
+// the URL that it does not know (42…, as a missing right to connect) or whose value it
+// cannot take (22…).
 func isRefusal(code string) bool {
-	return strings.HasPrefix(code, "28") || strings.HasPrefix(code, "3D")
+	return slices.ContainsFunc([]string{"22", "28", "3D", "42"}, func(class string) bool { return strings.HasPrefix(code, class) })
 }
 
 // IsTransient tells whether a statement was rolled back for a reason that may pass.
@@ -144,7 +149,8 @@ func (e *connectError) Error() string { return e.text }
 func (e *connectError) Unwrap() error { return e.err }
 
 func connectText(e *pgconn.ConnectError) string {
-	database := url.URL{Scheme: "postgres", Host: e.Config.Host, Path: "/" + e.Config.Database}
+	host := net.JoinHostPort(e.Config.Host, strconv.Itoa(int(e.Config.Port)))
+	database := url.URL{Scheme: "postgres", Host: host, Path: "/" + e.Config.Database}
 	if strings.HasPrefix(e.Config.Host, "/") { // a socket
 		database.Host, database.RawQuery = "", "host="+e.Config.Host
 	}
@@ -156,7 +162,9 @@ func connectText(e *pgconn.ConnectError) string {
 			reason = fmt.Sprintf("the server refuses these credentials (SQLSTATE %s)", server.Code)
 		}
 	} else if inner := errors.Unwrap(e); inner != nil {
-		reason = strings.Join(strings.Fields(inner.Error()), " ")
+		attempts := strings.Split(inner.Error(), "\n") // one for each address, and each with and without TLS
+		slices.Sort(attempts)
+		reason = strings.Join(slices.Compact(attempts), "; ")
 	}
 	return fmt.Sprintf("connect to %s: %s", database.String(), reason)
 }

@@ -3,10 +3,12 @@ package pgdriver_test
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -72,4 +74,14 @@ func TestATimeoutBeforeAStatementIsSentIsDefinite(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestAServerThatIsAwayIsNamedOnceWithItsPort(t *testing.T) {
+	_, err := pgconn.Connect(t.Context(), "postgres://ann:s3cr3t@127.0.0.1:1/shop?sslmode=prefer")
+	require.Error(t, err)
+	text := pgdriver.Mapped("postgres", nil, err).Error()
+	require.Contains(t, text, "postgres: connect to postgres://127.0.0.1:1/shop: ")
+	require.Equal(t, 1, strings.Count(text, "dial error"), "with and without TLS it is one failure: %s", text)
+	require.NotContains(t, text, "ann")
+	require.NotContains(t, text, "s3cr3t")
 }

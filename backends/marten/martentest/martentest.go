@@ -82,7 +82,7 @@ func isolate(ctx context.Context, u *url.URL) (*conformance.Isolated, tables, er
 			defer pool.Close()
 			for _, name := range []string{own, schema} {
 				if _, err := pool.Exec(ctx, "drop schema if exists "+pgx.Identifier{name}.Sanitize()+" cascade"); err != nil {
-					return fmt.Errorf("drop schema %q: %w", name, err)
+					return fmt.Errorf("drop schema %q: %w", name, pgdriver.Mapped("marten", nil, err))
 				}
 			}
 			return nil

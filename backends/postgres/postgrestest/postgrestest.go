@@ -55,7 +55,7 @@ func Isolate(_ context.Context, u *url.URL) (*conformance.Isolated, error) {
 func Drop(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 	_, err := pool.Exec(ctx, "drop schema if exists "+pgx.Identifier{schema}.Sanitize()+" cascade")
 	if err != nil {
-		return fmt.Errorf("drop schema %q: %w", schema, err)
+		return fmt.Errorf("drop schema %q: %w", schema, pgdriver.Mapped("postgres", nil, err))
 	}
 	return nil
 }

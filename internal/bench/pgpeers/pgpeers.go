@@ -17,6 +17,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/bench"
+	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
 // schema is the template: the table of most tutorials on event stores, in a
@@ -81,7 +82,7 @@ func Open(ctx context.Context, config *pgxpool.Config) (*Peers, error) {
 	}
 	if err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("prepare the peers: %w", err)
+		return nil, fmt.Errorf("prepare the peers: %w", pgdriver.Mapped("postgres", nil, err))
 	}
 	return p, nil
 }

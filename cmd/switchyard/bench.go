@@ -53,15 +53,17 @@ event and a call, and what a million events cost.
   --processes 2               how writing processes share a store: appends are also
                               measured with the same writers divided among so many
                               processes.`,
+		Example: `  switchyard bench sqlite:try.db postgres://me@localhost/test --plot chart.svg
+  switchyard bench sqlite:try.db --match 'append 8' --rounds 1 --duration 500ms`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.bench(cmd.Context(), args, f) },
 	}
 	flags := cmd.Flags()
 	flags.DurationVar(&f.duration, "duration", 2*time.Second, "how long one round of a case takes")
-	flags.IntVar(&f.rounds, "rounds", 3, "how `often` each case is measured")
+	flags.IntVar(&f.rounds, "rounds", 3, "the `number` of times that each case is measured")
 	flags.StringVar(&f.match, "match", "", "measure only cases whose name matches this regular `expression`")
 	flags.StringVar(&f.plot, "plot", "", "draw the rates as a chart into this `file`, .png or .svg")
-	flags.IntVar(&f.processes, "processes", 1, "measure appends also from so `many` processes")
+	flags.IntVar(&f.processes, "processes", 1, "measure appends also from this `number` of processes")
 	flags.IntSliceVar(&f.prefill, "prefill", []int{0}, "`events` in the store before it is measured; several numbers make several stores")
 	return cmd
 }

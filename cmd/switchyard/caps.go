@@ -16,7 +16,11 @@ func (a *app) capsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "caps URL...",
 		Short: "Show what backends can do and their limits, side by side",
-		Args:  cobra.MinimumNArgs(1),
+		Long: `Show what the backend of each store declares, side by side: what it can do, with the
+reason where it cannot, what an acknowledged append survives, and its limits. A store
+that is not there yet is not made.`,
+		Example: `  switchyard caps sqlite:orders.db postgres://db.example.com/orders`,
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var columns []column
 			for _, arg := range args {

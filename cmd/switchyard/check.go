@@ -27,7 +27,8 @@ changed but the note that it was, unless it is to be repaired:
 
 The exit code is 1 where something is torn and was not repaired. Other backends need
 no check: verify compares two stores.`,
-		Args: cobra.ExactArgs(1),
+		Example: `  switchyard check dynamodb://eu-central-1/orders-restored`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rawURL, name, err := a.url(args[0])
 			if err != nil {

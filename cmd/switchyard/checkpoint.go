@@ -33,8 +33,8 @@ func commandGroup(use, short, long string, commands ...*cobra.Command) *cobra.Co
 
 func (a *app) checkpointCommand() *cobra.Command {
 	return commandGroup("checkpoint", "Look at subscriptions' checkpoints and leases, reset and delete them",
-		`Look at the checkpoints of durable subscriptions that a store keeps, with who owns them and
-how far they are behind; reset and delete them. One that an application keeps in a
+		`Look at the checkpoints of durable subscriptions that a store keeps, with who owns
+them and how far they are behind; reset and delete them. One that an application keeps in a
 database of its own is not here.
 
 A lag counts all events after the checkpoint, up to 10,000, also those that the

@@ -6,10 +6,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 )
 
@@ -81,6 +83,40 @@ func TestExitCodes(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestEveryCommandShowsExamplesThatItTakes(t *testing.T) {
+	words := regexp.MustCompile(`'[^']*'|[^\s']+`)
+	commands := []*cobra.Command{(&app{}).rootCommand()}
+	for len(commands) > 0 {
+		cmd := commands[0]
+		commands = append(commands[1:], cmd.Commands()...)
+		if cmd.HasSubCommands() || cmd.Hidden {
+			continue
+		}
+		require.NotEmpty(t, cmd.Example, cmd.CommandPath())
+		seen := false
+		for part := range strings.FieldsFuncSeq(cmd.Example, func(r rune) bool { return r == '\n' }) {
+			_, line, found := strings.Cut(part, "switchyard ")
+			if line, _, _ = strings.Cut(line, " | "); !found {
+				continue
+			}
+			args := words.FindAllString(strings.TrimSuffix(line, " &"), -1)
+			for i := range args {
+				args[i] = strings.Trim(args[i], "'")
+			}
+			named, rest, err := (&app{}).rootCommand().Find(args)
+			require.NoError(t, err, line)
+			require.NoError(t, named.ParseFlags(rest), line)
+			require.NoError(t, named.ValidateArgs(named.Flags().Args()), line)
+			seen = seen || named.CommandPath() == cmd.CommandPath()
+		}
+		require.True(t, seen, cmd.CommandPath())
+	}
+}
+
+func TestTheVersionIsThatOfTheBuild(t *testing.T) {
+	require.Regexp(t, `^switchyard version \S+\n$`, ok(t, "", "--version"))
 }
 
 func TestCtrlCIsNotToldInTheWordsOfGo(t *testing.T) {

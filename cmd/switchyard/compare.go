@@ -36,8 +36,9 @@ URLs, which are not touched.
 The report is one HTML file that needs no network; with --json the same goes to standard
 output. The suite takes most of the time: its long checks are small unless --scale says
 full.`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.compare(cmd.Context(), args, f) },
+		Example: `  switchyard compare sqlite:try.db postgres://me@localhost/test --out report.html`,
+		Args:    cobra.MinimumNArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.compare(cmd.Context(), args, f) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.out, "out", "compare.html", "`file` for the report")
@@ -46,7 +47,7 @@ full.`,
 	flags.BoolVar(&f.noSuite, "no-suite", false, "leave out the suite")
 	flags.StringVar(&f.match, "match", "", "measure only cases whose name matches this regular `expression`")
 	flags.DurationVar(&f.duration, "duration", time.Second, "how long one round of a case takes")
-	flags.IntVar(&f.rounds, "rounds", 3, "how `often` each case is measured")
+	flags.IntVar(&f.rounds, "rounds", 3, "the `number` of times that each case is measured")
 	return cmd
 }
 

@@ -21,10 +21,12 @@ IDs, data and metadata, and with record times where the target keeps them.
 Positions are the target's own. A stream that is archived in the source takes appends in
 the target; how many were is told.
 
-End it anyhow and start it again: it goes on where it was. A target that holds
+End it in any way and start it again: it goes on where it was. A target that holds
 anything but the source's events is refused. 'switchyard verify' proves the copy.
 
 ` + refusedHelp,
+		Example: `  switchyard copy sqlite:orders.db postgres://db.example.com/orders
+  switchyard copy @orders sqlite:copy.db --follow`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reading(cmd.Context(), args[0], func(from *handle) error {

@@ -19,6 +19,8 @@ func (a *app) dynamodbtestCommand() *cobra.Command {
 trying things out and for tests where the real one is not at hand. Nothing is
 kept when it ends. Its endpoint is printed when it is ready; clients need a
 region and credentials, any will do.`,
+		Example: `  switchyard dynamodbtest &
+  switchyard init 'dynamodb://eu-central-1/orders?endpoint=http://127.0.0.1:8000&create=1'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if latency < 0 {

@@ -24,6 +24,8 @@ is kept when it ends. Its URL is printed when it is ready.
 With --tls-ca it serves TLS and checks passwords: those of admin and ops are
 "changeit", --user adds others. The URL that it prints is the administrator's and
 names the file.`,
+		Example: `  switchyard esdbtest &
+  switchyard append 'esdb://127.0.0.1:2113?tls=false' order-1 --type OrderPlaced --data '{}'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			options.Secure = authority != ""

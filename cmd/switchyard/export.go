@@ -22,8 +22,10 @@ func (a *app) exportCommand() *cobra.Command {
 one CloudEvents 1.0 JSON object a line. Data keeps its bytes.
 
 A file that holds an earlier export of this store, of the same events by the same flags,
-is continued after its last whole line, so an export can be ended anyhow and run again.
+is continued after its last whole line, so an export can be ended in any way and run again.
 A pipe or a device is written from the beginning.`,
+		Example: `  switchyard export @orders orders.ndjson
+  switchyard export @orders --category order --type OrderPlaced | jq .data`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts := transfer.ExportOptions{Filter: f.filter()}

@@ -30,6 +30,8 @@ wait, say so on standard error, and take over when it ends.
 
 --from-head begins after the last event that the store has now; a subscription that has
 begun already goes on where it was.`,
+		Example: `  switchyard follow @orders --from-head
+  switchyard follow @orders --name watch --category order`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reading(cmd.Context(), args[0], func(store *handle) error {

@@ -28,6 +28,8 @@ Where the store forgets the IDs of old events (caps: idempotencyWindow), the str
 lines without a version are read first, and their IDs held in memory.
 
 ` + refusedHelp,
+		Example: `  switchyard import sqlite:orders.db orders.ndjson
+  switchyard export @orders | switchyard import sqlite:copy.db`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			input, total, err := a.input(args[1:])

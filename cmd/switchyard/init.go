@@ -20,6 +20,8 @@ and print the store's identity. Doing it again changes nothing.
 
   --print   print what an operator needs to make it, and do nothing: for DynamoDB the
             commands and the template of the table, and the least rights.`,
+		Example: `  switchyard init sqlite:orders.db
+  switchyard init --print dynamodb://eu-central-1/orders`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if show {

@@ -40,7 +40,7 @@ func (a *app) moveCommand() *cobra.Command {
   verify     every stream's digest and the order of all events, of both stores
   translate  every checkpoint that FROM keeps, to the same event's place in TO
 
-End it anyhow, at any point, and run it again: it goes on where it was. --dry-run ends
+End it in any way, at any point, and run it again: it goes on where it was. --dry-run ends
 before the seal. To give up, 'switchyard unseal FROM'. The way back is a move the other
 way, into a fresh store or into the sealed one, which is opened behind FROM's seal: nobody
 can append while what came since is copied.

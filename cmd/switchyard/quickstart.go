@@ -39,13 +39,16 @@ and copy everything to another backend.
 It shows each command before it runs it. The store is in a temporary folder that is
 removed at the end, unless --dir names another. With a URL it is a fresh store beside
 the URL's own, which is not touched, and is always removed.`,
+		Example: `  switchyard quickstart
+  switchyard quickstart --dir /tmp/try
+  switchyard quickstart postgres://me@localhost/test`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.quickstart(cmd.Context(), args, f) },
 	}
 	cmd.Flags().StringVar(&f.dir, "dir", "", "keep the store and the imported file in this `folder`")
 	cmd.Flags().StringVar(&f.repository, "repository", ".", "import the history of the git repository in this `folder`")
 	cmd.Flags().StringVar(&f.match, "match", "", "of the conformance suite, run only checks whose name matches this regular `expression`")
-	cmd.Flags().IntVar(&f.commits, "commits", 2000, "import the changes of this `many` commits; 0 is all")
+	cmd.Flags().IntVar(&f.commits, "commits", 2000, "import the changes of this `number` of commits, the last ones; 0 is all")
 	return cmd
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -189,18 +190,23 @@ func (a *app) rootCommand() *cobra.Command {
 		Short: "Work with event stores, whatever database holds them",
 		Long: `switchyard works with event stores, whatever database holds them.
 
-A store is named by a URL (` + strings.Join(all.Set().Forms(), ", ") + `) or, as @NAME, by its
-name in a config file:
+A store is named by a URL:
+
+    ` + strings.Join(all.Set().Forms(), "\n    ") + `
+
+or, as @NAME, by its name in a config file:
 
     stores:
       orders:
         url: postgres://app:${ORDERS_PASSWORD}@db.example.com/orders
 
 On a terminal a command prints text; into a pipe, or with --json, it prints JSON,
-one object a line. What goes on is told on standard error.
+one object a line (conformance and bench: one document). What goes on is told on
+standard error.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 version conflict, 4 unknown outcome,
-5 sealed.`,
+Exit codes: 0 done, 1 failed or interrupted, 2 wrong usage, 3 version conflict,
+4 unknown outcome, 5 sealed.`,
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -220,6 +226,16 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 version conflict, 4 unknown outco
 	nameArguments(root)
 	root.SetFlagErrorFunc(flagError)
 	return root
+}
+
+// version is that of the module that the program was built from; a build in a checkout has
+// the commit's.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
 }
 
 // handle is a store that a command has open.

@@ -48,7 +48,8 @@ func (a *app) unsealCommand() *cobra.Command {
 A store that was moved to another one is opened only with --although-moved, for what is
 appended to both is brought together by nobody. One whose move has not ended is opened, and
 the move is given up or run again later.`,
-		Args: cobra.ExactArgs(1),
+		Example: `  switchyard unseal sqlite:orders.db`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reading(cmd.Context(), args[0], func(store *handle) error {
 				side := move.Side{Store: store.Store, Checkpoints: store.backend.Records().Checkpoints, Name: store.name}

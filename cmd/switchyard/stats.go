@@ -16,10 +16,11 @@ func (a *app) statsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stats URL",
 		Short: "Count a store's events, streams and categories",
-		Long: `Read a store once and print what it holds: events, streams, positions and versions, in all
-and for each category, and whether it is sealed; and how far its subscriptions are behind,
-as checkpoint list does.`,
-		Args: cobra.ExactArgs(1),
+		Long: `Read a store once and print what it holds: events, streams, positions and versions,
+in all and for each category, and whether it is sealed; and how far its
+subscriptions are behind, as checkpoint list does.`,
+		Example: `  switchyard stats @orders`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reading(cmd.Context(), args[0], func(store *handle) error {
 				progress := a.report("read")

@@ -23,7 +23,8 @@ them. Where one of the stores keeps JSON and not its bytes (caps: exactData), da
 compared as JSON.
 
 The first difference is named, and the exit code is 1.`,
-		Args: cobra.ExactArgs(2),
+		Example: `  switchyard verify sqlite:orders.db postgres://db.example.com/orders`,
+		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reading(cmd.Context(), args[0], func(one *handle) error {
 				return a.reading(cmd.Context(), args[1], func(two *handle) error {

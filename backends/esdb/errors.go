@@ -66,13 +66,18 @@ func mapStatus(mayBeStored bool, lost, err error) error {
 		return fmt.Errorf("esdb: %w", err)
 	}
 	switch reason.Code() {
+	case codes.PermissionDenied, codes.Unauthenticated:
+		if errors.Is(err, errRefusedUser) { // by the call below this one
+			return err
+		}
+		return fmt.Errorf("%w: %w", errRefusedUser, err)
 	case codes.InvalidArgument:
 		return fmt.Errorf("%w: the server refused the call: %w", eventstore.ErrInvalid, err)
-	case codes.PermissionDenied, codes.Unauthenticated:
-		return fmt.Errorf("esdb: the server refused the user: %w", err)
 	case codes.Unimplemented:
 		return fmt.Errorf("%w: %w", eventstore.ErrUnsupported, err)
-	case codes.Unavailable, codes.Aborted, codes.DeadlineExceeded, codes.Canceled, codes.Internal, codes.ResourceExhausted:
+	case codes.Unavailable:
+		return fmt.Errorf("%w: %w%s", lost, err, hint(reason.Message()))
+	case codes.Aborted, codes.DeadlineExceeded, codes.Canceled, codes.Internal, codes.ResourceExhausted:
 		return fmt.Errorf("%w: %w", lost, err)
 	default:
 		if mayBeStored {
@@ -80,6 +85,24 @@ func mapStatus(mayBeStored bool, lost, err error) error {
 		}
 		return fmt.Errorf("esdb: %w", err)
 	}
+}
+
+// errRefusedUser: the server knows the user and does not let it, or does not know it.
+var errRefusedUser = errors.New("esdb: the server refused the user")
+
+// hint says which parameter of the URL may be wrong where a connection could not be made.
+// gRPC takes a wrong one for a server that is away, and tells it in its text alone.
+func hint(message string) string {
+	for text, remedy := range map[string]string{
+		"does not look like a TLS handshake": "the server may speak no TLS: tls=false",
+		"error reading server preface":       "the server may ask for TLS: leave tls=false out",
+		"signed by unknown authority":        "name the file of the authority's certificate: tlsCAFile=",
+	} {
+		if strings.Contains(message, text) {
+			return "; " + remedy
+		}
+	}
+	return ""
 }
 
 // isUnreadablePosition tells whether the server refused to start at a position,

@@ -58,3 +58,20 @@ func TestErrorsAreMapped(t *testing.T) {
 	}
 	require.NoError(t, mapError(t.Context(), nil))
 }
+
+func TestAWrongParameterOfTLSIsNamed(t *testing.T) {
+	for message, want := range map[string]string{
+		"authentication handshake failed: tls: first record does not look like a TLS handshake": "tls=false",
+		"error reading server preface: EOF":                                                     "leave tls=false out",
+		"tls: failed to verify certificate: x509: certificate signed by unknown authority":      "tlsCAFile=",
+	} {
+		err := mapError(t.Context(), status.Error(codes.Unavailable, "connection error: "+message))
+		require.ErrorIs(t, err, eventstore.ErrUnavailable)
+		require.Contains(t, err.Error(), want)
+	}
+}
+
+func TestARefusedUserIsToldOnce(t *testing.T) {
+	err := mapError(t.Context(), mapError(t.Context(), status.Error(codes.Unauthenticated, "Unauthenticated")))
+	require.EqualError(t, err, "esdb: the server refused the user: rpc error: code = Unauthenticated desc = Unauthenticated")
+}

@@ -48,7 +48,7 @@ func TestOpenRefusesWhatIsNotAStore(t *testing.T) {
 			path := file(t)
 			require.NoError(t, os.WriteFile(path, []byte("this is not a database, but it is long enough to hold a header of one hundred bytes, is it not?"), 0o600))
 			return path
-		}, "not a database"},
+		}, "choose another file: file is not a database"},
 		{"another application's database", func(t *testing.T) string {
 			path := file(t)
 			execute(t, raw(t, path), "CREATE TABLE customers (name TEXT)")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // applicationID marks a file as ours in its header, where file(1) and other
@@ -141,6 +142,9 @@ type contents struct {
 func inspect(c *conn) (contents, error) {
 	path := c.files.path
 	row, ok, err := c.row(selectMarks, 3)
+	if primaryCode(err) == sqlite3.SQLITE_NOTADB {
+		return contents{}, fmt.Errorf("%q is no SQLite database; choose another file: %w", path, err)
+	}
 	if err != nil {
 		return contents{}, err
 	}

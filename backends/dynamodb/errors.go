@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -142,6 +143,8 @@ func (e *requestError) Error() string {
 		text += fmt.Sprintf("; the credentials need the right dynamodb:%s on table %q", e.right(), e.table)
 	case isNoTable(e.err):
 		text += "; check the region and the table's name"
+	case strings.Contains(text, "get credentials"): // which has no type
+		text += "; give credentials in AWS_PROFILE, in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, by the machine's role, or with profile=NAME in the URL"
 	}
 	return fmt.Sprintf("dynamodb: %s on table %q: %s", e.operation, e.table, text)
 }

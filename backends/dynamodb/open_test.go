@@ -236,3 +236,17 @@ func TestTheTextsForOperatorsNameWhatTheyAreAbout(t *testing.T) {
 	require.Equal(t, 1, strings.Count(text, "dynamodb:Scan"), "only the check scans")
 	require.NotContains(t, dynamodb.Policy("orders", "", dynamodb.ReadRights), "PutItem")
 }
+
+func TestWithoutCredentialsTheErrorSaysWhereTheyAreLookedFor(t *testing.T) {
+	for _, name := range []string{"AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_WEB_IDENTITY_TOKEN_FILE"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	u, err := url.Parse("dynamodb://eu-central-1/orders")
+	require.NoError(t, err)
+	_, err = dynamodb.OpenURL(t.Context(), u)
+	require.ErrorIs(t, err, eventstore.ErrUnavailable)
+	require.ErrorContains(t, err, "AWS_ACCESS_KEY_ID")
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	smithyendpoints "github.com/aws/smithy-go/endpoints"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/switchyard-dev/switchyard/backends"
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -253,6 +254,7 @@ func (t *target) client(ctx context.Context) (*sdk.Client, error) {
 			load = append(load, config.WithRegion("local"))
 		}
 	}
+	load = append(load, config.WithLogger(logging.Nop{})) // a library says nothing on standard error; errors are returned
 	cfg, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
 		return nil, fmt.Errorf("dynamodb: read the SDK's configuration: %w", err)

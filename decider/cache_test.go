@@ -139,3 +139,10 @@ func TestWhatLoadReadsIsInTheCache(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Account{3, 3}, state, "as it is now")
 }
+
+func TestAnAppendOfSeveralEventsIsRememberedByItsLast(t *testing.T) {
+	w := newWorld(t, decider.Options{CacheSize: 10}, nil)
+	transact(t, w.here, pay(1, 2, 3))
+	require.Equal(t, Account{6, 3}, load(t, w.here, stream))
+	require.Empty(t, w.log.String(), "no event is missed")
+}

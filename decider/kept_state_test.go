@@ -1,8 +1,10 @@
 package decider_test
 
 import (
+	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -143,4 +145,31 @@ func TestWhatIsTriedOnASharedStateChangesNothing(t *testing.T) {
 	state, _, err := d.Load(t.Context(), stream)
 	require.NoError(t, err)
 	require.Equal(t, journal{[]int64{0, 1, 2, 3, 4, 5}, map[int64]int{0: 1, 1: 1, 2: 1, 3: 1, 4: 1, 5: 1}}, state)
+}
+
+// oneWay is an event that can be encoded and not decoded.
+type oneWay struct{ Cents int64 }
+
+var errOneWay = errors.New("not the other way")
+
+func (*oneWay) UnmarshalJSON([]byte) error { return errOneWay }
+
+func TestAStateOfEventsThatCannotBeDecodedIsNotKept(t *testing.T) {
+	var log strings.Builder
+	store := newStore(t, memory.New(), nil)
+	d, err := decider.New(store, codec.Must(codec.New[oneWay](nil, codec.Of[oneWay]("OneWay"))),
+		func(sum int64, e oneWay) int64 { return sum + e.Cents },
+		&decider.Options{CacheSize: 10, Snapshots: &decider.Snapshots{Type: "Sum", Every: 1}, Logger: logTo(&log)})
+	require.NoError(t, err)
+	decide := func(int64) ([]oneWay, error) { return []oneWay{{1}, {2}}, nil }
+	res, err := d.Transact(t.Context(), stream, decide)
+	require.NoError(t, err, "they are stored")
+	require.Len(t, res.Events, 2)
+	require.Equal(t, int64(3), res.State)
+	require.Contains(t, log.String(), "cannot be decoded")
+	_, found, err := store.LoadSnapshot(t.Context(), stream, "Sum")
+	require.NoError(t, err)
+	require.False(t, found)
+	_, err = d.Transact(t.Context(), stream, decide)
+	require.ErrorIs(t, err, errOneWay, "nothing is decided on what nobody can fold")
 }

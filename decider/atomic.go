@@ -221,7 +221,6 @@ func (tx *Tx) inTurn(before []txStream, decide func(tx *Tx) error) ([]eventstore
 func (tx *Tx) attempt(decide func(tx *Tx) error) ([]eventstore.AppendResult, error) {
 	defer func() { tx.ended = true }()
 	refusal := decide(tx)
-	tx.ended = true
 	if tx.failure != nil {
 		if errors.Is(refusal, tx.failure) { // with what decide says of it
 			return nil, refusal
@@ -327,9 +326,7 @@ func (tx *Tx) append(parts []eventstore.StreamAppend) ([]eventstore.AppendResult
 			continue
 		}
 		results = append(results, answer)
-		if !answer.Duplicate {
-			tx.byName[parts[i].Stream].stored(tx.ctx, answer)
-		}
+		tx.byName[parts[i].Stream].stored(tx.ctx, answer)
 	}
 	return results, nil
 }

@@ -40,6 +40,12 @@ func TestAnErrorOfInKeepsWhatDecideSaysOfIt(t *testing.T) {
 		return errPoor // decided on nothing
 	})
 	require.ErrorContains(t, err, "down")
+	_, err = decider.Atomically(t.Context(), w.store, nil, func(tx *decider.Tx) error {
+		_, _ = w.here.In(tx, "account-a")
+		_, _ = w.others.In(tx, "account-b") // which is another error
+		return nil
+	})
+	require.ErrorContains(t, err, "down", "the first")
 }
 
 // The same command is done at once, and decides more, less or the same.
@@ -140,5 +146,44 @@ func TestAKeyOfACauseMakesADecisionOnSeveralStreamsCountOnce(t *testing.T) {
 		require.NoError(t, react(t, w.store, sub))
 		require.Equal(t, [2]Account{{6, 2}, {4, 1}}, w.balances(t))
 		require.NoError(t, w.store.DeleteCheckpoint(t.Context(), "move"))
+	}
+}
+
+// The events of a command may be out of a read's reach, as those that the stream's owner cut
+// off are.
+func TestEventsThatTheStoreHasAndNoReadFindsEndTheAttempts(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer func(parts []eventstore.StreamAppend) ([]eventstore.PartResult, error)
+		want   error
+	}{
+		"it has them": {func(parts []eventstore.StreamAppend) ([]eventstore.PartResult, error) {
+			results := make([]eventstore.PartResult, len(parts))
+			for i, part := range parts {
+				results[i].Duplicate = len(part.Events) > 0
+				results[i].Recorded = make([]eventstore.Recorded, len(part.Events))
+			}
+			return results, nil
+		}, eventstore.ErrUnknownOutcome},
+		"it has others": {func([]eventstore.StreamAppend) ([]eventstore.PartResult, error) {
+			return nil, &eventstore.EventIDReusedError{Stream: "account-a", Reason: "it was stored"}
+		}, eventstore.ErrEventIDReused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, decider.Options{}, nil)
+			appends := 0
+			w.spy.append = func(_ context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+				appends++
+				return c.answer(req.Parts)
+			}
+			_, err := decider.Atomically(t.Context(), w.store, &decider.AtomicOptions{ID: uuid.New(), Retry: decider.Retry{Attempts: 2, Pause: 1}}, func(tx *decider.Tx) error {
+				p, err := in(w.here, tx)
+				if err == nil {
+					p.a.Add(Paid{1})
+				}
+				return err
+			})
+			require.ErrorIs(t, err, c.want)
+			require.Equal(t, 3, appends, "one more than the attempts: it might have been read")
+		})
 	}
 }

@@ -249,6 +249,14 @@ func TestWhatIsNoTransactionIsRefused(t *testing.T) {
 	}
 	_, err = w.here.In(kept, "account-a")
 	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.Panics(t, func() {
+		_, _ = decider.Atomically(t.Context(), w.store, nil, func(tx *decider.Tx) error {
+			kept = tx
+			panic("test")
+		})
+	})
+	_, err = w.here.In(kept, "account-a")
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
 	_, err = w.here.In(nil, "account-a")
 	require.ErrorIs(t, err, eventstore.ErrInvalid)
 }

@@ -127,19 +127,39 @@ func TestTheDefaultIsTenAttempts(t *testing.T) {
 }
 
 func TestAContextThatEndsDuringAPauseIsNoConflict(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // where an hour is no time, if it is waited for
-		w := newWorld(t, decider.Options{Retry: decider.Retry{Pause: time.Hour, MaxPause: time.Hour}}, nil)
-		ctx, cancel := context.WithCancel(t.Context())
-		w.spy.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
-			transact(t, w.others, pay(1))
-			defer cancel()
-			return w.spy.Backend.Append(context.WithoutCancel(ctx), req)
-		}
-		_, err := w.here.Transact(ctx, stream, pay(1))
-		require.ErrorIs(t, err, context.Canceled)
-		require.NotErrorIs(t, err, eventstore.ErrConflict)
-		require.ErrorContains(t, err, "version conflict", "its text says what it waited for")
-	})
+	retry := decider.Retry{Pause: time.Hour, MaxPause: time.Hour}
+	for name, call := range map[string]func(ctx context.Context, w *world) error{
+		"Do": func(ctx context.Context, w *world) error {
+			_, err := w.here.Transact(ctx, stream, pay(1))
+			return err
+		},
+		"Atomically": func(ctx context.Context, w *world) error {
+			_, err := decider.Atomically(ctx, w.store, &decider.AtomicOptions{Retry: retry}, func(tx *decider.Tx) error {
+				s, err := w.here.In(tx, stream)
+				if err == nil {
+					s.Add(Paid{1})
+				}
+				return err
+			})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // where an hour is no time, if it is waited for
+				w := newWorld(t, decider.Options{Retry: retry}, nil)
+				ctx, cancel := context.WithCancel(t.Context())
+				w.spy.append = func(ctx context.Context, req eventstore.AppendRequest) ([]eventstore.PartResult, error) {
+					transact(t, w.others, pay(1))
+					defer cancel()
+					return w.spy.Backend.Append(context.WithoutCancel(ctx), req)
+				}
+				err := call(ctx, w)
+				require.ErrorIs(t, err, context.Canceled)
+				require.NotErrorIs(t, err, eventstore.ErrConflict)
+				require.ErrorContains(t, err, "version conflict", "its text says what it waited for")
+			})
+		})
+	}
 }
 
 func TestPausesDoubleUpToTheLongest(t *testing.T) {

@@ -206,6 +206,7 @@ func TestTheIDsOfACauseDifferInWhatTheyAreFor(t *testing.T) {
 				note(what, cause.Command("y", name).ID)
 			}
 			require.Equal(t, what, seen[cause.Command("x", "one").ID], "a command that is asked for again is the same")
+			note(what, cause.Command("xo", "ne").ID)
 			note(what, cause.Key("x"))
 			note(what, cause.Key("y"))
 			require.NotEqual(t, cause.Command("x", "one").ID, cause.Key("x\x00one"), "a command is no effect")
@@ -213,7 +214,7 @@ func TestTheIDsOfACauseDifferInWhatTheyAreFor(t *testing.T) {
 			return nil
 		})))
 	}
-	require.Len(t, seen, 4*8)
+	require.Len(t, seen, 4*9)
 
 	before := ids["a/account-1"]
 	clear(seen)
@@ -225,6 +226,7 @@ func TestTheIDsOfACauseDifferInWhatTheyAreFor(t *testing.T) {
 				note("a/account-1", cause.Command("x", name).ID)
 				note("a/account-1", cause.Command("y", name).ID)
 			}
+			note("a/account-1", cause.Command("xo", "ne").ID)
 			note("a/account-1", cause.Key("x"))
 			note("a/account-1", cause.Key("y"))
 		}

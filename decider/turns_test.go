@@ -15,24 +15,26 @@ import (
 )
 
 func TestDecisionsOnAHotStreamDoNotMeet(t *testing.T) {
-	w := newWorld(t, decider.Options{CacheSize: 1}, nil)
-	var workers sync.WaitGroup
-	for range 8 {
-		workers.Go(func() {
-			for range 50 {
-				res, err := w.here.Transact(t.Context(), stream, pay(1))
-				if err != nil || res.Attempts != 1 {
-					t.Errorf("%d attempts, %v", res.Attempts, err)
-					return
+	synctest.Test(t, func(t *testing.T) { // where nobody waits too long because the machine is slow
+		w := newWorld(t, decider.Options{CacheSize: 1}, nil)
+		var workers sync.WaitGroup
+		for range 8 {
+			workers.Go(func() {
+				for range 50 {
+					res, err := w.here.Transact(t.Context(), stream, pay(1))
+					if err != nil || res.Attempts != 1 {
+						t.Errorf("%d attempts, %v", res.Attempts, err)
+						return
+					}
 				}
-			}
-		})
-	}
-	workers.Wait()
-	state, _, err := w.here.Load(t.Context(), stream)
-	require.NoError(t, err)
-	require.Equal(t, Account{400, 400}, state)
-	require.Zero(t, decider.Turns(w.here))
+			})
+		}
+		workers.Wait()
+		state, _, err := w.here.Load(t.Context(), stream)
+		require.NoError(t, err)
+		require.Equal(t, Account{400, 400}, state)
+		require.Zero(t, decider.Turns(w.here))
+	})
 }
 
 func TestADecisionWithinADecisionIsNoDeadlock(t *testing.T) {

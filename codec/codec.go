@@ -18,7 +18,8 @@ import (
 // Codec knows one family of events: values of type E, an interface or a struct of
 // the application's. It is safe for concurrent use.
 type Codec[E any] struct {
-	encodings     []Encoding
+	writer        Encoding
+	readers       map[string]Encoding
 	metadata      func(ctx context.Context, set func(key, value string))
 	types         []*entry
 	byGoType      map[reflect.Type]*entry
@@ -42,15 +43,18 @@ type Options struct {
 // twice, the steps of [Up] do not join, or an option, a step or a filter is nil.
 func New[E any](opts *Options, types ...Type) (*Codec[E], error) {
 	c := &Codec[E]{byGoType: make(map[reflect.Type]*entry), byName: make(map[string]*entry)}
+	encodings := []Encoding{JSON()}
 	if opts != nil {
-		c.encodings, c.metadata = slices.Clone(opts.Encodings), opts.Metadata
+		c.metadata = opts.Metadata
+		if len(opts.Encodings) > 0 {
+			encodings = opts.Encodings
+		}
 	}
-	if len(c.encodings) == 0 {
-		c.encodings = []Encoding{JSON()}
-	}
-	if err := checkEncodings(c.encodings); err != nil {
+	var err error
+	if c.readers, err = readers(encodings); err != nil {
 		return nil, err
 	}
+	c.writer = encodings[0]
 	for _, t := range types {
 		if err := c.add(t); err != nil {
 			return nil, err
@@ -132,8 +136,8 @@ func (c *Codec[E]) Encode(ctx context.Context, id uuid.UUID, v E) (eventstore.Ev
 	if isNil(v) {
 		return fail(invalid("the event is a nil %T; give a value", v))
 	}
-	data, err := c.encodings[0].Marshal(v)
-	if err == nil && isNull(c.encodings[0], data) {
+	data, err := c.writer.Marshal(v)
+	if err == nil && isNull(c.writer, data) {
 		err = invalid("a %T is encoded as null, and null is no event", v)
 	}
 	if err != nil {
@@ -145,7 +149,7 @@ func (c *Codec[E]) Encode(ctx context.Context, id uuid.UUID, v E) (eventstore.Ev
 		}
 	}
 	event := eventstore.Event{
-		ID: id, Type: e.name, Data: data, ContentType: c.encodings[0].ContentType(), Metadata: c.metadataOf(ctx, e.version()),
+		ID: id, Type: e.name, Data: data, ContentType: c.writer.ContentType(), Metadata: c.metadataOf(ctx, e.version()),
 	}
 	if len(e.filters) > 0 {
 		if event, err = sealed(ctx, e.filters, v, event); err != nil {
@@ -250,7 +254,7 @@ func (c *Codec[E]) decode(ctx context.Context, e *entry, event *eventstore.Recor
 		}
 		event = &changed
 	}
-	encoding := encodingOf(c.encodings, event.ContentType)
+	encoding := c.reader(event.ContentType)
 	if encoding == nil {
 		return nil, unknown(*event, "its content type is unknown; add its Encoding to the codec")
 	}

@@ -40,41 +40,35 @@ func isNull(encoding Encoding, data []byte) bool {
 	return err == nil && (media == eventstore.JSONContentType || strings.HasSuffix(media, "+json"))
 }
 
-func checkEncodings(encodings []Encoding) error {
-	seen := make(map[string]bool)
+// readers returns encodings by their content types: as they are, and without parameters.
+func readers(encodings []Encoding) (map[string]Encoding, error) {
+	all := make(map[string]Encoding)
 	for i, encoding := range encodings {
 		if encoding == nil {
-			return invalid("encoding %d is nil", i+1)
+			return nil, invalid("encoding %d is nil", i+1)
 		}
 		contentType := encoding.ContentType()
 		media, _, err := mime.ParseMediaType(contentType)
 		switch {
 		case err != nil:
-			return invalid("encoding %d: %q is no media type", i+1, contentType)
-		case seen[media]:
-			return invalid("the content type %q has two encodings", media)
+			return nil, invalid("encoding %d: %q is no media type", i+1, contentType)
+		case all[media] != nil:
+			return nil, invalid("the content type %q has two encodings", media)
 		}
-		seen[media] = true
+		all[media], all[contentType] = encoding, encoding
 	}
-	return nil
+	return all, nil
 }
 
-// encodingOf finds the encoding that reads a content type, or nil.
-func encodingOf(encodings []Encoding, contentType string) Encoding {
+// reader finds the encoding that reads a content type, or nil.
+func (c *Codec[E]) reader(contentType string) Encoding {
 	contentType = cmp.Or(contentType, eventstore.JSONContentType)
-	for _, encoding := range encodings {
-		if encoding.ContentType() == contentType {
-			return encoding
-		}
+	if encoding, ok := c.readers[contentType]; ok {
+		return encoding
 	}
 	media, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
 		return nil
 	}
-	for _, encoding := range encodings {
-		if own, _, err := mime.ParseMediaType(encoding.ContentType()); err == nil && own == media {
-			return encoding
-		}
-	}
-	return nil
+	return c.readers[media]
 }

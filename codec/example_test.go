@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/google/uuid"
 
@@ -75,6 +76,57 @@ func Example() {
 	// 3 codec_test.Taken{By:"Bob"}
 }
 
+func ExampleNew() {
+	requests := 0
+	seats, err := codec.New[SeatEvent](&codec.Options{
+		Metadata: func(_ context.Context, set func(key, value string)) { // asked for each event
+			requests++
+			set("request", strconv.Itoa(requests))
+		},
+	}, codec.Of[Taken]("SeatTaken"), codec.Of[Left]("SeatLeft"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	event, err := seats.Encode(context.Background(), uuid.Nil, Left{})
+	fmt.Println(event.Type, event.Metadata, err)
+	_, err = codec.New[SeatEvent](nil, codec.Of[Taken]("Seat"), codec.Of[Left]("Seat"))
+	fmt.Println(err)
+	// Output:
+	// SeatLeft map[request:1] <nil>
+	// invalid codec: the name "Seat" occurs twice
+}
+
+func ExampleUp() {
+	seats := codec.Must(codec.New[SeatEvent](nil, codec.Of[Taken]("SeatTaken", codec.Up(func(v takenV1) (Taken, error) {
+		return Taken{By: v.Guest}, nil
+	}))))
+	v, _, err := seats.Decode(context.Background(), eventstore.RecordedEvent{Event: eventstore.Event{Type: "SeatTaken", Data: []byte(`{"guest":"Ada"}`)}})
+	fmt.Printf("%+v %v\n", v, err)
+	now, err := seats.Encode(context.Background(), uuid.Nil, Taken{By: "Bob"})
+	fmt.Println(string(now.Data), now.Metadata, err)
+	// Output:
+	// {By:Ada} <nil>
+	// {"by":"Bob"} map[$schemaVersion:2] <nil>
+}
+
+func ExampleWas() {
+	seats := codec.Must(codec.New[SeatEvent](nil, codec.Of[Left]("SeatLeft", codec.Was("SeatFreed"))))
+	v, _, err := seats.Decode(context.Background(), eventstore.RecordedEvent{Event: eventstore.Event{Type: "SeatFreed", Data: []byte(`{}`)}})
+	fmt.Printf("%T %v\n", v, err)
+	now, err := seats.Encode(context.Background(), uuid.Nil, v)
+	fmt.Println(now.Type, err)
+	// Output:
+	// codec_test.Left <nil>
+	// SeatLeft <nil>
+}
+
+func ExampleCodec_Encode() {
+	event, err := Seats().Encode(context.Background(), uuid.Max, Taken{By: "Ada"})
+	fmt.Println(event.ID, event.Type, event.ContentType, string(event.Data), err)
+	// Output: ffffffff-ffff-ffff-ffff-ffffffffffff SeatTaken application/json {"by":"Ada"} <nil>
+}
+
 func ExampleCodec_Decode() {
 	seats := Seats()
 	_, _, err := seats.Decode(context.Background(), eventstore.RecordedEvent{
@@ -128,6 +180,13 @@ func ExampleWithCause() {
 	answer, err := Seats().Encode(ctx, uuid.Nil, Left{})
 	fmt.Println(answer.CorrelationID(), answer.CausationID(), err)
 	// Output: request-17 ffffffff-ffff-ffff-ffff-ffffffffffff <nil>
+}
+
+func ExampleWithCorrelation() {
+	ctx := codec.WithCorrelation(context.Background(), "request-17")
+	event, err := Seats().Encode(ctx, uuid.Nil, Left{})
+	fmt.Println(event.CorrelationID(), err)
+	// Output: request-17 <nil>
 }
 
 func ExampleWithMetadata() {

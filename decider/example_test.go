@@ -220,6 +220,56 @@ func ExampleAtomically() {
 	// <nil>
 }
 
+func ExampleAtomically_once() {
+	ctx := context.Background()
+	store, seats := open(nil)
+	defer func() { _ = store.Close() }()
+
+	// The ID comes from whoever sends the command: sent again, it is answered as before.
+	opts := &decider.AtomicOptions{ID: uuid.NewSHA1(uuid.NameSpaceURL, []byte("key-17"))}
+	for range 2 {
+		results, err := decider.Atomically(ctx, store, opts, func(tx *decider.Tx) error {
+			seat, err := seats.In(tx, "seat-4A") // loaded before anything is decided
+			if err != nil {
+				return err
+			}
+			if seat.State.By != "" {
+				return errTaken
+			}
+			seat.Add(Taken{"Ada"})
+			return nil
+		})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(results[0].Version, results[0].Duplicate)
+	}
+	// Output:
+	// 1 false
+	// 1 true
+}
+
+func ExampleStream_Add() {
+	ctx := context.Background()
+	store, seats := open(nil)
+	defer func() { _ = store.Close() }()
+
+	_, err := decider.Atomically(ctx, store, nil, func(tx *decider.Tx) error {
+		seat, err := seats.In(tx, "seat-4A")
+		if err != nil {
+			return err
+		}
+		seat.Add(Taken{"Ada"}, Left{}, Taken{"Bob"})
+		fmt.Println(seat.State.By, seat.Version) // the state with them, the version without
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// Bob 0
+	// <nil>
+}
+
 func ExampleDecider_In() {
 	ctx := context.Background()
 	store, seats := open(nil)
@@ -278,6 +328,36 @@ func ExampleReact() {
 	// Ada 1 <nil>
 }
 
+func ExampleCause_Command() {
+	ctx := context.Background()
+	store, seats := open(nil)
+	defer func() { _ = store.Close() }()
+
+	if _, err := seats.Transact(ctx, "seat-4A", take("Ada")); err != nil {
+		fmt.Println(err)
+	}
+	// Two commands on one stream have two names; each counts once.
+	swap := decider.React("swap", seatEvents(), func(ctx context.Context, cause *decider.Cause, _ SeatEvent) error {
+		if cause.Stream != "seat-4A" {
+			return nil
+		}
+		_, err := seats.Do(ctx, cause.Command("seat-4B", "take"), take("Ada"))
+		if err == nil {
+			_, err = seats.Do(ctx, cause.Command("seat-4B", "leave"), func(Seat) ([]SeatEvent, error) { return []SeatEvent{Left{}}, nil })
+		}
+		return err
+	})
+	swap.UntilCaughtUp = true
+	for range 2 {
+		if err := errors.Join(store.Run(ctx, swap), store.DeleteCheckpoint(ctx, "swap")); err != nil {
+			fmt.Println(err)
+		}
+	}
+	_, version, err := seats.Load(ctx, "seat-4B")
+	fmt.Println(version, err)
+	// Output: 2 <nil>
+}
+
 func ExampleCause_Key() {
 	ctx := context.Background()
 	store, seats := open(nil)
@@ -301,4 +381,30 @@ func ExampleCause_Key() {
 	}
 	fmt.Println(len(sent))
 	// Output: 1
+}
+
+// printer is a Tracer that prints; package otelswitchyard has one for OpenTelemetry.
+type printer struct{}
+
+func (printer) TransactStart(ctx context.Context, start decider.TransactStart) context.Context {
+	fmt.Println("decide on", start.Stream)
+	return ctx
+}
+
+func (printer) TransactEnd(_ context.Context, end decider.TransactEnd) {
+	fmt.Println("version", end.Version, "attempts", end.Attempts, "refused", end.Refused)
+}
+
+func ExampleTracer() {
+	store, seats := open(&decider.Options{Tracer: printer{}})
+	defer func() { _ = store.Close() }()
+
+	for _, by := range []string{"Ada", "Bob"} {
+		_, _ = seats.Transact(context.Background(), "seat-4A", take(by))
+	}
+	// Output:
+	// decide on seat-4A
+	// version 1 attempts 1 refused false
+	// decide on seat-4A
+	// version 1 attempts 1 refused true
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,6 +105,14 @@ func TestADecisionIsTestedByItsEvents(t *testing.T) {
 		}).Then(Added{Item: "b"})
 		require.NotEmpty(t, failures(t, func(t testing.TB) { eventtest.For(t, d).When(decided()) }))
 	}
+}
+
+func TestSpecsThatBeginAlikeShareNothing(t *testing.T) {
+	items := func(c Cart) ([]Event, error) { return []Event{Removed{strings.Join(c.order, "")}}, nil }
+	begun := eventtest.For(t, carts(t, evolve, nil)).Given(Added{Item: "a"}).Given(Added{Item: "b"}).Given(Added{Item: "c"})
+	longer := begun.Given(Added{Item: "d"})
+	begun.Given(Removed{"a"}) // which takes no place of another one's
+	longer.When(items).Then(Removed{"abcd"})
 }
 
 func TestADecisionThatIsNotAsWantedFails(t *testing.T) {

@@ -38,8 +38,11 @@ func (tr *traces) TraceEnd(ctx context.Context, end eventstore.TraceEnd) {
 // endless is a tracer that breaks at every end.
 type endless struct{}
 
-func (endless) TraceStart(ctx context.Context, _ eventstore.TraceStart) context.Context { return ctx }
-func (endless) TraceEnd(context.Context, eventstore.TraceEnd)                           { panic("full") }
+func (endless) TraceStart(ctx context.Context, _ eventstore.TraceStart) context.Context {
+	return ctx
+}
+
+func (endless) TraceEnd(context.Context, eventstore.TraceEnd) { panic("full") }
 
 func TestATracerThatPanicsAtAnEndTakesNoOutcome(t *testing.T) {
 	var log bytes.Buffer
@@ -60,7 +63,8 @@ func TestATracerThatPanicsAtAnEndTakesNoOutcome(t *testing.T) {
 	}))
 	require.Equal(t, 1, handled)
 	require.PanicsWithValue(t, "reader", func() { // which stays the reader's
-		for range store.ReadStream(t.Context(), "order-1", eventstore.ReadOptions{}) {
+		for _, err := range store.ReadStream(t.Context(), "order-1", eventstore.ReadOptions{}) {
+			require.NoError(t, err)
 			panic("reader")
 		}
 	})

@@ -1,6 +1,7 @@
 package projection_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/sleep"
+	"github.com/switchyard-dev/switchyard/internal/testservers/tcpproxy"
 )
 
 // at is a checkpoint of the name "m".
@@ -179,6 +181,13 @@ func TestAFunctionThatEndsItsTransactionIsTold(t *testing.T) {
 
 func ignored(error) error { return nil }
 
+func TestDeletingWhatWasNeverThereLeavesNothing(t *testing.T) {
+	inEach(t, func(t *testing.T, d *database) {
+		require.NoError(t, d.open(t).Delete(t.Context(), eventstore.DeleteCheckpointRequest{Name: "m"}))
+		require.Zero(t, d.number(t, `SELECT count(*) FROM switchyard_checkpoints`))
+	})
+}
+
 func TestAPanicGivesTheConnectionBack(t *testing.T) {
 	inEach(t, func(t *testing.T, d *database) {
 		target, store := d.rowsOfM(t), uuid.New()
@@ -212,11 +221,20 @@ func TestAnUpdateEndsWithItsContext(t *testing.T) {
 // The commit is not cut short, for its outcome would not be known.
 func TestACommitOutlivesItsContext(t *testing.T) {
 	inPostgreSQL(t, func(t *testing.T, d *database) {
-		target, store := d.rowsOfM(t), uuid.New()
+		store, proxy := uuid.New(), d.behindProxy(t)
+		target := d.rowsOfM(t)
 		d.exec(t, `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END'`)
 		d.exec(t, `CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON rows_of_m DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()`)
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
+		proxy.SetRule(func() tcpproxy.Rule {
+			return func(from tcpproxy.Side, chunk []byte) tcpproxy.Verdict {
+				if from == tcpproxy.FromClient && bytes.Contains(chunk, []byte("commit\x00")) {
+					cancel()
+				}
+				return tcpproxy.Pass()
+			}
+		})
 		require.NoError(t, target.Update(ctx, at(store, 1, 0), insertRow))
 		require.Error(t, ctx.Err(), "it was over before the commit was")
 		require.Equal(t, 1, d.number(t, `SELECT count(*) FROM rows_of_m`))

@@ -19,16 +19,7 @@ func (t *Target[Tx]) Load(ctx context.Context, req eventstore.LoadCheckpointRequ
 // Save is [eventstore.Checkpoints]'.
 func (t *Target[Tx]) Save(ctx context.Context, req eventstore.SaveCheckpointRequest) error {
 	name := req.Checkpoint.Name
-	// What an update has saved already is met here after each batch. To read it takes
-	// no lock, and so waits for no other read model.
-	stored, err := t.load(ctx, t.db, t.sql.load, name)
-	if err != nil {
-		return t.failed(ctx, err)
-	}
-	if changed, refused := stored.Save(req); !changed || refused != nil {
-		return refused
-	}
-	err = t.change(ctx, name, func(p *adapter.Progress) (bool, error) { return p.Save(req) })
+	err := t.change(ctx, name, func(p *adapter.Progress) (bool, error) { return p.Save(req) })
 	if err == nil {
 		t.signal(name)
 	}

@@ -55,10 +55,10 @@ func (a *app) resetCheckpoint(ctx context.Context, store *handle, name, to strin
 	if err != nil {
 		return err
 	}
-	a.warnOwner(name, lease)
 	if err := store.ResetCheckpoint(ctx, eventstore.Checkpoint{Name: name, Place: place}); err != nil {
 		return err
 	}
+	a.warnOwner(name, lease)
 	if a.json() {
 		return a.printJSON(map[string]any{"name": name, "position": place.Position, "owner": lease.Owner})
 	}
@@ -101,7 +101,7 @@ func placeAt(ctx context.Context, store *eventstore.Store, to string) (eventstor
 	return eventstore.Place{}, nil
 }
 
-// warnOwner tells who runs a subscription that is about to be fenced.
+// warnOwner tells who runs a subscription that was fenced.
 func (a *app) warnOwner(name string, lease leaseState) {
 	if lease.Owner != "" {
 		a.tell("warning: the lease of %s is %s. Its owner is fenced now, and begins again at the new place.", safe(name), lease)
@@ -132,10 +132,10 @@ func (a *app) deleteCheckpoint(ctx context.Context, store *handle, name string) 
 	case !found:
 		return unknownCheckpoint(ctx, store, name, "")
 	}
-	a.warnOwner(name, lease)
 	if err := store.DeleteCheckpoint(ctx, name); err != nil {
 		return err
 	}
+	a.warnOwner(name, lease)
 	if a.json() {
 		return a.printJSON(map[string]any{"name": name, "deleted": true, "position": checkpoint.Place.Position, "owner": lease.Owner})
 	}

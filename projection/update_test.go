@@ -3,6 +3,7 @@ package projection_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/internal/sleep"
 	"github.com/switchyard-dev/switchyard/internal/testservers/tcpproxy"
+	"github.com/switchyard-dev/switchyard/projection/sqldb"
 )
 
 // at is a checkpoint of the name "m".
@@ -371,4 +373,32 @@ func TestAnUpdateIsReadCommittedWhateverTheDefaultIs(t *testing.T) {
 		}))
 		require.Equal(t, 1, d.number(t, `SELECT count(*) FROM seen WHERE level = 'read committed'`))
 	})
+}
+
+// The application's own statements wait as long as before, on the same connections.
+func TestAnUpdateLeavesTheBusyTimeoutAsItIs(t *testing.T) {
+	d := newDatabase(t, inSQLite)
+	leave := d.away(t)
+	db := d.openDB(t)
+	db.SetMaxOpenConns(1)
+	target, err := sqldb.Open(t.Context(), db, sqldb.SQLite)
+	require.NoError(t, err)
+	timeout := func(row *sql.Row) {
+		t.Helper()
+		var milliseconds int
+		require.NoError(t, row.Scan(&milliseconds))
+		require.Equal(t, 20, milliseconds)
+	}
+	update := func() error {
+		return target.Update(t.Context(), at(uuid.UUID{1}, 1, 0), func(ctx context.Context, tx *sql.Tx, _ eventstore.Position) error {
+			timeout(tx.QueryRowContext(ctx, `PRAGMA busy_timeout`))
+			return nil
+		})
+	}
+	back := leave()
+	require.ErrorIs(t, update(), eventstore.ErrUnavailable)
+	timeout(db.QueryRowContext(t.Context(), `PRAGMA busy_timeout`))
+	back()
+	require.NoError(t, update())
+	timeout(db.QueryRowContext(t.Context(), `PRAGMA busy_timeout`))
 }

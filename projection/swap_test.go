@@ -143,6 +143,9 @@ func TestASwapIsMadeOnlyWhereBothAreLevel(t *testing.T) {
 		save("new", 5)
 		require.NoError(t, target.Swap(t.Context(), "old", "new", swap))
 		require.Equal(t, 1, swaps)
+		onwards := at(store, 6, 0)
+		onwards.Name = "old"
+		require.NoError(t, target.Update(t.Context(), onwards, insertRow), "it is not held any more")
 	})
 }
 

@@ -342,3 +342,26 @@ func TestASwapOfReadModelsThatHaveMetNoEventIsMade(t *testing.T) {
 		require.NoError(t, projection.WaitFor(ctx, target, "m-v1", deposit(t, store, 1, 1)), "it is not held any more")
 	})
 }
+
+// A swap that did not get through, as at a deadlock with a reader, is made again.
+func TestASwapThatFailsForAReasonThatPassesIsMadeAgain(t *testing.T) {
+	inEach(t, func(t *testing.T, d *database) {
+		target, store := d.rowsOfM(t), uuid.New()
+		for _, name := range []string{"m", "new"} {
+			checkpoint := at(store, 5, 0)
+			checkpoint.Name = name
+			require.NoError(t, target.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: checkpoint}))
+		}
+		calls := 0
+		require.NoError(t, target.Swap(t.Context(), "m", "new", func(ctx context.Context, tx transaction) error {
+			if calls++; calls == 1 && d.kind == inSQLite {
+				return errors.Join(insertRow(ctx, tx, eventstore.Position{}), fmt.Errorf("%w: the file is busy", eventstore.ErrUnavailable))
+			} else if calls == 1 {
+				return errors.Join(insertRow(ctx, tx, eventstore.Position{}), tx.exec(ctx, `DO $$ BEGIN RAISE EXCEPTION 'held' USING errcode = '40P01'; END $$`))
+			}
+			return insertRow(ctx, tx, eventstore.Position{})
+		}))
+		require.Equal(t, 2, calls)
+		require.Equal(t, 1, d.number(t, `SELECT count(*) FROM rows_of_m`))
+	})
+}

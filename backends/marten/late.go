@@ -121,16 +121,23 @@ func (b *Backend) lookForLate(ctx context.Context) error {
 		return nil
 	}
 	q := b.sql()
-	rows, err := b.pool.Query(ctx, `select `+q.columns+`, `+q.live+` from `+q.from+` where e.seq_id = any($1)`+q.numbered, numbers)
+	where := ` where e.seq_id = any($1)` + q.numbered
+	rows, err := b.pool.Query(ctx, `select e.seq_id from `+q.shown+where+` and not `+q.live, numbers)
 	if err != nil {
+		return err
+	}
+	filled, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return err
+	}
+	for _, n := range filled {
+		b.water.holes.found(n, nil)
+	}
+	if rows, err = b.pool.Query(ctx, `select `+q.columns+` from `+q.from+where+` and `+q.live, numbers); err != nil {
 		return err
 	}
 	var seen recent
 	return eachRow(rows, func(r *row) (bool, error) {
-		if !r.live {
-			b.water.holes.found(r.seq, nil)
-			return true, nil
-		}
 		event, err := b.event(r, &seen)
 		if err == nil {
 			b.water.holes.found(r.seq, &event)

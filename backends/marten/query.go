@@ -39,21 +39,23 @@ func (b *Backend) filter(q *query, f eventstore.Filter) {
 	}
 }
 
-// noEvent selects a row of the columns of an event that is none: a number, the place that
-// is there, and a truth.
-func noEvent(number, version, id, stream, truth string) string {
+// noEvent selects a row of the columns of an event that is none, for it has no type: a
+// place.
+func noEvent(number, version, id, stream string) string {
 	return `select ` + number + `, ` + version + `, ` + id + `, null::timestamptz, ` + stream + `, null::text, null::text, null::bytea,
-		null::text, null::text, null::text, null::text, ` + truth
+		null::text, null::text, null::text, null::text`
 }
 
 // head selects a page's first row: the number of the last event after those of the page,
-// and whether the event that the page follows is there still, as the same snapshot shows
-// it. It is not where there is another one, or where the store does not reach so far. That
+// and as a version whether the event that the page follows is there still, as the same
+// snapshot shows it. It is not where there is another one, or where the store does not reach so far. That
 // none is there any more is no proof, for Marten compacts streams; and what it put there
 // instead stands for what was. high is the page's last number.
 func (q *query) head(b *Backend, place eventstore.Place, follows bool, high string) string {
 	last := "(select coalesce(max(e.seq_id), 0) from " + q.sql.shown + " where e.seq_id > " + high + "::bigint and " + q.sql.live + ")"
-	row := func(there string) string { return noEvent(last, "null::bigint", "null::uuid", "null::text", there) }
+	row := func(there string) string {
+		return noEvent(last, "("+there+")::int::bigint", "null::uuid", "null::text")
+	}
 	if !follows {
 		return row("true")
 	}
@@ -75,17 +77,17 @@ func (q *query) passed(low, high string) string {
 	if q.backward {
 		direction = "asc"
 	}
-	return ` union all (` + noEvent("e.seq_id", "e.version::bigint", "e.id", "("+q.sql.name+")::text", "true") +
+	return ` union all (` + noEvent("e.seq_id", "e.version::bigint", "e.id", "("+q.sql.name+")::text") +
 		` from ` + q.sql.from + ` where e.seq_id > ` + low + `::bigint and e.seq_id <= ` + high + `::bigint and ` + q.sql.live +
 		` order by e.seq_id ` + direction + ` limit 1)`
 }
 
-// events selects the events; live is an expression.
-func (q *query) events(live string, limit int) string {
+// events selects the events.
+func (q *query) events(limit int) string {
 	direction := ""
 	if q.backward {
 		direction = " desc"
 	}
-	return "select " + q.sql.columns + ", " + live + " from " + q.sql.from + " where " + strings.Join(q.conditions, " and ") +
+	return "select " + q.sql.columns + " from " + q.sql.from + " where " + strings.Join(q.conditions, " and ") +
 		" order by e." + q.order + direction + " limit " + q.param(limit)
 }

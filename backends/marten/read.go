@@ -45,7 +45,7 @@ func (b *Backend) readStream(ctx context.Context, req eventstore.ReadStreamReque
 	}
 	q.where(b.sql().live)
 	limit := b.reading.Limit(req.PageSize)
-	rows, err := b.pool.Query(ctx, q.events("true", limit), q.args...)
+	rows, err := b.pool.Query(ctx, q.events(limit), q.args...)
 	if err != nil {
 		return eventstore.Page{}, err
 	}
@@ -201,7 +201,7 @@ func (r *reading) page(ctx context.Context, low, high int64) (pageOf, error) {
 		head += q.passed(first, last)
 	}
 	limit := r.b.reading.Limit(r.req.PageSize)
-	rows, err := r.b.pool.Query(ctx, head+` union all (`+q.events("true", limit)+`)`, q.args...)
+	rows, err := r.b.pool.Query(ctx, head+` union all (`+q.events(limit)+`)`, q.args...)
 	if err != nil {
 		return pageOf{}, err
 	}
@@ -210,7 +210,7 @@ func (r *reading) page(ctx context.Context, low, high int64) (pageOf, error) {
 	err = eachRow(rows, func(row *row) (bool, error) {
 		switch {
 		case isHead: // no event: see query.head
-			isHead, got.visible, moved = false, row.seq, !row.live
+			isHead, got.visible, moved = false, row.seq, row.version == 0
 			return !moved, nil
 		case row.kind == nil: // what was passed
 			got.passed = eventstore.Place{Position: pgdriver.Position(row.seq), Stream: string(row.stream), Version: uint64(row.version), ID: row.id}
@@ -247,7 +247,7 @@ func (r *reading) missing(ctx context.Context) error {
 func (b *Backend) placeAt(ctx context.Context, number int64) (eventstore.Place, error) {
 	q := b.sql()
 	var found eventstore.Place
-	rows, err := b.pool.Query(ctx, `select `+q.columns+`, true from `+q.from+` where e.seq_id = $1 and `+q.live, number)
+	rows, err := b.pool.Query(ctx, `select `+q.columns+` from `+q.from+` where e.seq_id = $1 and `+q.live, number)
 	if err != nil {
 		return found, err
 	}

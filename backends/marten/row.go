@@ -24,11 +24,10 @@ type row struct {
 	unbounded                          bool // the timestamp is infinity or -infinity
 	stream, kind, data, bdata, headers []byte
 	correlation, causation, userName   []byte
-	live                               bool
 	timeNull, versionNull, seqNull     bool
 }
 
-const rowColumns = 13
+const rowColumns = 12
 
 func fromBinary(rows pgx.Rows, r *row) error {
 	v := rows.RawValues()
@@ -50,7 +49,6 @@ func fromBinary(rows pgx.Rows, r *row) error {
 		r.unbounded = n == math.MinInt64 || n == math.MaxInt64
 		r.at = pgdriver.Timestamp(n)
 	}
-	r.live = len(v[12]) == 1 && v[12][0] == 1
 	return nil
 }
 
@@ -59,14 +57,13 @@ func scanned(rows pgx.Rows, r *row) error {
 	var seq, version pgtype.Int8
 	var id pgtype.UUID
 	var at pgtype.Timestamptz
-	var live pgtype.Bool
 	var texts [7]*string // stream, kind, data, headers, correlation, causation, userName
 	*r = row{}
-	err := rows.Scan(&seq, &version, &id, &at, &texts[0], &texts[1], &texts[2], &r.bdata, &texts[3], &texts[4], &texts[5], &texts[6], &live)
+	err := rows.Scan(&seq, &version, &id, &at, &texts[0], &texts[1], &texts[2], &r.bdata, &texts[3], &texts[4], &texts[5], &texts[6])
 	if scan := (pgx.ScanArgError{}); errors.As(err, &scan) {
 		err = fmt.Errorf("a row cannot be read %w: %w", pgdriver.ErrLocal, err)
 	}
-	r.seq, r.version, r.id, r.at, r.live = seq.Int64, version.Int64, id.Bytes, at.Time.UTC(), live.Bool
+	r.seq, r.version, r.id, r.at = seq.Int64, version.Int64, id.Bytes, at.Time.UTC()
 	r.seqNull, r.versionNull, r.timeNull = !seq.Valid, !version.Valid, !at.Valid
 	r.unbounded = at.InfinityModifier != pgtype.Finite
 	for i, into := range []*[]byte{&r.stream, &r.kind, &r.data, &r.headers, &r.correlation, &r.causation, &r.userName} {

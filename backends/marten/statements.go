@@ -28,7 +28,7 @@ type statements struct {
 	alone, shared string
 	// The steps of a transaction that writes; see makeSteps.
 	create, identify, number, insert, update string
-	columns                                  string // of an event; whether it is live comes after them
+	columns                                  string // of an event
 }
 
 func newStatements(opts Options, s shape, suffix string) statements {
@@ -64,7 +64,7 @@ func newStatements(opts Options, s shape, suffix string) statements {
 		q.from += " left join " + q.streams + " s on " + join
 		q.name = "coalesce(nullif(s.type, '') || '-', '') || e.stream_id::text"
 	}
-	q.columns = fmt.Sprintf(`e.seq_id, e.version::bigint, e.id, e.timestamp, (%s)::text, e.type::text, case when e.bdata is null then e.data::text end, e.bdata,
+	q.columns = fmt.Sprintf(`e.seq_id, e.version::bigint, e.id, e.timestamp, (%s)::text, e.type::text, e.data::text, e.bdata,
 		nullif(e.headers, 'null')::text, e.correlation_id::text, e.causation_id::text, e.user_name::text`, q.name)
 	if s.function {
 		q.function, q.starting = q.functionCall(s, opts.Schema), q.startingCall(s, opts.Schema)

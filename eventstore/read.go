@@ -147,6 +147,7 @@ func (s *Store) pages(ctx context.Context, limit int, backward bool, next pager,
 	if limit > 0 {
 		size.MaxEvents = min(size.MaxEvents, limit)
 	}
+	most := s.options.PageSize
 	var ahead readAhead
 	defer ahead.stop()
 	for first, left := true, limit; ; first = false {
@@ -162,7 +163,10 @@ func (s *Store) pages(ctx context.Context, limit int, backward bool, next pager,
 			}
 		}
 		full := false
-		size.MaxEvents = s.longPage
+		if most < s.longPage {
+			most = min(pageGrowth*most, s.longPage)
+		}
+		size.MaxEvents = most
 		if limit > 0 {
 			left -= len(page.Events)
 			size.MaxEvents = min(size.MaxEvents, left)

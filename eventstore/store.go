@@ -27,8 +27,8 @@ type Options struct {
 	// ErrUnknownOutcome, within the context's deadline. Zero means 15 s; a
 	// negative value means never.
 	RetryFor time.Duration
-	// PageSize is the most events that a read asks for at once; 0 means 512, and
-	// 2,048 from the second page of a read on. A page also ends at 4 MiB. A
+	// PageSize is the most events that a read asks for at once; 0 means 512, then
+	// 2,048, and 8,192 from the third page of a read on. A page also ends at 4 MiB. A
 	// subscription holds one page in memory. A read holds one, and from its second
 	// page on two: the next is fetched while the caller works.
 	PageSize int
@@ -43,7 +43,8 @@ type Options struct {
 const (
 	defaultRetryFor = 15 * time.Second
 	defaultPageSize = 512
-	longPageSize    = 2048 // of a read that has shown to be long: what a page costs counts less
+	pageGrowth      = 4    // of a read that shows to be long: what a page costs counts less
+	longPageSize    = 8192 // is as far as it goes
 	maxPageBytes    = 4 << 20
 )
 
@@ -56,7 +57,7 @@ type Store struct {
 	names    names
 	caps     Capabilities
 	logger   *slog.Logger
-	longPage int             // events a page, from the second of a read on
+	longPage int             // the most events of a page, however long a read is
 	lifetime context.Context //nolint:containedctx // the store's own lifetime: Close ends what runs in it
 	end      context.CancelFunc
 	closed   atomic.Bool

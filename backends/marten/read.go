@@ -18,7 +18,7 @@ const filterWindow = 100_000
 
 // A page makes room for a few events first, as most streams have, and then for so many
 // at most at once.
-const fewEvents, maxRoom = 16, 2048
+const fewEvents, maxRoom = 16, 8192
 
 // ReadStream implements [eventstore.Backend]. What it shows was committed in the order
 // of the stream's versions: it waits for nobody.

@@ -20,7 +20,7 @@ const filterWindow = 100_000
 
 // A page makes room for a few events first, as most streams have, and then for so
 // many at most at once.
-const fewEvents, maxRoom = 16, 1024
+const fewEvents, maxRoom = 16, 8192
 
 // ReadStream implements [eventstore.Backend].
 func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {

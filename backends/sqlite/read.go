@@ -20,7 +20,7 @@ const (
 const rowsBetweenChecks = 64
 
 // A page makes room for a few events first, and then for so many at most at once.
-const fewEvents, maxRoom = 16, 1024
+const fewEvents, maxRoom = 16, 8192
 
 // ReadStream implements [eventstore.Backend].
 func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {

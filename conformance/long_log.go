@@ -179,7 +179,7 @@ func longRareMatch(ctx context.Context, env *Env) error {
 }
 
 // defaultPages lets a stream grow from one page's end to the next; a Store's pages
-// are 512 and then 2,048 events.
+// are 512 and then 2,048 events, and larger after that.
 func defaultPages(ctx context.Context, env *Env) error {
 	stream := env.Stream("Order")
 	var events []eventstore.Event

@@ -15,6 +15,13 @@ import (
 // same event: another attempt at the append, that was thought lost. The version that was
 // read guards it, also where any version will do.
 func TestARepetitionThatComesAmidTheCallIsNotStoredTwice(t *testing.T) {
+	for name, expected := range map[string]eventstore.ExpectedVersion{"any version": anyVersion, "a new stream": eventstore.NoStream()} { // which go different ways
+		t.Run(name, func(t *testing.T) { repeatAmidTheCall(t, expected) })
+	}
+}
+
+func repeatAmidTheCall(t *testing.T, expected eventstore.ExpectedVersion) {
+	t.Helper()
 	pool := newTables(t, marten.Creation{})
 	// The function waits before it looks.
 	_, err := pool.Exec(t.Context(), `do $$ declare definition text; arguments text; names text; begin
@@ -36,7 +43,7 @@ func TestARepetitionThatComesAmidTheCallIsNotStoredTwice(t *testing.T) {
 	answered := make(chan error, 1)
 	duplicate := false
 	go func() {
-		result, err := store.Append(t.Context(), "order-1", anyVersion, e)
+		result, err := store.Append(t.Context(), "order-1", expected, e)
 		duplicate = result.Duplicate
 		answered <- err
 	}()

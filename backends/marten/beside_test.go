@@ -276,3 +276,55 @@ func TestAStreamWhoseRowIsBehindItsEventsIsTold(t *testing.T) {
 		}
 	}
 }
+
+// What was delivered may be left out later, at the end of the store too: readers that have
+// come so far are not ahead of it, and those that have not come to where it ends.
+func TestWhoReadWhatIsLeftOutLaterIsNotAhead(t *testing.T) {
+	for name, test := range map[string]struct {
+		opts  marten.Options
+		leave string
+	}{
+		"archived": {marten.Options{HideArchived: true}, `select mt_archive_stream($1)`},
+		"skipped":  {marten.Options{}, `update mt_events set is_skipped = true where stream_id = $1`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pool := newTables(t, marten.Creation{})
+			_, err := pool.Exec(t.Context(), `alter table mt_events add column is_skipped boolean default false`)
+			require.NoError(t, err)
+			test.opts.Append, test.opts.Poll = marten.Quick, 20*time.Millisecond
+			store := openStore(t, pool, &test.opts)
+			handled := 0
+			billing := eventstore.Subscription{Name: "billing", UntilCaughtUp: true, Handler: func(context.Context, eventstore.RecordedEvent) error {
+				handled++
+				return nil
+			}}
+			var last eventstore.AppendResult
+			for _, stream := range []string{"order-1", "order-2"} {
+				last, err = store.Append(t.Context(), stream, anyVersion, event("happened", `{}`))
+				require.NoError(t, err)
+			}
+			require.NoError(t, store.Run(t.Context(), billing))
+			_, err = pool.Exec(t.Context(), test.leave, "order-2")
+			require.NoError(t, err)
+			for _, store := range []*eventstore.Store{store, openStore(t, pool, &test.opts)} {
+				require.NoError(t, store.Run(t.Context(), billing))
+				require.Empty(t, readAll(t, store, eventstore.ReadAllOptions{After: last.Position}))
+				require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), 1)
+				require.Len(t, readAll(t, store, eventstore.ReadAllOptions{Backward: true}), 1)
+				info, err := store.Info(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, last.Position, info.Head.Position)
+				for message, err := range store.Subscribe(t.Context(), eventstore.SubscribeOptions{}) { // as a move waits for it
+					require.NoError(t, err)
+					if message.Place.Position == last.Position {
+						break
+					}
+				}
+			}
+			_, err = store.Append(t.Context(), "order-3", anyVersion, event("happened", `{}`))
+			require.NoError(t, err)
+			require.NoError(t, store.Run(t.Context(), billing))
+			require.Equal(t, 3, handled)
+		})
+	}
+}

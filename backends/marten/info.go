@@ -76,9 +76,9 @@ func (b *Backend) head(ctx context.Context, known eventstore.Place, upTo, ready 
 	var stream *string
 	place := `select e.seq_id, e.version::bigint, e.id, (` + q.name + `)::text from ` + q.from + ` where `
 	err = b.pool.QueryRow(ctx, `select (select coalesce(max(e.seq_id), 0) from `+q.shown+` where e.seq_id > $3 and `+q.live+`), h.* from (select) one left join lateral (
-			(`+place+`e.seq_id > $1 and e.seq_id <= $3 and `+q.live+` order by e.seq_id desc limit 1)
+			(`+place+`e.seq_id > $1 and e.seq_id <= $3 and `+q.there+` order by e.seq_id desc limit 1)
 			union all
-			(`+place+`e.seq_id = $2 and `+q.live+`)
+			(`+place+`e.seq_id = $2 and `+q.there+`)
 		) h (seq_id, version, id, stream) on true order by h.seq_id desc nulls last limit 1`, upTo, pgdriver.After(known.Position), ready).
 		Scan(&beyond, &number, &version, &id, &stream)
 	if err != nil {

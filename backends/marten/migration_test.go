@@ -142,7 +142,7 @@ func TestAColumnThatMartenAddsUnderAnOpenStoreIsRead(t *testing.T) {
 				info, err := store.Info(t.Context())
 				require.NoError(t, err)
 				number, _ := info.Head.Position.Words()
-				require.EqualValues(t, 15, number)
+				require.EqualValues(t, 16, number, "a head does not go back")
 				_, err = pool.Exec(t.Context(), `with taken as (select nextval('mt_events_sequence') as seq from generate_series(1, 2))
 					insert into mt_events (seq_id, id, stream_id, version, data, type, timestamp, tenant_id, mt_dotnet_type, is_archived, is_skipped)
 					select seq, gen_random_uuid(), e.stream_id, e.version + seq, '{}', e.type, now(), e.tenant_id, '', false, seq = 17 from taken, mt_events e where e.seq_id = 1`)

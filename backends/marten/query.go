@@ -70,7 +70,7 @@ func (q *query) head(b *Backend, place eventstore.Place, follows bool, high stri
 		" where e.seq_id = " + number + " and " + q.sql.live + " and not (" + same + "))")
 }
 
-// passed selects the place of the last event of a sparse page's numbers, in its direction,
+// passed selects the place of the last event of a page's numbers, in its direction,
 // match or not.
 func (q *query) passed(low, high string) string {
 	direction := "desc"
@@ -78,7 +78,7 @@ func (q *query) passed(low, high string) string {
 		direction = "asc"
 	}
 	return ` union all (` + noEvent("e.seq_id", "e.version::bigint", "e.id", "("+q.sql.name+")::text") +
-		` from ` + q.sql.from + ` where e.seq_id > ` + low + `::bigint and e.seq_id <= ` + high + `::bigint and ` + q.sql.live +
+		` from ` + q.sql.from + ` where e.seq_id > ` + low + `::bigint and e.seq_id <= ` + high + `::bigint and ` + q.sql.there +
 		` order by e.seq_id ` + direction + ` limit 1)`
 }
 

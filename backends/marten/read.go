@@ -12,9 +12,9 @@ import (
 	"github.com/switchyard-dev/switchyard/internal/pgdriver"
 )
 
-// A filtered page looks at so many numbers at most, so that a rare match keeps neither
-// the server nor a subscription's progress waiting.
-const filterWindow = 100_000
+// A page looks at so many numbers at most, so that a rare match keeps neither the server
+// nor a subscription's progress waiting.
+const pageWindow = 100_000
 
 // A page makes room for a few events first, as most streams have, and then for so many
 // at most at once.
@@ -96,11 +96,6 @@ type reading struct {
 	from, top int64
 }
 
-// isSparse tells whether a page looks at more numbers than it has events.
-func (r *reading) isSparse() bool {
-	return !r.req.Filter.IsZero() || r.b.shape().conjoined && !r.b.shape().tenantPartitioned
-}
-
 // forward reads as far as the order is ready. Only where there is an event that it must
 // not deliver yet does it wait.
 func (r *reading) forward(ctx context.Context) (eventstore.Page, error) {
@@ -116,10 +111,7 @@ func (r *reading) forward(ctx context.Context) (eventstore.Page, error) {
 			}
 			waited = waited && ready <= r.from
 		}
-		to := max(r.from, min(ready, r.top))
-		if r.isSparse() {
-			to = min(to, max(r.from, r.from+filterWindow)) // which may be beyond the last number
-		}
+		to := max(r.from, min(ready, r.top, r.from+pageWindow)) // the last may be beyond the last number
 		got, err := r.page(ctx, r.from, to)
 		if err != nil {
 			return eventstore.Page{}, err
@@ -156,10 +148,7 @@ func (r *reading) backward(ctx context.Context) (eventstore.Page, error) {
 	}
 	r.top = min(r.top, max(last, ready))
 	for {
-		low := r.from
-		if r.isSparse() {
-			low = max(r.from, r.top-filterWindow)
-		}
+		low := max(r.from, r.top-pageWindow)
 		got, err := r.page(ctx, low, r.top)
 		if err != nil {
 			return eventstore.Page{}, err
@@ -183,7 +172,8 @@ func (r *reading) backward(ctx context.Context) (eventstore.Page, error) {
 type pageOf struct {
 	collected
 	visible int64 // the number of the last event after the page's numbers; 0 where there is none
-	// passed is the last event of a sparse page's numbers, in its direction, match or not.
+	// passed is the last event of the page's numbers, in its direction, match or not: what
+	// was delivered may be skipped or archived since.
 	passed eventstore.Place
 }
 
@@ -196,10 +186,7 @@ func (r *reading) page(ctx context.Context, low, high int64) (pageOf, error) {
 	q.where("e.seq_id <= " + last)
 	q.where(sql.live)
 	r.b.filter(&q, r.req.Filter)
-	head := q.head(r.b, r.req.After, r.req.After.Named() && !r.req.Backward, last)
-	if r.isSparse() {
-		head += q.passed(first, last)
-	}
+	head := q.head(r.b, r.req.After, r.req.After.Named() && !r.req.Backward, last) + q.passed(first, last)
 	limit := r.b.reading.Limit(r.req.PageSize)
 	rows, err := r.b.pool.Query(ctx, head+` union all (`+q.events(limit)+`)`, q.args...)
 	if err != nil {

@@ -17,6 +17,9 @@ type statements struct {
 	// them are one order, but for a partition's, which has its own.
 	numbered string
 	live     string // a condition on shown e: the event is delivered
+	// there is the condition that it is the tenant's, delivered or not: what was delivered
+	// may be archived or skipped later, and is where readers are all the same.
+	there    string
 	shown    string // mt_events e, with the columns that it may have; see makeShown
 	from     string // shown, with what the event's name needs
 	name     string // the name of the event's stream
@@ -43,10 +46,12 @@ func newStatements(opts Options, s shape, suffix string) statements {
 	if s.tenantPartitioned {
 		q.numbered = q.tenant
 	}
-	live := []string{"e.type <> '" + tombstoneType + "'", "e.is_skipped is not true"}
+	live := []string{"e.type <> '" + tombstoneType + "'"}
 	if s.conjoined {
 		live = append(live, "e.tenant_id = "+q.tenantValue)
 	}
+	q.there = "(" + strings.Join(live, " and ") + ")"
+	live = append(live, "e.is_skipped is not true")
 	if opts.HideArchived {
 		live = append(live, "e.is_archived is not true")
 	} else if s.archivePartitioned { // of an ID that was started again, the archived events are not delivered

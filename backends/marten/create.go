@@ -37,7 +37,7 @@ func Create(ctx context.Context, pool *pgxpool.Pool, schema string, c Creation) 
 	if schema == "" {
 		schema = defaultSchema
 	}
-	err := create(ctx, pool, schema, c, func(exists bool) (leave bool, err error) { return false, nil })
+	err := create(ctx, pool, schema, c, func(bool) (leave bool, err error) { return false, nil })
 	if err != nil {
 		return fmt.Errorf("create marten store in schema %q: %w", schema, err)
 	}

@@ -68,7 +68,7 @@ func refusal(err error, part eventstore.StreamAppend, actual uint64) error {
 	switch {
 	case server.Code == raisedArchived:
 		return archivedError(part.Stream)
-	case server.Code == raisedNoTenant, server.Code == "23514":
+	case server.Code == raisedNoTenant, server.Code == "23514" && server.ConstraintName == "": // not a constraint of somebody's, but no partition
 		return invalid("option Tenant", "%v (%s)", errNoPartition, server.Message)
 	case server.Code == "P0001" && strings.Contains(server.Message, "tenantid does not match"):
 		return invalid("stream", "%q belongs to another tenant of a store that has one tenant only; its .NET application wrote with tenants", part.Stream)

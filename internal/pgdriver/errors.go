@@ -111,7 +111,11 @@ func Mapped(backend string, sentinel, err error) error {
 	var server *pgconn.PgError
 	if errors.As(err, &server) && (server.Code == "26000" || server.Code == "42P05") {
 		// The driver's names of prepared statements met another session's.
-		err = fmt.Errorf("behind a transaction pooler use listen=off and default_query_exec_mode=exec: %w", err)
+		remedy := "default_query_exec_mode=exec"
+		if backend == "postgres" { // which listens; the others have no such parameter
+			remedy = "listen=off and " + remedy
+		}
+		err = fmt.Errorf("behind a transaction pooler use %s: %w", remedy, err)
 	}
 	var connecting *pgconn.ConnectError
 	if errors.As(err, &connecting) {

@@ -155,6 +155,7 @@ func TestEventsThatTheStoreHasAndNoReadFindsEndTheAttempts(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(parts []eventstore.StreamAppend) ([]eventstore.PartResult, error)
 		want   error
+		text   string
 	}{
 		"it has them": {func(parts []eventstore.StreamAppend) ([]eventstore.PartResult, error) {
 			results := make([]eventstore.PartResult, len(parts))
@@ -163,10 +164,10 @@ func TestEventsThatTheStoreHasAndNoReadFindsEndTheAttempts(t *testing.T) {
 				results[i].Recorded = make([]eventstore.Recorded, len(part.Events))
 			}
 			return results, nil
-		}, eventstore.ErrUnknownOutcome},
+		}, eventstore.ErrUnknownOutcome, "a read does not find them"},
 		"it has others": {func([]eventstore.StreamAppend) ([]eventstore.PartResult, error) {
 			return nil, &eventstore.EventIDReusedError{Stream: "account-a", Reason: "it was stored"}
-		}, eventstore.ErrEventIDReused},
+		}, eventstore.ErrEventIDReused, "it was stored"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, decider.Options{}, nil)
@@ -183,6 +184,7 @@ func TestEventsThatTheStoreHasAndNoReadFindsEndTheAttempts(t *testing.T) {
 				return err
 			})
 			require.ErrorIs(t, err, c.want)
+			require.ErrorContains(t, err, c.text)
 			require.Equal(t, 3, appends, "one more than the attempts: it might have been read")
 		})
 	}

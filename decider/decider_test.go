@@ -228,15 +228,18 @@ func with(store *eventstore.Store, opts decider.Options) func() error {
 
 func TestAnUnknownEventIsNotDecidedOn(t *testing.T) {
 	w := newWorld(t, decider.Options{}, nil)
-	_, err := w.store.Append(t.Context(), stream, eventstore.NoStream(), eventstore.Event{Type: "Closed", Data: []byte("{}")})
+	transact(t, w.others, pay(1))
+	_, err := w.store.Append(t.Context(), stream, eventstore.Exactly(1), eventstore.Event{Type: "Closed", Data: []byte("{}")})
 	require.NoError(t, err)
 	_, err = w.here.Transact(t.Context(), stream, func(Account) ([]Event, error) {
 		t.Error("it decides")
 		return nil, nil
 	})
 	require.ErrorIs(t, err, codec.ErrUnknownEvent)
-	_, _, err = w.here.Load(t.Context(), stream)
+	state, version, err := w.here.Load(t.Context(), stream)
 	require.ErrorIs(t, err, codec.ErrUnknownEvent)
+	require.Zero(t, state, "and nothing of what was before it")
+	require.Zero(t, version)
 }
 
 func TestAnIgnoredEventCountsAsAVersion(t *testing.T) {

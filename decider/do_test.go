@@ -124,6 +124,9 @@ func TestTheDefaultIsTenAttempts(t *testing.T) {
 	w.always(t)
 	_, err := w.here.Transact(t.Context(), stream, pay(1))
 	require.ErrorContains(t, err, "overtaken 10 times")
+	defaults, err := decider.Defaults()
+	require.NoError(t, err)
+	require.Equal(t, decider.Retry{Attempts: 10, Pause: 2 * time.Millisecond, MaxPause: 250 * time.Millisecond}, defaults)
 }
 
 func TestAContextThatEndsDuringAPauseIsNoConflict(t *testing.T) {

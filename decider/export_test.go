@@ -20,3 +20,9 @@ func Wait(ctx context.Context, r Retry) error { return r.wait(ctx, 1) }
 
 // LongestPause is what the n-th wait lasts at most.
 func LongestPause(r Retry, n int) time.Duration { return r.longest(n) }
+
+// Defaults is what a Retry of zeros means.
+func Defaults() (r Retry, err error) {
+	err = r.fill()
+	return r, err
+}

@@ -203,3 +203,19 @@ func TestAConnectionIsUsedAgainWhateverAReceiverAnswers(t *testing.T) {
 		require.EqualValues(t, 1, connections.Load(), "%d bytes", size)
 	}
 }
+
+func TestTheSecondHalfDoesNotOvertakeTheFirst(t *testing.T) {
+	r := newReceiver(t, func(_, events int) (int, bool) {
+		if events > 2 {
+			return http.StatusRequestEntityTooLarge, false
+		}
+		return http.StatusServiceUnavailable, false
+	})
+	store := newStore(t)
+	var events []relay.CloudEvent
+	for _, e := range fill(t, store, 1, 4) {
+		events = append(events, relay.FromEvent(source, e))
+	}
+	require.ErrorIs(t, relay.HTTP(r.Client(), r.URL).Publish(t.Context(), events), eventstore.ErrUnavailable)
+	require.Equal(t, 2, r.calls, "all, and the first half")
+}

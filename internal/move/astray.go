@@ -64,10 +64,15 @@ func (m *mover) findAstray(ctx context.Context) (astray, error) {
 // wentAstray is the refusal of a way back into a store that was written to, whatever
 // made it show. It says in which store the events are, and how to bring them over.
 func (m *mover) wentAstray(ctx context.Context, because string) error {
-	if m.underWay { // where another run has ended the way back TO is in use, and its events are its own
+	// Where another run has ended the way back TO is in use, and its events are its own.
+	if m.underWay {
 		if err := m.stillUnderWay(ctx); err != nil {
 			return err
 		}
+	} else if done, err := m.isDoneNow(ctx); err != nil {
+		return err
+	} else if done {
+		return errOtherRun
 	}
 	found, err := m.findAstray(ctx)
 	if err != nil {

@@ -2,6 +2,7 @@ package move
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -162,16 +163,16 @@ func unfinished(ctx context.Context, side Side, from uuid.UUID) (before eventsto
 	if side.Checkpoints == nil {
 		return eventstore.Place{}, false, nil
 	}
+	mark, marked, err := originOf(ctx, side, from) // before the note, which goes last
+	if err != nil {
+		return eventstore.Place{}, false, err
+	}
 	result, err := side.Checkpoints.Load(ctx, eventstore.LoadCheckpointRequest{Name: underWayName(from)})
 	if err != nil {
 		return eventstore.Place{}, false, fmt.Errorf("load whether %s is being moved to: %w", side.Name, err)
 	}
-	if !result.Found {
-		return eventstore.Place{}, false, nil
-	}
 	before = result.Checkpoint.Place
-	mark, marked, err := originOf(ctx, side, from)
-	return before, !marked || mark == before, err
+	return before, result.Found && (!marked || mark == before), nil
 }
 
 // movedBefore tells whether FROM was moved to TO before this move.
@@ -184,24 +185,47 @@ func (m *mover) movedBefore(ctx context.Context) (bool, error) {
 }
 
 // setOut notes in TO that it is being moved to, before anything is done to either store.
-// The mark of an earlier move stays, and the note says which it is: so a run that is
-// suspended here, and goes on when another one has ended the move, makes no part of TO.
+// The mark of an earlier move stays, and the note says which it is. Each run takes an
+// epoch of the note's name: one that is suspended here, and goes on when another one has
+// ended the move, makes no part of TO.
 func (m *mover) setOut(ctx context.Context) error {
-	if done, err := m.isDoneNow(ctx); done || err != nil {
-		return err
+	name := underWayName(m.fromInfo.ID)
+	for {
+		note, err := m.loadTO(ctx, name) // its epoch first: whatever happens from here on raises it
+		if err != nil {
+			return err
+		}
+		before, marked, err := originOf(ctx, m.to, m.fromInfo.ID)
+		if err != nil {
+			return err
+		}
+		if !marked {
+			before = note.Checkpoint.Place
+		}
+		if done, err := m.isDoneNow(ctx); done || err != nil {
+			return err
+		}
+		taken := eventstore.Lease{Name: name, Epoch: note.Checkpoint.Epoch + 1} // nobody's, as the one before
+		swap, err := m.to.Checkpoints.SwapLease(ctx, eventstore.SwapLeaseRequest{
+			Name: name, Old: eventstore.Lease{Name: name, Epoch: note.Checkpoint.Epoch}, New: taken,
+		})
+		if err == nil && !swap.Swapped {
+			continue
+		}
+		if err == nil {
+			err = m.to.Checkpoints.Save(ctx, eventstore.SaveCheckpointRequest{
+				Checkpoint: eventstore.Checkpoint{Name: name, Store: m.fromInfo.ID, Place: before, Epoch: taken.Epoch},
+			})
+		}
+		switch {
+		case errors.Is(err, eventstore.ErrLeaseLost):
+			continue
+		case err != nil:
+			return fmt.Errorf("TO: note that it is being moved to: %w", err)
+		}
+		m.underWay = true
+		return nil
 	}
-	before, marked, err := originOf(ctx, m.to, m.fromInfo.ID)
-	if err == nil && !marked {
-		before, _, err = unfinished(ctx, m.to, m.fromInfo.ID)
-	}
-	if err != nil {
-		return err
-	}
-	if err := m.keep(ctx, eventstore.Checkpoint{Name: underWayName(m.fromInfo.ID), Store: m.fromInfo.ID, Place: before}); err != nil {
-		return err
-	}
-	m.underWay = true
-	return nil
 }
 
 // arrive ends the move: with the mark it has ended, whether or not the note is there. Where

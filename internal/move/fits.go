@@ -55,11 +55,11 @@ func (m *mover) identify(ctx context.Context) (err error) {
 	if m.sealedForAnother() {
 		return m.movedElsewhere()
 	}
-	if err := m.wayBack(ctx); err != nil {
+	if err := m.orDone(ctx, m.wayBack(ctx)); err != nil || m.report.Already {
 		return err
 	}
 	m.report.inUse = true
-	return m.holdsOnlyFrom(ctx)
+	return m.orDone(ctx, m.holdsOnlyFrom(ctx))
 }
 
 // holdsOnlyFrom refuses a TO that holds other events than FROM, and a FROM that has

@@ -111,14 +111,13 @@ type mover struct {
 func (m *mover) run(ctx context.Context) (err error) {
 	m.begin(PhaseFits)
 	defer func() { err = m.leave(ctx, err) }()
-	err = m.identify(ctx)
-	if err != nil || m.report.Already {
+	if err := m.identify(ctx); err != nil || m.report.Already {
 		return err
 	}
 	if err := m.load(ctx); err != nil {
 		return err
 	}
-	if err := m.fits(ctx); err != nil {
+	if err := m.orDone(ctx, m.fits(ctx)); err != nil || m.report.Already {
 		return err
 	}
 	if m.reopen {
@@ -160,6 +159,18 @@ func (m *mover) run(ctx context.Context) (err error) {
 		m.keepStateNow()
 	}
 	return err
+}
+
+// orDone looks once more before the move is refused for what is in the stores: another run
+// may have ended it since, and TO is in use.
+func (m *mover) orDone(ctx context.Context, refused error) error {
+	if !errors.Is(refused, ErrRefused) {
+		return refused
+	}
+	if done, err := m.isDoneNow(ctx); done {
+		return err
+	}
+	return refused // whatever this look met
 }
 
 // explain says of a copy that met somebody else's events in the old store what those are.

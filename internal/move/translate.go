@@ -110,6 +110,9 @@ func (m *mover) translateOver(ctx context.Context, checkpoint eventstore.Checkpo
 func (m *mover) put(ctx context.Context, checkpoint eventstore.Checkpoint, there eventstore.LoadCheckpointResult) error {
 	before := there.Checkpoint
 	if there.Found && (before.Store != checkpoint.Store || checkpoint.Place.Position.Before(before.Place.Position)) {
+		if err := m.stillUnderWay(ctx); err != nil { // nothing else guards a reset
+			return err
+		}
 		return m.keep(ctx, checkpoint)
 	}
 	checkpoint.Epoch = before.Epoch
@@ -203,15 +206,18 @@ func (m *mover) dropOld(ctx context.Context, kept map[string]struct{}) error {
 		m.report.NotProved = append(m.report.NotProved,
 			fmt.Sprintf("that TO's checkpoint %q is wanted: FROM keeps none of that name; if its subscription is to start anew, switchyard checkpoint delete %s %q", checkpoint.Name, m.to.Name, checkpoint.Name))
 	}
-	if err := m.stillUnderWay(ctx); err != nil {
-		return err
-	}
 	for _, name := range stale {
+		if err := m.stillUnderWay(ctx); err != nil {
+			return err
+		}
 		if err := m.to.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: name}); err != nil {
 			return fmt.Errorf("TO: delete checkpoint %q: %w", name, err)
 		}
 	}
 	for _, name := range old {
+		if err := m.stillUnderWay(ctx); err != nil {
+			return err
+		}
 		if err := m.to.Checkpoints.Delete(ctx, eventstore.DeleteCheckpointRequest{Name: name}); err != nil {
 			return fmt.Errorf("TO: delete checkpoint %q: %w", name, err)
 		}

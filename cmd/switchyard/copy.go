@@ -42,7 +42,7 @@ anything but the source's events is refused. 'switchyard verify' proves the copy
 }
 
 func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool, onRefused []transfer.Remedy) error {
-	a.tellLosses(to)
+	a.tellLosses(to, from.Capabilities().TimePrecision)
 	beside, err := apart(ctx, from)
 	if err != nil {
 		return err

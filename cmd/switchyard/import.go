@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +48,7 @@ lines without a version are read first, and their IDs held in memory.
 }
 
 func (a *app) importFrom(ctx context.Context, store *handle, input io.Reader, size int64, onRefused []transfer.Remedy) error {
-	a.tellLosses(store)
+	a.tellLosses(store, 0)
 	progress := a.report("imported")
 	result, err := transfer.Import(ctx, store.Store, input, &transfer.ImportOptions{OnRefused: onRefused, Progress: func(p transfer.Progress) {
 		if size > 0 && p.Bytes > 0 && p.Read > 0 {
@@ -62,9 +63,10 @@ func (a *app) importFrom(ctx context.Context, store *handle, input io.Reader, si
 	return errors.Join(err, a.printResult("imported", result, transfer.Apart{}, progress))
 }
 
-// tellLosses says what a target does not keep.
-func (a *app) tellLosses(target *handle) {
-	for _, loss := range transfer.Losses(target.Capabilities()) {
+// tellLosses says what a target does not keep, of a source whose record times have a
+// precision.
+func (a *app) tellLosses(target *handle, precision time.Duration) {
+	for _, loss := range transfer.Losses(target.Capabilities(), precision) {
 		fmt.Fprintf(a.err, "note: %s does not keep %s: %s\n", target.name, loss.What, loss.Why)
 	}
 }

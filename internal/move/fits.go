@@ -124,7 +124,7 @@ func (m *mover) headIsFromFROM(ctx context.Context) (bool, error) {
 // fits reads FROM and says what of it TO cannot hold. Its digests are taken in the
 // same pass.
 func (m *mover) fits(ctx context.Context) error {
-	for _, loss := range transfer.Losses(m.to.Store.Capabilities()) {
+	for _, loss := range transfer.Losses(m.to.Store.Capabilities(), m.from.Store.Capabilities().TimePrecision) {
 		m.report.NotKept = append(m.report.NotKept, NotKept{What: loss.What, Why: loss.Why})
 	}
 	m.report.NotKept = append(m.report.NotKept,

@@ -308,8 +308,13 @@ func TestACopyIntoALesserBackendKeepsWhatItCan(t *testing.T) {
 	report, err := Verify(t.Context(), a, b, nil)
 	require.NoError(t, err)
 	require.True(t, report.Equal())
-	require.Equal(t, []Loss{{What: "record times", Why: "this double has none"}}, Losses(b.Capabilities()))
-	require.Empty(t, Losses(a.Capabilities()))
+	require.Equal(t, []Loss{{What: "record times", Why: "this double has none"}}, Losses(b.Capabilities(), time.Nanosecond))
+	require.Empty(t, Losses(a.Capabilities(), time.Nanosecond))
+	coarse := a.Capabilities()
+	coarse.TimePrecision = time.Microsecond
+	require.Equal(t, []Loss{{What: "parts of record times below 1µs", Why: "that is its precision"}}, Losses(coarse, 100*time.Nanosecond))
+	require.Empty(t, Losses(coarse, time.Microsecond))
+	require.Empty(t, Losses(coarse, 0), "nobody knows")
 }
 
 // narrow is a memory store that takes two parts in one append.

@@ -28,14 +28,18 @@ type Loss struct {
 	What, Why string
 }
 
-// Losses says what of an event a target with these capabilities does not keep.
+// Losses says what of an event a target with these capabilities does not keep, of a source
+// whose record times have a precision; 0 where nobody knows it.
 // Versions, IDs, types, content types and metadata are always kept, and so is data
 // at least as JSON: a target that cannot refuses the event. Positions never are,
 // for they are the target's own order.
-func Losses(target eventstore.Capabilities) []Loss {
+func Losses(target eventstore.Capabilities, precision time.Duration) []Loss {
 	var losses []Loss
-	if !target.PreservedRecordTime.Supported() {
+	switch {
+	case !target.PreservedRecordTime.Supported():
 		losses = append(losses, Loss{What: "record times", Why: target.PreservedRecordTime.Reason()})
+	case precision > 0 && precision < target.TimePrecision:
+		losses = append(losses, Loss{What: fmt.Sprintf("parts of record times below %s", target.TimePrecision), Why: "that is its precision"})
 	}
 	if !target.ExactData.Supported() {
 		losses = append(losses, Loss{What: "the exact bytes of JSON data", Why: target.ExactData.Reason()})

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/switchyard-dev/switchyard/internal/comparison"
+	"github.com/switchyard-dev/switchyard/internal/testservers"
 )
 
 func compared(t *testing.T, others ...string) (page string, report comparison.Report) {
@@ -100,21 +101,13 @@ func TestAServerThatIsAwayIsToldOnceAndWithoutItsPassword(t *testing.T) {
 	}
 }
 
-// chromiumProgram names the browser of the test below: see CONTRIBUTING.md.
-const chromiumProgram = "SWITCHYARD_TEST_CHROMIUM"
-
 // The page is drawn by a browser as wide as a phone: nothing of it is wider, but for
 // tables that scroll by themselves, and it asks for nothing. What was seen the page tells
 // a server of the test: not every build of Chromium can print a page.
 func TestAComparisonIsReadableOnAPhone(t *testing.T) {
-	browser := os.Getenv(chromiumProgram)
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"} {
-		if path, err := exec.LookPath(name); err == nil && browser == "" {
-			browser = path
-		}
-	}
-	if browser == "" {
-		t.Skip("there is no Chromium here, and " + chromiumProgram + " names none: whether the page can be read on a phone was NOT looked at")
+	browser, err := testservers.FindChromium(t.Context())
+	if err != nil {
+		t.Skipf("whether the page can be read on a phone was NOT looked at: %s", err)
 	}
 	page, report := compared(t, sqliteURL(t), sqliteURL(t), sqliteURL(t), sqliteURL(t), sqliteURL(t))
 	// The measuring script is the test's: the page itself forbids scripts.
@@ -126,7 +119,10 @@ const bars = [...document.querySelectorAll(".bar")].filter(b => {
 	const box = b.getBoundingClientRect(), colour = getComputedStyle(b).backgroundColor;
 	return box.width > 0 && box.right <= innerWidth && colour != "rgba(0, 0, 0, 0)";
 }).length;
-fetch("/seen?" + new URLSearchParams({ wide: document.documentElement.scrollWidth, window: innerWidth, asked, bars }));
+const names = document.querySelectorAll("#guarantees tr > :first-child"), table = document.querySelector("#guarantees").parentElement;
+table.scrollLeft = table.scrollWidth;
+const left = [...names].filter(n => n.getBoundingClientRect().left < 0).length;
+fetch("/seen?" + new URLSearchParams({ wide: document.documentElement.scrollWidth, window: innerWidth, asked, bars, scrolled: table.scrollLeft, left }));
 };
 </script></body>`, 1)
 	seen := make(chan url.Values, 1)
@@ -166,6 +162,8 @@ fetch("/seen?" + new URLSearchParams({ wide: document.documentElement.scrollWidt
 			measured += len(store.Results)
 		}
 		require.Equal(t, measured, number("bars"), "each result has a bar that can be seen")
+		require.Positive(t, number("scrolled"))
+		require.Zero(t, number("left"), "a row's name stays in view when its table is scrolled")
 	case <-time.After(time.Minute):
 		require.Fail(t, browser+" has drawn nothing within a minute")
 	}

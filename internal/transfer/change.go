@@ -21,6 +21,7 @@ import (
 const (
 	octetStream         = "application/octet-stream"
 	maxMetadataKeyBytes = 255
+	givenEnd            = 13 // what a given name ends in: a tilde and 12 digits
 )
 
 // attempt is a remedy against a fault, which is tried again only where it has another
@@ -95,11 +96,11 @@ func (w *writer) rename(ctx context.Context, was Record, r *Record, f fault, try
 	case faultStream:
 		names := otherNames(was.Stream, limits.MaxStreamBytes)
 		for _, name := range names[min(try, len(names)):] {
-			others, err := w.holdsOthers(ctx, name, was)
+			_, taken, err := w.holdsOthers(ctx, name, was)
 			if err != nil {
 				return false, err
 			}
-			if !others {
+			if taken == nil || was.Version == 0 { // which is stored at the end of whatever is there
 				r.Stream = name
 				return true, nil
 			}
@@ -117,17 +118,41 @@ func (w *writer) rename(ctx context.Context, was Record, r *Record, f fault, try
 	return try == 0, nil
 }
 
-// holdsOthers tells whether the target has events of another stream than a record's
-// under a name.
-func (w *writer) holdsOthers(ctx context.Context, name string, r Record) (bool, error) {
-	if r.Version == 0 {
-		return false, nil // it is stored at the end of whatever is there
-	}
+// takenNameError says that a stream of the target is another one of the source.
+type takenNameError struct{ stream, other string }
+
+func (e *takenNameError) Error() string {
+	return fmt.Sprintf("stream %q of the target holds the events of stream %q", clip(e.stream), clip(e.other))
+}
+
+// holdsOthers tells whether the target has events under a name, and of which other stream
+// than a record's they are, if they are.
+func (w *writer) holdsOthers(ctx context.Context, name string, r Record) (exists bool, taken *takenNameError, err error) {
 	last, exists, err := lastOf(ctx, w.store, name)
 	if errors.Is(err, eventstore.ErrInvalid) || errors.Is(err, eventstore.ErrUnsupported) {
-		return false, nil // a name that it cannot hold, as the append will say
+		return false, nil, nil // a name that it cannot hold, as the append will say
 	}
-	return exists && Restore(last, r.source).Stream != r.Stream, err
+	if other := Restore(last, r.source).Stream; exists && other != r.Stream {
+		taken = &takenNameError{name, other}
+	}
+	return exists, taken, err
+}
+
+// takenName returns what is wrong with a record's name where the target has given it to
+// another stream: it would go on behind that one's events.
+func (w *writer) takenName(ctx context.Context, r, form Record) (*takenNameError, error) {
+	if form.Stream != r.Stream || r.Version == 0 || w.own[r.Stream] || !looksGiven(r.Stream) {
+		return nil, nil
+	}
+	exists, taken, err := w.holdsOthers(ctx, r.Stream, r)
+	w.own[r.Stream] = exists && taken == nil
+	return taken, err
+}
+
+// looksGiven tells whether a name ends as those that otherName gives.
+func looksGiven(name string) bool {
+	at := len(name) - givenEnd
+	return at >= 0 && name[at] == '~'
 }
 
 // otherNames are the names that a stream may get instead of its own: one like it, and

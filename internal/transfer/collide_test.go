@@ -9,6 +9,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/memory"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/cloudevents"
 )
 
 // A source may hold a stream with the very name that another one would get.
@@ -54,5 +55,35 @@ func TestACopyWithoutARemedyForATakenNameSaysWhatHelps(t *testing.T) {
 	var refused *RefusedError
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, []Remedy{Rename, Park, Skip}, refused.Helps)
-	require.ErrorContains(t, err, fmt.Sprintf("stream %q of the target holds the events of stream %q: ", like, "cart-1\t2"))
+	require.ErrorContains(t, err, fmt.Sprintf("stream %q of the target holds the events of stream %q; to go on", like, "cart-1\t2"))
+}
+
+// A run that goes on knows of no name that an earlier one gave.
+func TestAStreamDoesNotGoOnBehindTheEventsOfAnotherOne(t *testing.T) {
+	f := &filled{Backend: memory.New(), id: uuid.New()}
+	like := otherName("cart-1\t2", 255)
+	f.add("cart-1\t2", 1, eventstore.Event{})
+	f.add(like, 1, eventstore.Event{Data: []byte{}})
+	f.add(like, 2, eventstore.Event{})
+	f.add(like, 3, eventstore.Event{})
+	f.add("cart-1\t2", 2, eventstore.Event{})
+	for _, last := range [][]Remedy{{Rename}, {Park}, {Skip}} {
+		target := openFilled(t, strict{memory.New(), nil})
+		for i, remedies := range [][]Remedy{{Rename}, {Skip, Rename}} {
+			some := *f
+			some.events = f.events[:i+1]
+			_, err := Copy(t.Context(), openFilled(t, &some), target, &CopyOptions{OnRefused: remedies})
+			require.NoError(t, err)
+		}
+		_, err := Copy(t.Context(), openFilled(t, f), target, &CopyOptions{OnRefused: last})
+		require.NoError(t, err)
+		requireRestored(t, f, target)
+		streams := make(map[string]string)
+		for _, event := range all(t, target) {
+			if o := Restore(event, cloudevents.Source(f.id)); !o.Apart() {
+				require.Contains(t, []string{"", o.Stream}, streams[event.Stream], "%v", last)
+				streams[event.Stream] = o.Stream
+			}
+		}
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -333,4 +335,32 @@ func TestACopyKeepsToTheLimitOnTheParts(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 50, result.Stored)
 	requireSame(t, a, b)
+}
+
+// A checkpoint, or the last line of a file, may name a stream that cannot be asked for.
+func TestATransferGoesOnAfterAStreamWhoseNameCannotBeRead(t *testing.T) {
+	f, log := dirty(), memory.NewLog()
+	for i := range f.events {
+		delete(f.events[i].Metadata, "latin") // which no line can hold
+	}
+	source, target := openFilled(t, f), openFilled(t, strict{log.Open(nil), nil})
+	opts := &CopyOptions{OnRefused: []Remedy{KeepBytes, Rename}, Checkpoints: log.Open(nil).Records().Checkpoints}
+	file, err := os.Create(filepath.Join(t.TempDir(), "export.ndjson"))
+	require.NoError(t, err)
+	defer file.Close()
+	f.add("nul\x00", 1, eventstore.Event{})
+	for _, want := range []int{len(f.events), 1, 0} {
+		result, err := Copy(t.Context(), source, target, opts)
+		require.NoError(t, err)
+		require.Equal(t, want, result.Read)
+		requireRestored(t, f, target)
+		n, err := ExportFile(t.Context(), source, file, nil)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+		if want > 1 {
+			f.add("nul\x00", 2, eventstore.Event{})
+		}
+	}
+	_, err = Copy(t.Context(), source, target, nil)
+	require.NoError(t, err, "without its checkpoints")
 }

@@ -48,6 +48,7 @@ type Record struct {
 	// UUID the event, or the line as a whole. passed says that the target holds it.
 	other  *Record
 	passed bool
+	taken  *takenNameError // why the record cannot go by its stream's name
 }
 
 // from makes a Record of a stored event.

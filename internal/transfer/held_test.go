@@ -95,3 +95,43 @@ func TestWhatAnEarlierImportParkedIsPassedOverAlsoWithoutARemedy(t *testing.T) {
 	require.ErrorContains(t, err, "line 8: ", "a line without an ID is no event")
 	require.Len(t, all(t, target), 12)
 }
+
+// What is known of a stream's name says nothing of the events that were parked before it was.
+func TestAnImportThatGoesOnByRenameStoresNothingThatWasParkedBefore(t *testing.T) {
+	for name, version := range map[string]string{"with versions": `,"version":"%d"`, "without": ""} {
+		t.Run(name, func(t *testing.T) {
+			var lines []string
+			for i := range 6 {
+				attribute := version
+				if attribute != "" {
+					attribute = fmt.Sprintf(attribute, i+1)
+				}
+				lines = append(lines, fmt.Sprintf(`{"specversion":"1.0","id":"%s","source":"/shop","type":"T","subject":"s\t","data":%d%s}`+"\n", uuid.New(), i, attribute))
+			}
+			target := openFilled(t, strict{memory.New(), nil})
+			for _, step := range []struct {
+				lines    int
+				remedies []Remedy
+			}{{1, []Remedy{Rename}}, {4, []Remedy{Park}}, {6, []Remedy{Rename}}, {6, []Remedy{Rename, Park}}, {6, []Remedy{Skip}}} {
+				_, err := Import(t.Context(), target, strings.NewReader(strings.Join(lines[:step.lines], "")), &ImportOptions{OnRefused: step.remedies})
+				require.NoError(t, err)
+				require.Len(t, all(t, target), step.lines, "%v", step)
+			}
+		})
+	}
+}
+
+func TestAnImportIntoAStoreThatForgetsGoesOnAfterANameThatCannotBeRead(t *testing.T) {
+	var text strings.Builder
+	for i, stream := range []string{"a", "", `n\u0000`, "a", ""} {
+		fmt.Fprintf(&text, `{"specversion":"1.0","id":"%s","source":"/shop","type":"T","subject":"%s","data":%d}`+"\n", uuid.New(), stream, i)
+	}
+	for _, remedies := range [][]Remedy{{Rename}, {Park}, {Skip}} {
+		target := openFilled(t, strict{memory.New(), func(caps *eventstore.Capabilities) { caps.IdempotencyWindow = 2 }})
+		for range 2 {
+			_, err := Import(t.Context(), target, strings.NewReader(text.String()), &ImportOptions{OnRefused: remedies})
+			require.NoError(t, err)
+			require.Len(t, all(t, target), 5)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 
@@ -32,7 +33,8 @@ func newKnown(store *eventstore.Store) *known {
 	return &known{store: store, streams: make(map[string]*knownStream)}
 }
 
-// assign gives a record without a version that of its ID in the target, or the next one.
+// assign gives a record without a version that of its ID in the target, or the next one;
+// none in a stream whose name is refused, as the append will be.
 func (k *known) assign(ctx context.Context, r *Record) error {
 	if k == nil || r.Version > 0 {
 		return nil
@@ -40,7 +42,9 @@ func (k *known) assign(ctx context.Context, r *Record) error {
 	s := k.streams[r.Stream]
 	if s == nil {
 		s = &knownStream{ids: make(map[uuid.UUID]uint64)}
-		if err := k.read(ctx, r.Stream, s); err != nil {
+		if err := k.read(ctx, r.Stream, s); errors.Is(err, eventstore.ErrInvalid) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 		k.streams[r.Stream] = s

@@ -91,7 +91,10 @@ func (w *writer) faultOf(refusal error, r Record) fault {
 	var unsupported *eventstore.UnsupportedError
 	var misplaced *misplacedError
 	var taken *takenError
+	var name *takenNameError
 	switch {
+	case errors.As(refusal, &name):
+		return faultStream
 	case errors.As(refusal, &taken):
 		return faultID
 	case r.broken != nil:

@@ -3,6 +3,7 @@ package transfer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -74,8 +75,14 @@ func (w *writer) isHeld(ctx context.Context, r Record) (bool, error) {
 	return true, nil
 }
 
-// standsOtherwise tells whether the target holds what an earlier run made of a line.
+// standsOtherwise tells whether the target holds what an earlier run made of a line, or put
+// apart of a stream that has another name by now, and is not refused for its own any more.
 func (w *writer) standsOtherwise(ctx context.Context, r Record) (bool, error) {
+	if _, renamed := w.renamed[r.Stream]; renamed && r.broken == nil {
+		if _, found, err := w.held.standing(ctx, r, w.asJSON); err != nil || found {
+			return found, err
+		}
+	}
 	if r.other == nil {
 		return false, nil
 	}
@@ -133,7 +140,7 @@ func (w *writer) place(ctx context.Context, r, form Record, refusal error) (plac
 		return placed{}, located(r, err)
 	}
 	if other := Restore(last, r.source).Stream; exists && other != r.Stream {
-		return placed{form: form, fault: faultStream, refusal: fmt.Errorf("stream %q of the target holds the events of stream %q: %w", clip(form.Stream), clip(other), refusal)}, nil
+		return placed{form: form, fault: faultStream, refusal: fmt.Errorf("%w: %w", &takenNameError{form.Stream, other}, refusal)}, nil
 	}
 	if exists && Restore(last, r.source).Version >= r.Version {
 		found, err := w.stored(ctx, r, form, refusal)
@@ -210,13 +217,26 @@ func (w *writer) confirm(ctx context.Context, r, form Record) error {
 	return nil
 }
 
-// eventAt returns the event of a stream at a version, and whether there is one.
+// eventAt returns the event of a stream at a version, and whether there is one. In a stream
+// whose name no backend can be asked for it is looked for in the whole store.
 func eventAt(ctx context.Context, store *eventstore.Store, stream string, version uint64) (eventstore.RecordedEvent, bool, error) {
 	if version == 0 {
 		return eventstore.RecordedEvent{}, false, nil
 	}
+	refused := false
 	for event, err := range store.ReadStream(ctx, stream, eventstore.ReadOptions{After: version - 1, Limit: 1}) {
+		if refused = errors.Is(err, eventstore.ErrInvalid); refused {
+			break
+		}
 		return event, err == nil && event.Version == version, err // a stream may begin later
+	}
+	if !refused {
+		return eventstore.RecordedEvent{}, false, nil
+	}
+	for event, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
+		if err != nil || event.Stream == stream && event.Version == version {
+			return event, err == nil, err
+		}
 	}
 	return eventstore.RecordedEvent{}, false, nil
 }

@@ -64,7 +64,9 @@ type writer struct {
 	// those whose versions are lower there, by how much.
 	renamed map[string]string
 	lower   map[string]uint64
-	forms   []Record // used again by each append
+	// own are the streams that look renamed, and that the target has under their own name.
+	own   map[string]bool
+	forms []Record // used again by each append
 	// reached is where in its store the last record came from.
 	reached eventstore.Place
 	// wrote, where not nil, hears of each append's new events.
@@ -86,6 +88,7 @@ func newWriter(store *eventstore.Store, remedies []Remedy) *writer {
 		held:      newHeld(store),
 		renamed:   make(map[string]string),
 		lower:     make(map[string]uint64),
+		own:       make(map[string]bool),
 	}
 }
 
@@ -127,7 +130,10 @@ func (w *writer) group(ctx context.Context, records []Record) (forms []Record, e
 		if form.passed, err = w.standsOtherwise(ctx, r); err != nil {
 			return nil, err
 		}
-		alone := form.stored || form.passed || r.broken != nil
+		if form.taken, err = w.takenName(ctx, r, form); err != nil {
+			return nil, err
+		}
+		alone := form.stored || form.passed || form.taken != nil || r.broken != nil
 		bytes += form.Size()
 		if i > 0 && !w.continues(w.forms[i-1], form) {
 			parts++
@@ -220,6 +226,8 @@ func (w *writer) writeGroup(ctx context.Context, records, forms []Record) error 
 		w.pass()
 	case records[0].broken != nil:
 		err = records[0].broken
+	case forms[0].taken != nil:
+		err = forms[0].taken
 	case len(records) == 1:
 		err = w.writeOne(ctx, records[0], forms[0])
 	default:
@@ -246,7 +254,8 @@ func (w *writer) writeGroup(ctx context.Context, records, forms []Record) error 
 // refused tells whether the store judged an append and wrote nothing.
 func refused(err error) bool {
 	var misplaced *misplacedError
-	return errors.As(err, &misplaced) || errors.Is(err, eventstore.ErrInvalid) || errors.Is(err, eventstore.ErrUnsupported) ||
+	var taken *takenNameError
+	return errors.As(err, &misplaced) || errors.As(err, &taken) || errors.Is(err, eventstore.ErrInvalid) || errors.Is(err, eventstore.ErrUnsupported) ||
 		errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrEventIDReused)
 }
 

@@ -68,7 +68,7 @@ func connect(ctx context.Context, files *files, mode connMode) (*conn, error) {
 	}
 	opened, err := connector.Connect(ctx)
 	if err != nil {
-		return nil, errors.Join(files.lookAtDatabase(), err)
+		return nil, errors.Join(files.lookAtDatabase(), files.explain(err))
 	}
 	c := &conn{Conn: opened, files: files, statements: make(map[string]driver.Stmt)}
 	if err := c.configure(mode); err != nil {

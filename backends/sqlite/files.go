@@ -221,13 +221,16 @@ func (f *files) findCompanions() (companions, error) {
 	return found, nil
 }
 
-// explain says what SQLite does not: that it could not make or open the files
-// beside the database for want of a right.
+// explain says what SQLite does not: that it could not open the database, or make or open
+// the files beside it, for want of a right.
 func (f *files) explain(err error) error {
 	switch primaryCode(err) {
 	case sqlite3.SQLITE_READONLY:
 		return &refusedError{fmt.Sprintf("%q needs to be written, or its log does, before it can be read", f.path), errors.Join(fs.ErrPermission, err)}
 	case sqlite3.SQLITE_CANTOPEN:
+		if denied := mayNotRead(f.path); denied != nil {
+			return &refusedError{fmt.Sprintf("%q cannot be read", f.path), errors.Join(denied, err)}
+		}
 		if denied := mayNotWrite(filepath.Dir(f.path)); denied != nil {
 			return &refusedError{fmt.Sprintf("SQLite keeps a log beside %q, and its directory cannot be written", f.path), errors.Join(denied, err)}
 		}

@@ -14,8 +14,10 @@ const longestPath = math.MaxInt
 // is not asked for.
 func links(fs.FileInfo) uint64 { return 1 }
 
-// mayNotWrite is for systems that tell without trying.
+// mayNotWrite and mayNotRead are for systems that tell without trying.
 func mayNotWrite(string) error { return nil }
+
+func mayNotRead(string) error { return nil }
 
 // privateModel is for systems on which a file's mode says who may read it.
 func privateModel(string) (path string, remove func(), err error) { return "", func() {}, nil }

@@ -3,6 +3,7 @@
 package sqlite
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -25,6 +26,15 @@ func mayNotWrite(dir string) error {
 	const writeAndSearch = 0x2 | 0x1 // W_OK|X_OK
 	if err := syscall.Access(dir, writeAndSearch); err != nil {
 		return &fs.PathError{Op: "write to", Path: dir, Err: err}
+	}
+	return nil
+}
+
+// mayNotRead tells whether a file cannot be read for want of a right, without opening it.
+func mayNotRead(path string) error {
+	const read = 0x4 // R_OK
+	if err := syscall.Access(path, read); errors.Is(err, fs.ErrPermission) {
+		return &fs.PathError{Op: "read", Path: path, Err: err}
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func (a *app) check(ctx context.Context, rawURL, name string, repair bool) error
 	torn := len(report.Problems) > 0 && !report.Repaired
 	if a.json() {
 		if err := a.printJSON(map[string]any{
-			"logItems": report.LogItems, "streamItems": report.Chunks, "events": report.Events, "problems": report.Problems,
+			"logItems": report.LogItems, "streamItems": report.Chunks, "events": report.Events, "problems": append([]string{}, report.Problems...),
 			"repaired": report.Repaired, "completed": report.Completed, "cutFrom": report.CutFrom, "cutEvents": report.CutEvents,
 		}); err != nil {
 			return err

@@ -316,6 +316,7 @@ func TestStatsAndCaps(t *testing.T) {
 	url := sqliteURL(t)
 	ok(t, "", "init", url)
 	require.Contains(t, ok(t, "", "stats", url, "--text"), "events   0")
+	require.NotContains(t, ok(t, "", "stats", url), "0001-01-01", "there is no event to have a time")
 	ok(t, line("a-1", 1)+line("a-2", 1)+line("b", 1), "import", url)
 	require.Contains(t, ok(t, "", "stats", url), `"categories":[{"category":"a","streams":2,"events":2,"highestVersion":1}`)
 	require.Contains(t, ok(t, "", "stats", url, "--text"), "longest stream")

@@ -73,6 +73,7 @@ func TestARestoredTableIsChecked(t *testing.T) {
 	require.Equal(t, exitFailed, refused.code)
 	require.Contains(t, refused.err, "run switchyard check on it")
 	require.Contains(t, ok(t, "", "check", url, "--text"), "is whole: 1 events in 1 log items")
+	require.Contains(t, ok(t, "", "check", url), `"problems":[]`)
 	ok(t, "", "stats", url)
 	require.Equal(t, exitUsage, call(t, "", "check", "memory:").code)
 }

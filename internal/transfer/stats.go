@@ -21,8 +21,8 @@ type Stats struct {
 	Bytes      int64               `json:"bytes"` // of all events, as limits count them
 	First      eventstore.Position `json:"firstPosition"`
 	Head       eventstore.Position `json:"headPosition"`
-	FirstTime  time.Time           `json:"firstRecordedAt"`
-	LastTime   time.Time           `json:"lastRecordedAt"`
+	FirstTime  time.Time           `json:"firstRecordedAt,omitzero"`
+	LastTime   time.Time           `json:"lastRecordedAt,omitzero"`
 	Longest    string              `json:"longestStream"`
 	Version    uint64              `json:"longestStreamVersion"`
 	Categories []CategoryStats     `json:"categories"`

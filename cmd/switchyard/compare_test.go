@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -125,10 +127,12 @@ const left = [...names].filter(n => n.getBoundingClientRect().left < 0).length;
 fetch("/seen?" + new URLSearchParams({ wide: document.documentElement.scrollWidth, window: innerWidth, asked, bars, scrolled: table.scrollLeft, left }));
 };
 </script></body>`, 1)
-	seen := make(chan url.Values, 1)
+	seen, asked := make(chan url.Values, 1), make(chan struct{})
+	ask := sync.OnceFunc(func() { close(asked) })
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/": // a window cannot be as small in every build
+			ask()
 			_, _ = io.WriteString(w, `<iframe src="/page" style="width: 360px; height: 640px; border: 0"></iframe>`)
 		case "/page":
 			_, _ = io.WriteString(w, page)
@@ -142,11 +146,30 @@ fetch("/seen?" + new URLSearchParams({ wide: document.documentElement.scrollWidt
 	cmd := exec.CommandContext(t.Context(), browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server",
 		"--disable-background-networking", "--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), "--window-size=390,844", site.URL)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it has children, which write to its folder
+	var told bytes.Buffer
+	cmd.Stderr = &told
 	require.NoError(t, cmd.Start())
-	defer func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	ended := make(chan struct{})
+	go func() {
 		_ = cmd.Wait()
+		close(ended)
 	}()
+	stop := sync.OnceFunc(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		<-ended
+	})
+	defer stop()
+	select { // a browser that asks for nothing cannot run here, for want of a library or a right
+	case <-asked:
+	case <-ended:
+	case <-time.After(time.Minute):
+	}
+	select {
+	case <-asked:
+	default:
+		stop()
+		t.Skipf("whether the page can be read on a phone was NOT looked at: %s does not run here; set SWITCHYARD_TEST_CHROMIUM to one that does: %.500s", browser, told.String())
+	}
 	select {
 	case got := <-seen:
 		number := func(name string) int {

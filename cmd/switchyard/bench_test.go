@@ -42,13 +42,13 @@ func TestBenchMeasuresGrowthAndSeveralProcessesSideBySide(t *testing.T) {
 
 func TestBenchRefusesWhatItCannotMeasure(t *testing.T) {
 	for want, args := range map[string][]string{
-		"no other can open it":         {"memory:", "--processes", "2"},
-		"give 1 or more":               {"memory:", "--processes", "0"},
-		"give numbers of events":       {"memory:", "--prefill", "-1"},
-		"no case is named like":        {"memory:", "--match", "nothing"},
-		"invalid argument \"ten\" for": {"memory:", "--prefill", "ten"},
-		"unknown scheme \"nonsense\"":  {"nonsense:x", "--prefill", "10"},
-		"--match: error parsing":       {"memory:", "--match", "("},
+		"no other can open it":        {"memory:", "--processes", "2"},
+		"give 1 or more":              {"memory:", "--processes", "0"},
+		"give numbers of events":      {"memory:", "--prefill", "-1"},
+		"no case is named like":       {"memory:", "--match", "nothing"},
+		"--prefill \"ten\" is not a":  {"memory:", "--prefill", "ten"},
+		"unknown scheme \"nonsense\"": {"nonsense:x", "--prefill", "10"},
+		"--match: error parsing":      {"memory:", "--match", "("},
 	} {
 		got := call(t, "", append([]string{"bench", "-q"}, args...)...)
 		require.NotZero(t, got.code)

@@ -61,30 +61,21 @@ func broughtChromium(ctx context.Context) (string, error) {
 	if isProgram(program) {
 		return program, nil
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
-	lock, err := lockFile(ctx, filepath.Join(cache, "lock"))
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = lock.Close() }()
-	if isProgram(program) { // another process was faster
-		return program, nil
-	}
-	scratch, err := os.MkdirTemp(cache, "bring-")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = os.RemoveAll(scratch) }()
-	if err := bringChromium(ctx, scratch); err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(filepath.Dir(program), 0o755); err != nil {
-		return "", err
-	}
-	// In one step, so that nobody sees half a program.
-	return program, os.Rename(filepath.Join(scratch, "chromium"), program)
+	return program, programOnce(ctx, cache, program, func(*os.File) error {
+		scratch, err := os.MkdirTemp(cache, "bring-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(scratch) }()
+		if err := bringChromium(ctx, scratch); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(program), 0o755); err != nil {
+			return err
+		}
+		// In one step, so that nobody sees half a program.
+		return os.Rename(filepath.Join(scratch, "chromium"), program)
+	})
 }
 
 // bringChromium puts the program into a folder. Node.js unpacks it, for Go's library

@@ -39,11 +39,6 @@ func findDynoxide(ctx context.Context) (string, error) {
 	return program, nil
 }
 
-func isProgram(name string) bool {
-	info, err := os.Stat(name)
-	return err == nil && !info.IsDir() && info.Mode()&0o111 != 0
-}
-
 func builtDynoxide(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -58,19 +53,7 @@ func builtDynoxide(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
-	// One build a machine, however many test processes ask for it at once.
-	lock, err := lockFile(ctx, filepath.Join(cache, "lock"))
-	if err != nil {
-		return "", err
-	}
-	defer lock.Close()
-	if isProgram(program) {
-		return program, nil
-	}
-	return program, buildDynoxide(ctx, cargo, cache, lock)
+	return program, programOnce(ctx, cache, program, func(lock *os.File) error { return buildDynoxide(ctx, cargo, cache, lock) })
 }
 
 // buildScript builds beside the place where the program is looked for, and moves

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -31,6 +32,29 @@ func lockFile(ctx context.Context, name string) (*os.File, error) {
 			return nil, errors.Join(ctx.Err(), file.Close())
 		}
 	}
+}
+
+// programOnce has put bring a program into the cache folder where it is not there yet: once
+// a machine, however many test processes ask for it at once. put is given the lock that it
+// runs under.
+func programOnce(ctx context.Context, cache, program string, put func(lock *os.File) error) error {
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return err
+	}
+	lock, err := lockFile(ctx, filepath.Join(cache, "lock"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	if isProgram(program) { // another process was faster
+		return nil
+	}
+	return put(lock)
+}
+
+func isProgram(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && !info.IsDir() && info.Mode()&0o111 != 0
 }
 
 // lastLines returns the end of a program's output.

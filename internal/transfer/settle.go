@@ -3,7 +3,6 @@ package transfer
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -217,26 +216,13 @@ func (w *writer) confirm(ctx context.Context, r, form Record) error {
 	return nil
 }
 
-// eventAt returns the event of a stream at a version, and whether there is one. In a stream
-// whose name no backend can be asked for it is looked for in the whole store.
+// eventAt returns the event of a stream at a version, and whether there is one.
 func eventAt(ctx context.Context, store *eventstore.Store, stream string, version uint64) (eventstore.RecordedEvent, bool, error) {
 	if version == 0 {
 		return eventstore.RecordedEvent{}, false, nil
 	}
-	refused := false
-	for event, err := range store.ReadStream(ctx, stream, eventstore.ReadOptions{After: version - 1, Limit: 1}) {
-		if refused = errors.Is(err, eventstore.ErrInvalid); refused {
-			break
-		}
+	for event, err := range streamOf(ctx, store, stream, eventstore.ReadOptions{After: version - 1, Limit: 1}) {
 		return event, err == nil && event.Version == version, err // a stream may begin later
-	}
-	if !refused {
-		return eventstore.RecordedEvent{}, false, nil
-	}
-	for event, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
-		if err != nil || event.Stream == stream && event.Version == version {
-			return event, err == nil, err
-		}
 	}
 	return eventstore.RecordedEvent{}, false, nil
 }

@@ -213,7 +213,7 @@ func firstOutOfOrder(ctx context.Context, a, b *eventstore.Store, ofA, ofB *Dige
 // originals yields a stream's events as they were in the source of the store's digests.
 // Where some were changed, they are picked from the whole store.
 func originals(ctx context.Context, store *eventstore.Store, stream string, of *Digests) iter.Seq2[Original, error] {
-	events := streamOf(ctx, store, stream)
+	events := streamOf(ctx, store, stream, eventstore.ReadOptions{})
 	if !of.Refused.None() {
 		events = store.ReadAll(ctx, eventstore.ReadAllOptions{})
 	}
@@ -228,11 +228,11 @@ func originals(ctx context.Context, store *eventstore.Store, stream string, of *
 }
 
 // streamOf yields a stream's events. One whose name may not be written, and that is
-// there all the same, is picked from the whole store.
-func streamOf(ctx context.Context, store *eventstore.Store, stream string) iter.Seq2[eventstore.RecordedEvent, error] {
+// there all the same, is picked from the whole store; a limit does not hold there.
+func streamOf(ctx context.Context, store *eventstore.Store, stream string, opts eventstore.ReadOptions) iter.Seq2[eventstore.RecordedEvent, error] {
 	return func(yield func(eventstore.RecordedEvent, error) bool) {
 		refused := false
-		for event, err := range store.ReadStream(ctx, stream, eventstore.ReadOptions{}) {
+		for event, err := range store.ReadStream(ctx, stream, opts) {
 			if refused = errors.Is(err, eventstore.ErrInvalid); refused {
 				break
 			}
@@ -244,7 +244,7 @@ func streamOf(ctx context.Context, store *eventstore.Store, stream string) iter.
 			return
 		}
 		for event, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
-			if (err != nil || event.Stream == stream) && !yield(event, err) {
+			if (err != nil || event.Stream == stream && event.Version > opts.After) && !yield(event, err) {
 				return
 			}
 		}

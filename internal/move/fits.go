@@ -84,26 +84,22 @@ func (m *mover) holdsOnlyFrom(ctx context.Context) error {
 	if head.IsZero() {
 		return nil
 	}
-	switch ok, err := m.headIsFromFROM(ctx); {
+	if ok, err := m.headIsFromFROM(ctx); ok || err != nil {
+		return err
+	}
+	if m.back {
+		return m.wentAstray(ctx, fmt.Sprintf("TO's last event %s at %s is not FROM's: somebody else writes to TO", head.ID, head))
+	}
+	switch _, moved, err := originOf(ctx, m.to, m.fromInfo.ID); {
 	case err != nil:
 		return err
-	case !ok && m.back:
-		return m.wentAstray(ctx, fmt.Sprintf("TO's last event %s at %s is not FROM's: somebody else writes to TO", head.ID, head))
-	case !ok && m.endedBefore(ctx):
+	case moved:
 		return refuse("TO's last event %s at %s is not FROM's: FROM was moved to TO before, and TO was appended to since, so TO is the store in use. "+
 			"If FROM was written to as well, switchyard move %s %s says how what it holds alone is brought over; FROM is not to be moved", head.ID, head, m.to.Name, m.from.Name)
-	case !ok && found:
+	case found:
 		return refuse("TO's last event %s at %s is not FROM's: somebody else writes to TO, or FROM was restored from a backup; stop them, and move into a fresh store", head.ID, head)
-	case !ok:
-		return refuse("TO is not empty, and its last event %s at %s is not FROM's; move into a fresh store", head.ID, head)
 	}
-	return nil
-}
-
-// endedBefore tells whether a move from FROM to TO has ended before.
-func (m *mover) endedBefore(ctx context.Context) bool {
-	_, moved, err := originOf(ctx, m.to, m.fromInfo.ID)
-	return err == nil && moved
+	return refuse("TO is not empty, and its last event %s at %s is not FROM's; move into a fresh store", head.ID, head)
 }
 
 // headIsFromFROM tells whether FROM holds TO's last event.

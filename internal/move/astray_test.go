@@ -55,20 +55,14 @@ func TestEventsThatTheOldStoreHoldsAloneAreNamedWhenTheyAreMet(t *testing.T) {
 }
 
 func TestEventsThatWereBroughtOverAreNotMissed(t *testing.T) {
-	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
-	add(t, a, 5)
-	_, err := Move(t.Context(), a, b, nil)
-	require.NoError(t, err)
-	add(t, b, 4)
-	_, err = a.Store.Unseal(t.Context())
-	require.NoError(t, err)
+	a, b := bothOpen(t)
 	event := eventstore.Event{ID: all(t, b)[8].ID, Type: "T", Data: []byte("1")}
 	event.ID[0]++
 	for _, s := range []Side{a, b} { // at another version
-		_, err = s.Store.Append(t.Context(), "a", eventstore.Any(), event)
+		_, err := s.Store.Append(t.Context(), "a", eventstore.Any(), event)
 		require.NoError(t, err)
 	}
-	_, err = Move(t.Context(), b, a, nil)
+	_, err := Move(t.Context(), b, a, nil)
 	require.ErrorIs(t, err, ErrRefused)
 	require.ErrorContains(t, err, "FROM holds all events of TO, but not all where TO has them")
 	require.NotContains(t, names(t, b), astrayName(infoOf(t, a).ID))
@@ -90,15 +84,9 @@ func TestADryRunThatMeetsEventsOfTheOldStoreAloneChangesNothing(t *testing.T) {
 
 // Whoever follows the refusal loses no event of either store.
 func TestAnOldStoreThatWasOpenedBesideTheNewOneIsNotMovedOverIt(t *testing.T) {
-	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
-	add(t, a, 5)
-	_, err := Move(t.Context(), a, b, nil)
-	require.NoError(t, err)
-	add(t, b, 4)
-	_, err = a.Store.Unseal(t.Context())
-	require.NoError(t, err)
+	a, b := bothOpen(t)
 	appendTo(t, a, "paid", "1")
-	_, err = Move(t.Context(), a, b, nil)
+	_, err := Move(t.Context(), a, b, nil)
 	require.ErrorIs(t, err, ErrRefused)
 	require.ErrorContains(t, err, "so TO is the store in use")
 	require.ErrorContains(t, err, "switchyard move memory:b memory:a says how")

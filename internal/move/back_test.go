@@ -81,16 +81,10 @@ func TestOnTheWayBackOnlyWhatCameSinceIsReadBehindTheSeal(t *testing.T) {
 
 // What the old store was filled with by others is found before FROM is sealed.
 func TestAnOldStoreThatHoldsOthersEventsIsFoundBeforeTheSeal(t *testing.T) {
-	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
-	add(t, a, 5)
-	_, err := Move(t.Context(), a, b, nil)
-	require.NoError(t, err)
-	add(t, b, 4)
-	_, err = a.Store.Unseal(t.Context())
-	require.NoError(t, err)
+	a, b := bothOpen(t)
 	appendTo(t, a, "paid", "1")
 	events := all(t, b)
-	_, err = a.Store.Append(t.Context(), events[5].Stream, eventstore.Any(), events[5].Event) // and the last is FROM's
+	_, err := a.Store.Append(t.Context(), events[5].Stream, eventstore.Any(), events[5].Event) // and the last is FROM's
 	require.NoError(t, err)
 	_, err = a.Store.Seal(t.Context(), sealReason("memory:b", infoOf(t, b).ID))
 	require.NoError(t, err)

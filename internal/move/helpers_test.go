@@ -166,3 +166,17 @@ func (s spread) Seal(ctx context.Context, req eventstore.SealRequest) (eventstor
 	info.Head.Position = apart(info.Head.Position)
 	return info, err
 }
+
+// bothOpen returns a store that was moved to another one, which went on with four events,
+// and that was opened again: either takes appends now.
+func bothOpen(t *testing.T) (a, b Side) {
+	t.Helper()
+	a, b = memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 5)
+	_, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	add(t, b, 4)
+	_, err = a.Store.Unseal(t.Context())
+	require.NoError(t, err)
+	return a, b
+}

@@ -72,7 +72,11 @@ func (a *app) bench(ctx context.Context, args []string, f benchFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	results, err := a.measure(ctx, args, f)
+	stores, err := a.locate(args)
+	if err != nil {
+		return err
+	}
+	results, err := a.measure(ctx, stores, f)
 	if err != nil {
 		return err
 	}
@@ -108,16 +112,12 @@ func (f benchFlags) check() error {
 	return writable(f.plot)
 }
 
-// measure measures fresh stores beside those of the URLs, and removes them.
-func (a *app) measure(ctx context.Context, args []string, f benchFlags) (_ []bench.Result, err error) {
+// measure measures fresh stores beside those that it is given, and removes them.
+func (a *app) measure(ctx context.Context, stores []located, f benchFlags) (_ []bench.Result, err error) {
 	var yard benchYard
 	defer func() { err = errors.Join(err, yard.clear(context.WithoutCancel(ctx))) }()
-	names, err := a.names(args)
-	if err != nil {
-		return nil, err
-	}
-	for i, arg := range args {
-		if err := a.prepareBench(ctx, &yard, arg, names[i], f); err != nil {
+	for _, store := range stores {
+		if err := a.prepareBench(ctx, &yard, store, f); err != nil {
 			return nil, err
 		}
 	}
@@ -133,21 +133,18 @@ func (a *app) measure(ctx context.Context, args []string, f benchFlags) (_ []ben
 	return results, err
 }
 
-// prepareBench makes the targets of one URL: a store for each prefill, measured
+// prepareBench makes the targets beside one store: a store for each prefill, measured
 // from one process and, if asked for, from several. The peers of its server come
 // with the first.
-func (a *app) prepareBench(ctx context.Context, yard *benchYard, arg, name string, f benchFlags) error {
-	rawURL, _, err := a.url(arg)
-	if err != nil {
-		return err
-	}
-	peers, closePeers, err := peersOf(ctx, rawURL)
+func (a *app) prepareBench(ctx context.Context, yard *benchYard, beside located, f benchFlags) error {
+	name := beside.name
+	peers, closePeers, err := peersOf(ctx, beside.url)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", name, err)
 	}
 	yard.later(closePeers)
 	for _, events := range f.prefill {
-		isolated, err := isolate(ctx, rawURL)
+		isolated, err := isolate(ctx, beside.url)
 		if err != nil {
 			return err
 		}

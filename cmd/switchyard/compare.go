@@ -68,25 +68,25 @@ func (a *app) compare(ctx context.Context, args []string, f compareFlags) error 
 		Made:    time.Now().UTC(),
 		Machine: fmt.Sprintf("%s/%s, %d processors", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
 	}
-	names, err := a.names(args)
+	stores, err := a.locate(args)
 	if err != nil {
 		return err
 	}
-	for i, arg := range args {
-		store, err := a.lookAt(ctx, arg, names[i])
+	for _, at := range stores {
+		store, err := lookAt(ctx, at)
 		if err != nil {
 			return err
 		}
 		report.Stores = append(report.Stores, store)
 	}
-	results, err := a.measure(ctx, args, f.benchFlags) // first, for it takes less time
+	results, err := a.measure(ctx, stores, f.benchFlags) // first, for it takes less time
 	if err != nil {
 		return err
 	}
-	for i, arg := range args {
+	for i, at := range stores {
 		store := &report.Stores[i]
 		store.Results = slices.DeleteFunc(slices.Clone(results), func(r bench.Result) bool { return r.Store != store.Name })
-		if err := a.judge(ctx, arg, store, f); err != nil {
+		if err := a.judge(ctx, at, store, f); err != nil {
 			return err
 		}
 	}
@@ -100,13 +100,9 @@ func (a *app) compare(ctx context.Context, args []string, f compareFlags) error 
 }
 
 // lookAt says what a store declares.
-func (a *app) lookAt(ctx context.Context, arg, name string) (comparison.Store, error) {
-	rawURL, _, err := a.url(arg)
-	if err != nil {
-		return comparison.Store{}, err
-	}
-	store := comparison.Store{Name: name}
-	isolated, err := isolate(ctx, rawURL)
+func lookAt(ctx context.Context, at located) (comparison.Store, error) {
+	store := comparison.Store{Name: at.name}
+	isolated, err := isolate(ctx, at.url)
 	if err != nil {
 		return store, err
 	}
@@ -129,17 +125,13 @@ func (a *app) lookAt(ctx context.Context, arg, name string) (comparison.Store, e
 }
 
 // judge adds what the suite says of a store.
-func (a *app) judge(ctx context.Context, arg string, store *comparison.Store, f compareFlags) error {
+func (a *app) judge(ctx context.Context, at located, store *comparison.Store, f compareFlags) error {
 	if f.noSuite {
 		store.Suite.Left = "not run (--no-suite)"
 		return nil
 	}
-	rawURL, name, err := a.url(arg)
-	if err != nil {
-		return err
-	}
-	a.tell("the suite: %s", store.Name)
-	report, err := a.runSuite(ctx, suite{url: rawURL, name: name, small: f.scale == smallScale}, conformance.Options{Match: f.checks})
+	a.tell("the suite: %s", at.name)
+	report, err := a.runSuite(ctx, suite{url: at.url, name: at.shown, small: f.scale == smallScale}, conformance.Options{Match: f.checks})
 	if err != nil {
 		return err
 	}

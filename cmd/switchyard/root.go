@@ -263,21 +263,27 @@ func (a *app) url(arg string) (rawURL, name string, err error) {
 	return rawURL, arg, err
 }
 
-// names returns how several stores may be shown, each by a name of its own: two URLs may
-// differ in what is not shown.
-func (a *app) names(args []string) ([]string, error) {
-	names := make([]string, len(args))
+// located is one of several stores that a command was given.
+type located struct {
+	url   string // which may hold a credential
+	shown string // how it may be shown
+	name  string // the same, and no other store's: two URLs may differ in what is not shown
+}
+
+func (a *app) locate(args []string) ([]located, error) {
+	stores := make([]located, len(args))
 	for i, arg := range args {
-		_, name, err := a.url(arg)
+		rawURL, shown, err := a.url(arg)
 		if err != nil {
 			return nil, err
 		}
-		names[i] = name
-		for n := 2; slices.Contains(names[:i], names[i]); n++ {
-			names[i] = fmt.Sprintf("%s (%d)", name, n)
+		name := shown
+		for n := 2; slices.ContainsFunc(stores[:i], func(other located) bool { return other.name == name }); n++ {
+			name = fmt.Sprintf("%s (%d)", shown, n)
 		}
+		stores[i] = located{rawURL, shown, name}
 	}
-	return names, nil
+	return stores, nil
 }
 
 // open opens a store for moving events: with the backend's own limits, and with

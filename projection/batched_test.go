@@ -3,6 +3,7 @@ package projection_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,12 +33,18 @@ func TestAReadModelInBatchesCountsEachEventOnceAcrossFailuresAndPanics(t *testin
 		}
 		failures := map[uint64]int{3: 2, 11: 2, 25: 1}
 		var sizes []int
+		var failed []codec.Decoded[deposited] // in the call before
 		addAll := countAll("balances")
 		require.NoError(t, store.Run(t.Context(), inBatches(target, "m", func(ctx context.Context, tx transaction, events []codec.Decoded[deposited]) error {
 			sizes = append(sizes, len(events))
+			if failed != nil {
+				require.Equal(t, failed[:1], events, "after a failure one by one")
+			}
+			failed = nil
 			err := addAll(ctx, tx, events)
 			for _, e := range events {
 				if failures[e.Recorded.Version]--; failures[e.Recorded.Version] >= 0 {
+					failed = events
 					if e.Recorded.Version == 11 {
 						panic("eleven")
 					}
@@ -47,8 +54,7 @@ func TestAReadModelInBatchesCountsEachEventOnceAcrossFailuresAndPanics(t *testin
 			return err
 		})))
 		require.Equal(t, 25, d.number(t, `SELECT events FROM balances`))
-		require.Equal(t, 25, sizes[0], "it is given what is at hand")
-		require.NotContains(t, sizes[1:], 25, "and then one by one")
+		require.Greater(t, slices.Max(sizes), 1, "it is given what is at hand")
 	})
 }
 

@@ -31,6 +31,14 @@ func (s *suspended) next(format string, args ...any) {
 	}
 }
 
+// end makes what follows no step of the run: what closes the stores, and a reader that the run
+// has left.
+func (s *suspended) end() {
+	s.turn <- struct{}{}
+	s.at = 0
+	<-s.turn
+}
+
 type suspendedBackend struct {
 	eventstore.Backend
 	name string
@@ -172,7 +180,7 @@ func suspendAt(t *testing.T, at, trips int, quiet, setBack bool) (op string, kep
 	}
 	late := [2]Side{side(t, suspendedBackend{backends[0], "FROM", run}, from.Name), side(t, suspendedBackend{backends[1], "TO", run}, to.Name)}
 	report, err := Move(t.Context(), late[0], late[1], nil)
-	run.at = 0 // what closes the stores is no step of the run
+	run.end()
 	if !ended {
 		require.NoError(t, err)
 		require.True(t, report.Done)

@@ -557,6 +557,9 @@ func TestALineWhoseIDIsNoUUIDGetsOne(t *testing.T) {
 		result, err := Import(t.Context(), store, strings.NewReader(text), &ImportOptions{OnRefused: []Remedy{Rename}})
 		require.NoError(t, err)
 		require.Equal(t, want.Stored, result.Refused.Renamed)
+		for _, decision := range result.Refused.Decisions {
+			require.Equal(t, 1, decision.Line, "it is where the event is to be looked for")
+		}
 		result.Refused = Refusals{}
 		require.Equal(t, want, result)
 	}

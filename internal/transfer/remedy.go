@@ -241,7 +241,7 @@ func (r *Refusals) add(record Record, stored eventstore.RecordedEvent) {
 	}
 	was := record.was
 	r.Decisions = append(r.Decisions, Decision{
-		Remedies: record.remedies, Reason: record.reason.Error(), Line: was.line,
+		Remedies: record.remedies, Reason: record.reason.Error(), Line: record.line,
 		Stream: was.Stream, Version: was.Version, ID: was.ID,
 		ToStream: stored.Stream, ToVersion: stored.Version, ToID: stored.ID,
 	})

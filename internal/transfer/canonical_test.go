@@ -29,6 +29,16 @@ func TestEqualJSONHasOneForm(t *testing.T) {
 	}
 }
 
+func TestAnEventWithoutAContentTypeIsJSON(t *testing.T) {
+	none := eventstore.RecordedEvent{Event: eventstore.Event{Type: "T", Data: []byte("1")}}
+	says, bytes := none, none
+	says.ContentType, bytes.ContentType = eventstore.JSONContentType, "application/octet-stream"
+	require.Empty(t, Difference(none, says, false))
+	require.Equal(t, eventDigest(none, false), eventDigest(says, false))
+	require.Equal(t, "content type", Difference(none, bytes, false))
+	require.NotEqual(t, eventDigest(none, false), eventDigest(bytes, false))
+}
+
 // jsonOnly is a store that keeps JSON and not its bytes.
 type jsonOnly struct{ eventstore.Backend }
 

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -135,7 +136,7 @@ func appendCanonical(b []byte, event eventstore.RecordedEvent, asJSON bool) []by
 	b = binary.BigEndian.AppendUint64(b, event.Version)
 	b = append(b, event.ID[:]...)
 	field([]byte(event.Type))
-	field([]byte(event.ContentType))
+	field([]byte(contentType(event)))
 	field(contentOf(event, asJSON))
 	for _, key := range slices.Sorted(maps.Keys(event.Metadata)) {
 		field([]byte(key))
@@ -262,7 +263,7 @@ func Difference(a, b eventstore.RecordedEvent, asJSON bool) string {
 		return "id"
 	case a.Type != b.Type:
 		return "type"
-	case a.ContentType != b.ContentType:
+	case contentType(a) != contentType(b):
 		return "content type"
 	case !bytes.Equal(contentOf(a, asJSON), contentOf(b, asJSON)):
 		return "data"
@@ -278,6 +279,12 @@ func show(event eventstore.RecordedEvent, field string) string {
 	case "version":
 		return fmt.Sprint(event.Version)
 	case "id":
+// contentType returns what an event's content type means: none is JSON, which a store that
+// takes the event says.
+func contentType(event eventstore.RecordedEvent) string {
+	return cmp.Or(event.ContentType, eventstore.JSONContentType)
+}
+
 		return event.ID.String()
 	case "type":
 		return fmt.Sprintf("%q", clip(event.Type))

@@ -79,10 +79,10 @@ func (a *app) printCheck(report *dynamodb.CheckReport, name string) error {
 			return err
 		}
 	}
-	held := fmt.Sprintf("%d events in %d log items", report.Events, report.LogItems)
+	held := fmt.Sprintf("%s in %s", count(int(report.Events), "event"), count(int(report.LogItems), "log item"))
 	switch {
 	case report.Repaired:
-		return a.printf("%s is whole again, with %s: %d items made again, %d events removed\n", name, held, report.Completed, report.CutEvents)
+		return a.printf("%s is whole again, with %s: %s made again, %s removed\n", name, held, count(report.Completed, "item"), count(int(report.CutEvents), "event"))
 	case len(report.Problems) > 0:
 		return a.printf("%s is torn; --repair makes it whole\n", name)
 	}

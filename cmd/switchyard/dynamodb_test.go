@@ -72,7 +72,7 @@ func TestARestoredTableIsChecked(t *testing.T) {
 	refused := call(t, "", "stats", url)
 	require.Equal(t, exitFailed, refused.code)
 	require.Contains(t, refused.err, "run switchyard check on it")
-	require.Contains(t, ok(t, "", "check", url, "--text"), "is whole: 1 events in 1 log items")
+	require.Contains(t, ok(t, "", "check", url, "--text"), "is whole: 1 event in 1 log item")
 	require.Contains(t, ok(t, "", "check", url), `"problems":[]`)
 	ok(t, "", "stats", url)
 	require.Equal(t, exitUsage, call(t, "", "check", "memory:").code)

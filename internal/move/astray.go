@@ -91,9 +91,9 @@ func (m *mover) wentAstray(ctx context.Context, because string) error {
 		fmt.Fprintf(&remedy, " --after %s", found.after)
 	}
 	fmt.Fprintf(&remedy, " | jq -c 'del(.version)' | switchyard import %s", m.from.Name)
-	return errors.Join(refuse("%s. TO holds %d events that FROM does not, the first is version %d of stream %q at %s: a program appended to TO after it was moved to FROM, and was told that they are stored. "+
+	return errors.Join(refuse("%s. TO holds %s that FROM does not, the first is version %d of stream %q at %s: a program appended to TO after it was moved to FROM, and was told that they are stored. "+
 		"FROM is the store in use, and a move of it into a fresh store leaves them behind. Stop that program, seal TO if it is open, and bring them over to the ends of their streams: %s. "+
-		"TO cannot be moved to any more, also then; move FROM into a fresh store (switchyard move %s NEW)", because, found.count, found.first.Version, found.first.Stream, found.first.Position, remedy.String(), m.from.Name),
+		"TO cannot be moved to any more, also then; move FROM into a fresh store (switchyard move %s NEW)", because, transfer.Count(found.count, "event"), found.first.Version, found.first.Stream, found.first.Position, remedy.String(), m.from.Name),
 		m.noteAstray(ctx, found))
 }
 

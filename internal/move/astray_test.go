@@ -78,7 +78,7 @@ func TestADryRunThatMeetsEventsOfTheOldStoreAloneChangesNothing(t *testing.T) {
 	appendTo(t, a, "paid", "1")
 	before := names(t, b)
 	_, err = Move(t.Context(), b, a, &Options{DryRun: true})
-	require.ErrorContains(t, err, "TO holds 1 events that FROM does not")
+	require.ErrorContains(t, err, "TO holds 1 event that FROM does not")
 	require.Equal(t, before, names(t, b))
 }
 

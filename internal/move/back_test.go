@@ -56,7 +56,7 @@ func TestOnTheWayBackOnlyWhatCameSinceIsReadBehindTheSeal(t *testing.T) {
 
 	var told []string
 	tell := func(line string) { told = append(told, line) }
-	const want = "7 events, and what comes until then, are copied while nobody can append"
+	const want = "7 events and what comes until then are copied while nobody can append"
 	dry, err := Move(t.Context(), b, a, &Options{DryRun: true, Tell: tell})
 	require.NoError(t, err)
 	require.Equal(t, 7, dry.ToCopy)
@@ -90,7 +90,7 @@ func TestAnOldStoreThatHoldsOthersEventsIsFoundBeforeTheSeal(t *testing.T) {
 	require.NoError(t, err)
 	_, err = Move(t.Context(), b, a, nil)
 	require.ErrorIs(t, err, ErrRefused)
-	require.ErrorContains(t, err, `TO holds 1 events that FROM does not, the first is version 1 of stream "paid"`)
+	require.ErrorContains(t, err, `TO holds 1 event that FROM does not, the first is version 1 of stream "paid"`)
 	require.True(t, sealed(t, a))
 	require.False(t, sealed(t, b), "nothing has happened to FROM")
 }

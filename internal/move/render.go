@@ -53,9 +53,9 @@ func (r *Report) facts() []fact {
 		add("seal", "after position %s", r.Seal)
 		return facts
 	}
-	add("copied", "%d events in this run, %d found there", r.Copied.Stored, r.Copied.Duplicates)
+	add("copied", "%s in this run, %d found there", transfer.Count(r.Copied.Stored, "event"), r.Copied.Duplicates)
 	if r.ToCopy > 0 {
-		add("to copy", "%d events, and what came until FROM's seal, while nobody can append: TO is opened behind it", r.ToCopy)
+		add("to copy", "%s, and what came until FROM's seal, while nobody can append: TO is opened behind it", transfer.Count(r.ToCopy, "event"))
 	}
 	if refused := r.Refused; !refused.None() {
 		add("refused", "%d kept as bytes, %d renamed, %d renumbered, %d parked, %d skipped, %d quoted; each says so in TO", refused.KeptBytes, refused.Renamed, refused.Renumbered, refused.Parked, refused.Skipped, refused.Quoted)

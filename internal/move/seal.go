@@ -99,7 +99,7 @@ func (m *mover) readOld(ctx context.Context) error {
 	if m.opts.DryRun {
 		end = "; a dry run does not open it, and ends here"
 	}
-	m.tell("TO is sealed since it was moved to FROM, and opened behind FROM's seal: %d events, and what comes until then, are copied while nobody can append%s", m.report.ToCopy, end)
+	m.tell("TO is sealed since it was moved to FROM, and opened behind FROM's seal: %s and what comes until then are copied while nobody can append%s", transfer.Count(m.report.ToCopy, "event"), end)
 	return nil
 }
 
@@ -284,16 +284,20 @@ func (m *mover) verify(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return refuse("%d streams differ; the first difference is the %s at version %d of stream %q: FROM has %s, TO has %s. FROM stays as it is; unseal it to go on there",
-			differing, found.Field, found.Version, first, found.A, found.B)
+		differ := "streams differ"
+		if differing == 1 {
+			differ = "stream differs"
+		}
+		return refuse("%d %s; the first difference is the %s at version %d of stream %q: FROM has %s, TO has %s. FROM stays as it is; unseal it to go on there",
+			differing, differ, found.Field, found.Version, first, found.A, found.B)
 	}
 	if from.Order != to.Order {
 		return refuse("both stores hold the same events, in another order: a subscription that goes on in TO would leave events out. Unseal FROM to go on there, and move into a fresh store")
 	}
 	if before := m.report; before.From.Before+before.To.Before > 0 {
 		m.report.NotProved = append(m.report.NotProved, fmt.Sprintf(
-			"that %s is as an earlier run left it: the digests of FROM's first %d events and of TO's first %d come from there; without that file all is read again",
-			m.statePath, before.From.Before, before.To.Before))
+			"that %s is as an earlier run left it: the digests of FROM's first %s and of TO's first %d come from there; without that file all is read again",
+			m.statePath, transfer.Count(before.From.Before, "event"), before.To.Before))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -268,6 +269,14 @@ func syntaxError(err error) error {
 		return fmt.Errorf("it is not JSON: %w at byte %d", syntactic.Err, syntactic.ByteOffset+1)
 	}
 	return fmt.Errorf("it is not JSON: %w", err)
+}
+
+// Count writes a number of things, whose name takes an s for all numbers but 1.
+func Count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return strconv.Itoa(n) + " " + thing
 }
 
 // clip shortens untrusted text for a message.

@@ -148,8 +148,8 @@ func (w *writer) place(ctx context.Context, r, form Record, refusal error) (plac
 	if form.Version == last.Version+1 {
 		return placed{form: form, fault: faultID}, nil
 	}
-	missing := fmt.Errorf("version %d of stream %q is to be stored, but the target has %d events of it: the ones between are missing: %w",
-		r.Version, clip(r.Stream), last.Version, refusal)
+	missing := fmt.Errorf("version %d of stream %q is to be stored, but the target has %s of it: the ones between are missing: %w",
+		r.Version, clip(r.Stream), Count(int(last.Version), "event"), refusal)
 	if !slices.ContainsFunc(w.remedies, func(remedy Remedy) bool { return slices.Contains(faultVersion.remedies(), remedy) }) {
 		return placed{}, located(r, refusedError(faultVersion, w.remedies, missing))
 	}

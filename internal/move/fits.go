@@ -20,6 +20,8 @@ type Problem struct {
 	What string `json:"what"`
 	// Count is how many events or checkpoints break it.
 	Count int `json:"count"`
+	// Helps are the remedies that can help against it; none where FROM has to be changed.
+	Helps []transfer.Remedy `json:"helps,omitempty"`
 	// First is the first of them, and why TO would refuse it.
 	First string `json:"first"`
 }
@@ -33,10 +35,10 @@ func (m *mover) identify(ctx context.Context) (err error) {
 	if m.toInfo, err = m.to.Store.Info(ctx); err != nil {
 		return fmt.Errorf("TO: %w", err)
 	}
+	m.report.From.Store, m.report.To.Store = m.fromInfo.ID, m.toInfo.ID
 	if m.fromInfo.ID == m.toInfo.ID {
 		return transfer.ErrSameStore
 	}
-	m.report.From.Store, m.report.To.Store = m.fromInfo.ID, m.toInfo.ID
 	m.report.sealedBy(m.fromInfo)
 	m.report.toHeld = !m.toInfo.Head.IsZero()
 	if !m.to.Store.Capabilities().Checkpoints.Supported() {
@@ -131,21 +133,30 @@ func (m *mover) fits(ctx context.Context) error {
 	if err := m.fitCheckpoints(ctx, wrong); err != nil {
 		return err
 	}
+	unfit := func(what string, event eventstore.RecordedEvent, err error, helps []transfer.Remedy) {
+		asked := slices.ContainsFunc(m.opts.OnRefused, func(remedy transfer.Remedy) bool { return slices.Contains(helps, remedy) })
+		if asked || len(m.opts.OnRefused) == 0 {
+			found.add(what, about(event), err, helps...)
+		} else {
+			wrong.add(what, about(event), err, helps...)
+		}
+	}
+	otherNames := []transfer.Remedy{transfer.Rename, transfer.Park, transfer.Skip}
 	check, used := transfer.Checker(m.to.Store, cloudevents.Source(m.fromInfo.ID)), m.usedIDs()
 	err := m.fromTail.read(ctx, func(event eventstore.RecordedEvent) {
 		if m.cameChanged(event) {
 			wrong.add("events changed by --on-refused", about(event), errors.New(changedOnItsWay))
 			return
 		}
-		if err := check(event); err != nil {
-			found.add(rule(err), about(event), err)
+		if helps, err := check(event); err != nil {
+			unfit(rule(err), event, err, helps)
 			m.noteReason(event, err)
 		}
 		if before := m.fromTail.digests.Streams[event.Stream].Events; before+1 != event.Version {
-			found.add("whole streams", about(event), fmt.Errorf("it would be version %d there, for versions count from 1 without holes", before+1))
+			unfit("whole streams", event, fmt.Errorf("it would be version %d there, for versions count from 1 without holes", before+1), otherNames)
 		}
 		if used(event.ID) {
-			found.add("stream-scoped IDs", about(event), errors.New(m.to.Store.Capabilities().StreamScopedIDs.Reason()))
+			unfit("stream-scoped IDs", event, errors.New(m.to.Store.Capabilities().StreamScopedIDs.Reason()), otherNames)
 		}
 		if n := m.fromTail.digests.Events; n%1000 == 0 && m.opts.Progress != nil {
 			m.opts.Progress(n, 0)
@@ -160,7 +171,7 @@ func (m *mover) fits(ctx context.Context) error {
 	found.list = append(found.list, wrong.list...)
 	m.report.Problems = found.list
 	if len(found.list) > 0 {
-		return refuse("TO cannot hold all that FROM has: %s; %s (--on-refused says what to do with events)", found, m.report.wrote())
+		return refuse("TO cannot hold all that FROM has: %s; %s", found, m.report.wrote())
 	}
 	return nil
 }
@@ -267,10 +278,10 @@ func (m *mover) usedIDs() func(uuid.UUID) bool {
 // problems counts what does not fit, by rule.
 type problems struct{ list []Problem }
 
-func (p *problems) add(what, where string, err error) {
-	at := slices.IndexFunc(p.list, func(known Problem) bool { return known.What == what })
+func (p *problems) add(what, where string, err error, helps ...transfer.Remedy) {
+	at := slices.IndexFunc(p.list, func(known Problem) bool { return known.What == what && slices.Equal(known.Helps, helps) })
 	if at < 0 {
-		p.list = append(p.list, Problem{What: what, First: where + ": " + err.Error()})
+		p.list = append(p.list, Problem{What: what, Helps: helps, First: where + ": " + err.Error()})
 		at = len(p.list) - 1
 	}
 	p.list[at].Count++
@@ -279,9 +290,17 @@ func (p *problems) add(what, where string, err error) {
 func (p *problems) String() string {
 	texts := make([]string, 0, len(p.list))
 	for _, problem := range p.list {
-		texts = append(texts, fmt.Sprintf("%s (%d; the first is %s)", problem.What, problem.Count, problem.First))
+		texts = append(texts, problem.title()+", first "+problem.First)
 	}
 	return strings.Join(texts, "; ")
+}
+
+// title says what does not fit, how often, and what helps.
+func (p Problem) title() string {
+	if len(p.Helps) == 0 {
+		return fmt.Sprintf("%s (%d)", p.What, p.Count)
+	}
+	return fmt.Sprintf("%s (%d; --on-refused %s helps)", p.What, p.Count, transfer.OrList(p.Helps))
 }
 
 // rule names the rule that an event breaks: the field or the capability.

@@ -330,6 +330,37 @@ func TestWhatDoesNotFitIsMovedByARemedyAndVerifiedAsItWas(t *testing.T) {
 	require.True(t, report.Done)
 	require.Empty(t, report.Problems)
 	require.Len(t, report.Remedied, 4)
+	require.ErrorContains(t, err, "stream (2; --on-refused rename, park or skip helps), first event ")
+	require.ErrorContains(t, err, "BinaryData: a content type other than JSON (1; --on-refused keep-bytes, park or skip helps)")
+	require.ErrorContains(t, err, "data (1; --on-refused skip helps)")
+}
+
+func TestARemedyThatDoesNotHelpIsRefusedBeforeAnythingIsWritten(t *testing.T) {
+	for name, test := range map[string]struct {
+		remedies    []transfer.Remedy
+		wrong, fits []string
+	}{
+		"rename":     {[]transfer.Remedy{transfer.Rename}, []string{"BinaryData: a content type other than JSON", "data"}, []string{"stream", "stream-scoped IDs"}},
+		"keep-bytes": {[]transfer.Remedy{transfer.KeepBytes}, []string{"stream", "data", "stream-scoped IDs"}, []string{"BinaryData: a content type other than JSON"}},
+		"park":       {[]transfer.Remedy{transfer.Park}, []string{"data"}, []string{"stream", "BinaryData: a content type other than JSON", "stream-scoped IDs"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z]+", 100}, "memory:b")
+			unfit(t, a)
+			report, err := Move(t.Context(), a, b, &Options{OnRefused: test.remedies})
+			require.ErrorIs(t, err, ErrRefused)
+			require.ErrorContains(t, err, "nothing was written")
+			require.Empty(t, all(t, b))
+			what := func(problems []Problem) (names []string) {
+				for _, problem := range problems {
+					names = append(names, problem.What)
+				}
+				return names
+			}
+			require.Equal(t, test.wrong, what(report.Problems))
+			require.Equal(t, test.fits, what(report.Remedied))
+		})
+	}
 	refused := report.Copied.Refused
 	// The double is memory, which takes an ID twice all the same.
 	require.Equal(t, []int{1, 2, 1}, []int{refused.KeptBytes, refused.Renamed, refused.Skipped})

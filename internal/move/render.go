@@ -44,7 +44,7 @@ func (r *Report) facts() []fact {
 		add("because", "%s", r.Failure)
 	}
 	for _, problem := range r.Problems {
-		add("does not fit", "%s (%d): %s", problem.What, problem.Count, problem.First)
+		add("does not fit", "%s: %s", problem.title(), problem.First)
 	}
 	for _, problem := range r.Remedied {
 		add("changed", "%s (%d): %s", problem.What, problem.Count, problem.First)

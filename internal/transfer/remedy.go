@@ -85,8 +85,8 @@ func (f fault) remedies() []Remedy {
 	return []Remedy{Park, Skip}
 }
 
-// faultOf says what of a record the store refused.
-func (w *writer) faultOf(refusal error, r Record) fault {
+// faultOf says what of a record a store refused.
+func faultOf(store *eventstore.Store, refusal error, r Record) fault {
 	var invalid *eventstore.InvalidError
 	var unsupported *eventstore.UnsupportedError
 	var misplaced *misplacedError
@@ -113,7 +113,7 @@ func (w *writer) faultOf(refusal error, r Record) fault {
 	case "events":
 		return faultSize
 	case "data":
-		if r.Size() > w.store.Limits().MaxEventBytes {
+		if r.Size() > store.Limits().MaxEventBytes {
 			return faultSize
 		}
 		return faultData
@@ -138,7 +138,7 @@ func (e *RefusedError) Error() string {
 	if len(e.Helps) == 0 {
 		return e.Err.Error()
 	}
-	return fmt.Sprintf("%s; to go on, run it again with --on-refused %s", e.Err, orList(e.Helps))
+	return fmt.Sprintf("%s; to go on, run it again with --on-refused %s", e.Err, OrList(e.Helps))
 }
 
 // Unwrap returns the store's refusal.
@@ -151,7 +151,8 @@ func refusedError(f fault, tried []Remedy, err error) error {
 	return &RefusedError{Helps: helps, Err: err}
 }
 
-func orList(remedies []Remedy) string {
+// OrList names remedies of which each would do.
+func OrList(remedies []Remedy) string {
 	var b strings.Builder
 	for i, remedy := range remedies {
 		switch {

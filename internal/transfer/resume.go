@@ -38,17 +38,21 @@ func Holds(ctx context.Context, store *eventstore.Store, place eventstore.Place)
 }
 
 // Checker returns what tells whether a store would refuse an event of a source, such as
-// "switchyard:UUID", for what the store can hold, without I/O. Its errors match ErrInvalid
-// or ErrUnsupported.
-func Checker(to *eventstore.Store, source string) func(eventstore.RecordedEvent) error {
+// "switchyard:UUID", for what the store can hold, without I/O, and which remedies can help. Its
+// errors match ErrInvalid or ErrUnsupported.
+func Checker(to *eventstore.Store, source string) func(eventstore.RecordedEvent) ([]Remedy, error) {
 	keepTimes := to.Capabilities().PreservedRecordTime.Supported()
-	return func(event eventstore.RecordedEvent) error {
+	return func(event eventstore.RecordedEvent) ([]Remedy, error) {
 		form := from(event, source).quoted().marked()
 		part := eventstore.StreamAppend{Stream: form.Stream, Expected: eventstore.Any(), Events: []eventstore.Event{form.Event}}
 		if keepTimes {
 			part.RecordedAt = form.RecordedAt
 		}
-		return to.CheckAppend(part)
+		err := to.CheckAppend(part)
+		if err == nil {
+			return nil, nil
+		}
+		return faultOf(to, err, form).remedies(), err
 	}
 }
 

@@ -50,7 +50,7 @@ func (w *writer) settle(ctx context.Context, r Record, f fault, refusal error) e
 		case !refused(refusal):
 			return located(r, refusal)
 		}
-		f = w.faultOf(refusal, ready)
+		f = faultOf(w.store, refusal, ready)
 	}
 }
 

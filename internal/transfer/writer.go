@@ -242,7 +242,7 @@ func (w *writer) writeGroup(ctx context.Context, records, forms []Record) error 
 	case records[0].broken == nil && !refused(err):
 		return located(records[0], err)
 	case len(records) == 1:
-		return w.settle(ctx, records[0], w.faultOf(err, forms[0]), err)
+		return w.settle(ctx, records[0], faultOf(w.store, err, forms[0]), err)
 	}
 	half := len(records) / 2
 	if err := w.write(ctx, records[:half]); err != nil {

@@ -114,6 +114,9 @@ func (m *mover) run(ctx context.Context) (err error) {
 	if err := m.identify(ctx); err != nil || m.report.Already {
 		return err
 	}
+	if m.report.NoSeal != "" && !m.opts.WritersStopped {
+		m.tell("FROM cannot be sealed (%s). %s", m.report.NoSeal, closedByHand)
+	}
 	if err := m.load(ctx); err != nil {
 		return err
 	}

@@ -191,11 +191,24 @@ func (u unsealable) Capabilities() eventstore.Capabilities {
 func TestAStoreWithoutASealIsClosedByTheOperatorsWordAndTheReportSaysSo(t *testing.T) {
 	a, b := side(t, unsealable{memory.New()}, "memory:a"), memorySide(t, "memory:b")
 	add(t, a, 10)
-	_, err := Move(t.Context(), a, b, nil)
+	var told []string
+	report, err := Move(t.Context(), a, b, &Options{DryRun: true, Tell: func(line string) { told = append(told, line) }})
+	require.NoError(t, err)
+	var page strings.Builder
+	require.NoError(t, report.WriteText(&page))
+	text, err := json.Marshal(report)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"cannotBeSealed":"others write too"`)
+	require.Len(t, told, 1)
+	for _, out := range []string{told[0], page.String()} {
+		require.Contains(t, out, "FROM cannot be sealed (others write too). Its writers are stopped by hand")
+		require.Contains(t, out, "with --writers-stopped. That nobody appends to it afterwards is then not proved")
+	}
+	_, err = Move(t.Context(), a, b, nil)
 	require.ErrorIs(t, err, ErrRefused)
 	require.ErrorContains(t, err, "others write too")
 	require.ErrorContains(t, err, "--writers-stopped")
-	report, err := Move(t.Context(), a, b, &Options{WritersStopped: true})
+	report, err = Move(t.Context(), a, b, &Options{WritersStopped: true})
 	require.NoError(t, err)
 	require.True(t, report.Done)
 	require.False(t, report.Sealed)

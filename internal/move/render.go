@@ -91,6 +91,8 @@ func (r *Report) facts() []fact {
 	case r.Sealed && !r.Done && !r.OtherRun:
 		add("sealed", "%s: %s. Nobody can append to it until the move is done. To give up: %sswitchyard unseal %s", r.From.Name, r.SealReason, r.sealFirst(), r.From.Name)
 	case r.Sealed:
+	case r.NoSeal != "" && r.DryRun:
+		add("seal", "none: FROM cannot be sealed (%s). %s", r.NoSeal, closedByHand)
 		add("seal", "after position %s: %s", r.Seal, r.SealReason)
 	case r.Done:
 		add("seal", "none; its last event is at position %s", r.Seal)
@@ -301,6 +303,9 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		out["remedied"] = r.Remedied
 	}
 	if !r.Refused.None() { // also of events that came after fits
+	if r.NoSeal != "" {
+		out["cannotBeSealed"] = r.NoSeal
+	}
 		out["refused"] = struct {
 			transfer.Refusals
 			Before int `json:"ofEarlierRuns,omitempty"`

@@ -34,7 +34,7 @@ func (p Phase) Describe() string {
 	case PhaseFollow:
 		return "follow: until TO is nearly level"
 	case PhaseSeal:
-		return "seal: FROM takes no more appends"
+		return "seal: close FROM to every append"
 	case PhaseDrain:
 		return "drain: the last events to TO"
 	case PhaseVerify:
@@ -62,6 +62,8 @@ type Report struct {
 	OtherRun bool
 	// Failure is why the move is not done; empty where it is, and in a dry run.
 	Failure string
+	// NoSeal is why FROM cannot be sealed; empty where it can.
+	NoSeal string
 	// DryRun is true where the move was to end before the seal.
 	DryRun bool
 	// Problems are what TO cannot hold of FROM; NotKept is what it never keeps.
@@ -151,7 +153,8 @@ func newReport(from, to Side) *Report {
 		return ReportSide{Name: s.Name, LeftOut: s.LeftOut, Backend: s.Store.Capabilities().Backend}
 	}
 	return &Report{
-		From: side(from), To: side(to), AsJSON: transfer.AsJSON(from.Store, to.Store),
+		NoSeal: from.Store.Capabilities().Seal.Reason(),
+		From:   side(from), To: side(to), AsJSON: transfer.AsJSON(from.Store, to.Store),
 		Problems: []Problem{}, NotProved: []string{}, // lists in JSON, also where nothing is in them
 	}
 }

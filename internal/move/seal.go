@@ -42,6 +42,10 @@ func (m *mover) movedElsewhere() error {
 	return refuse("FROM is sealed: %s; if it is to be moved here all the same, unseal it first", m.fromInfo.SealReason)
 }
 
+// closedByHand is how a FROM that cannot be sealed is moved.
+const closedByHand = "Its writers are stopped by hand: stop every program that writes to it, take its rights to write away, and run the move with --writers-stopped. " +
+	"That nobody appends to it afterwards is then not proved"
+
 // close ends FROM's growth: by its seal or, where it has none, by the operator's word.
 func (m *mover) close(ctx context.Context) error {
 	m.begin(PhaseSeal)

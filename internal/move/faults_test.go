@@ -16,10 +16,22 @@ import (
 	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
-// damaging is a store that answers every read with one event changed.
+// damaging is a store that answers reads with one event changed; followed says that this is
+// so where it is followed alone.
 type damaging struct {
 	*memory.Backend
-	change func(*eventstore.RecordedEvent)
+	change   func(*eventstore.RecordedEvent)
+	followed bool
+}
+
+func (d damaging) ReadAll(ctx context.Context, req eventstore.ReadAllRequest) (eventstore.Page, error) {
+	page, err := d.Backend.ReadAll(ctx, req)
+	for i := range page.Events {
+		if !d.followed {
+			d.change(&page.Events[i])
+		}
+	}
+	return page, err
 }
 
 func (d damaging) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
@@ -42,22 +54,46 @@ func (d damaging) Subscribe(ctx context.Context, req eventstore.SubscribeRequest
 }
 
 func TestWhatTOHoldsOtherwiseThanFROMIsFound(t *testing.T) {
-	for field, change := range map[string]func(*eventstore.RecordedEvent){
-		"data":     func(e *eventstore.RecordedEvent) { e.Data = []byte(`{"n":-1}`) },
-		"type":     func(e *eventstore.RecordedEvent) { e.Type = "Other" },
-		"metadata": func(e *eventstore.RecordedEvent) { e.Metadata = map[string]string{"k": "other"} },
+	data := func(e *eventstore.RecordedEvent) { e.Data = []byte(`{"n":-1}`) }
+	for name, test := range map[string]struct {
+		change   func(*eventstore.RecordedEvent)
+		followed bool
+		late     bool // the event comes when FROM is about to be sealed
+		want     string
+	}{
+		"data":            {data, false, false, `both stores differ, first in the data at version 3 of stream "b"`},
+		"type":            {func(e *eventstore.RecordedEvent) { e.Type = "Other" }, false, false, `first in the type at version 3 of stream "b"`},
+		"metadata":        {func(e *eventstore.RecordedEvent) { e.Metadata = map[string]string{"k": "other"} }, false, false, `first in the metadata at version 3 of stream "b"`},
+		"one way to read": {data, true, false, "differed as they were followed, and not when they were read again"},
+		"what came last":  {data, false, true, `1 stream differs; the first difference is the data at version 3 of stream "b"`},
 	} {
-		t.Run(field, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			a := memorySide(t, "memory:a")
-			b := side(t, damaging{memory.New(), func(e *eventstore.RecordedEvent) {
-				if e.Stream == "b" && e.Version == 3 {
-					change(e)
+			damaged := func() Side {
+				return side(t, damaging{memory.New(), func(e *eventstore.RecordedEvent) {
+					if e.Stream == "b" && e.Version == 3 {
+						test.change(e)
+					}
+				}, test.followed}, "memory:b")
+			}
+			b, opts := damaged(), &Options{}
+			if test.late {
+				add(t, a, 6)
+				opts.Phase = func(phase Phase) {
+					if phase == PhaseSeal {
+						add(t, a, 14)
+					}
 				}
-			}}, "memory:b")
-			add(t, a, 20)
-			report, err := Move(t.Context(), a, b, nil)
+			} else {
+				add(t, a, 20)
+				dry, err := Move(t.Context(), a, damaged(), &Options{DryRun: true})
+				require.ErrorContains(t, err, test.want, "a dry run says so too")
+				require.Zero(t, dry.EqualSoFar)
+			}
+			report, err := Move(t.Context(), a, b, opts)
 			require.ErrorIs(t, err, ErrRefused)
-			require.ErrorContains(t, err, "1 streams differ; the first difference is the "+field+` at version 3 of stream "b"`)
+			require.ErrorContains(t, err, test.want)
+			require.Equal(t, test.late, sealed(t, a), "what can be found before writers wait is found before")
 			require.False(t, report.Done)
 			_, found, err := originOf(t.Context(), b, report.From.Store)
 			require.NoError(t, err)
@@ -76,7 +112,32 @@ func TestTheSameEventsInAnotherOrderAreRefused(t *testing.T) {
 	}
 	_, err := Move(t.Context(), a, b, nil)
 	require.ErrorIs(t, err, ErrRefused)
-	require.ErrorContains(t, err, "in another order")
+	require.ErrorContains(t, err, `in another order, from version 1 of stream "a" on: in FROM version 1 of stream "a" comes next, in TO version 1 of stream "b" comes next`)
+	require.False(t, sealed(t, a))
+}
+
+func TestATailKnowsTheOrderOfSoManyEventsBack(t *testing.T) {
+	s := newTail("FROM", nil, false, "")
+	const more = recentOrders + 10
+	var early, late transfer.Digest
+	for n := range more {
+		s.add(eventstore.RecordedEvent{Stream: "a", Version: uint64(n + 1)})
+		switch n + 1 {
+		case more - recentOrders + 1:
+			early = s.digests.Order
+		case more - 5:
+			late = s.digests.Order
+		}
+	}
+	for n, want := range map[int]transfer.Digest{more: s.digests.Order, more - 5: late, more - recentOrders + 1: early} {
+		got, ok := s.orderAt(n)
+		require.True(t, ok)
+		require.Equal(t, want, got)
+	}
+	for _, n := range []int{more + 1, more - recentOrders, 0} {
+		_, ok := s.orderAt(n)
+		require.False(t, ok, n)
+	}
 }
 
 func TestWhatHappensBetweenTheSealAndTheEndIsNoticed(t *testing.T) {

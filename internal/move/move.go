@@ -198,7 +198,10 @@ func (m *mover) handOver(ctx context.Context) error {
 	}
 	if !m.reopen {
 		m.begin(PhaseFollow)
-		if err := m.nearlyLevel(ctx); err != nil || m.opts.DryRun {
+		if err := m.nearlyLevel(ctx); err != nil {
+			return err
+		}
+		if err := m.compareSoFar(ctx); err != nil || m.opts.DryRun {
 			return err
 		}
 	}

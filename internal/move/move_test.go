@@ -168,9 +168,11 @@ func TestADryRunEndsBeforeTheSeal(t *testing.T) {
 	require.Contains(t, page.String(), "dry run: memory:a fits into memory:b; nothing is sealed, and applications stay where they are\n")
 	require.Contains(t, page.String(), "10 events of the first so far, and 10 of the second")
 	require.Contains(t, page.String(), "at the end")
+	require.Contains(t, page.String(), "equal so far  the first 10 events of both, in one order\n")
 	text, err := json.Marshal(report)
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"dryRun":true`)
+	require.Contains(t, string(text), `"equalSoFar":10`)
 	require.Equal(t, 2, strings.Count(string(text), `"events":10`), "of each of the two")
 	require.NotContains(t, string(text), `"digest"`, "it is not of all")
 	add(t, a, 3)
@@ -328,21 +330,6 @@ func TestWhatDoesNotFitIsSaidWithItsCountAndItsFirstEvent(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"stream": 2, "BinaryData: a content type other than JSON": 1, "data": 1, "stream-scoped IDs": 1}, counts)
 	require.Contains(t, report.Problems[0].First, `version 1 of stream "UPPER"`)
-}
-
-func TestWhatDoesNotFitIsMovedByARemedyAndVerifiedAsItWas(t *testing.T) {
-	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b")
-	unfit(t, a)
-	events := all(t, a)
-	for i, event := range events {
-		require.NoError(t, a.Store.SaveCheckpoint(t.Context(), eventstore.Checkpoint{Name: fmt.Sprint("after ", i), Place: event.Place()}))
-	}
-	opts := &Options{OnRefused: []transfer.Remedy{transfer.Rename, transfer.KeepBytes, transfer.Skip}}
-	report, err := Move(t.Context(), a, b, opts)
-	require.NoError(t, err)
-	require.True(t, report.Done)
-	require.Empty(t, report.Problems)
-	require.Len(t, report.Remedied, 4)
 	require.ErrorContains(t, err, "stream (2; --on-refused rename, park or skip helps), first event ")
 	require.ErrorContains(t, err, "BinaryData: a content type other than JSON (1; --on-refused keep-bytes, park or skip helps)")
 	require.ErrorContains(t, err, "data (1; --on-refused skip helps)")
@@ -374,6 +361,21 @@ func TestARemedyThatDoesNotHelpIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 			require.Equal(t, test.fits, what(report.Remedied))
 		})
 	}
+}
+
+func TestWhatDoesNotFitIsMovedByARemedyAndVerifiedAsItWas(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b")
+	unfit(t, a)
+	events := all(t, a)
+	for i, event := range events {
+		require.NoError(t, a.Store.SaveCheckpoint(t.Context(), eventstore.Checkpoint{Name: fmt.Sprint("after ", i), Place: event.Place()}))
+	}
+	opts := &Options{OnRefused: []transfer.Remedy{transfer.Rename, transfer.KeepBytes, transfer.Skip}}
+	report, err := Move(t.Context(), a, b, opts)
+	require.NoError(t, err)
+	require.True(t, report.Done)
+	require.Empty(t, report.Problems)
+	require.Len(t, report.Remedied, 4)
 	refused := report.Copied.Refused
 	// The double is memory, which takes an ID twice all the same.
 	require.Equal(t, []int{1, 2, 1}, []int{refused.KeptBytes, refused.Renamed, refused.Skipped})

@@ -64,7 +64,10 @@ func (r *Report) facts() []fact {
 		}
 	}
 	if !r.Done && r.measured {
-		add("read back", "%d events of the first so far, and %d of the second", r.From.Summary.Events, r.To.Summary.Events)
+		add("read back", "%s of the first so far, and %d of the second", transfer.Count(r.From.Summary.Events, "event"), r.To.Summary.Events)
+	}
+	if !r.Done && r.EqualSoFar > 0 {
+		add("equal so far", "the first %s of both, in one order%s", transfer.Count(r.EqualSoFar, "event"), r.compared())
 	}
 	switch {
 	case r.Lag > 0 && r.DryRun:
@@ -77,13 +80,9 @@ func (r *Report) facts() []fact {
 			name string
 			ReportSide
 		}{{"from", r.From}, {"to", r.To}} {
-			add(side.name+" holds", "%d events in %d streams, SHA-256 %s, order %s", side.Summary.Events, side.Summary.Streams, side.Summary.Digest, side.Order)
+			add(side.name+" holds", "%s in %s, SHA-256 %s, order %s", transfer.Count(side.Summary.Events, "event"), transfer.Count(side.Summary.Streams, "stream"), side.Summary.Digest, side.Order)
 		}
-		equal := "every stream's digest and the order are equal"
-		if r.AsJSON {
-			equal += ", JSON compared by what it says"
-		}
-		add("verified", "%s", equal)
+		add("verified", "every stream's digest and the order are equal%s", r.compared())
 	}
 	switch {
 	case r.Sealed && !r.inUse && !r.Done:
@@ -91,9 +90,9 @@ func (r *Report) facts() []fact {
 	case r.Sealed && !r.Done && !r.OtherRun:
 		add("sealed", "%s: %s. Nobody can append to it until the move is done. To give up: %sswitchyard unseal %s", r.From.Name, r.SealReason, r.sealFirst(), r.From.Name)
 	case r.Sealed:
+		add("seal", "after position %s: %s", r.Seal, r.SealReason)
 	case r.NoSeal != "" && r.DryRun:
 		add("seal", "none: FROM cannot be sealed (%s). %s", r.NoSeal, closedByHand)
-		add("seal", "after position %s: %s", r.Seal, r.SealReason)
 	case r.Done:
 		add("seal", "none; its last event is at position %s", r.Seal)
 	}
@@ -114,6 +113,14 @@ func (r *Report) facts() []fact {
 		add("configuration", "%s", r.ConfigurationLine())
 	}
 	return facts
+}
+
+// compared says how data was compared where that is not by its bytes.
+func (r *Report) compared() string {
+	if r.AsJSON {
+		return ", JSON compared by what it says"
+	}
+	return ""
 }
 
 func (r *Report) closedFor() string {
@@ -296,6 +303,12 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	if r.ToCopy > 0 {
 		out["copiedWhileClosed"] = r.ToCopy
 	}
+	if !r.Done && r.EqualSoFar > 0 {
+		out["equalSoFar"] = r.EqualSoFar
+	}
+	if r.NoSeal != "" {
+		out["cannotBeSealed"] = r.NoSeal
+	}
 	if r.LeftOpen != "" {
 		out["toLeftOpen"] = r.LeftOpen
 	}
@@ -303,9 +316,6 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		out["remedied"] = r.Remedied
 	}
 	if !r.Refused.None() { // also of events that came after fits
-	if r.NoSeal != "" {
-		out["cannotBeSealed"] = r.NoSeal
-	}
 		out["refused"] = struct {
 			transfer.Refusals
 			Before int `json:"ofEarlierRuns,omitempty"`

@@ -97,6 +97,9 @@ type Report struct {
 	// where data was compared as JSON.
 	Differing int
 	AsJSON    bool
+	// EqualSoFar is how many events, the first ones, were the same in both stores and in one order
+	// when the move was about to seal FROM, or a dry run ended; 0 where nobody looked.
+	EqualSoFar int
 	// NotProved says what the move took on trust.
 	NotProved []string
 	Phases    []PhaseTime

@@ -263,6 +263,47 @@ func (m *mover) grew(place eventstore.Place) error {
 	return refuse("FROM has an event at %s, after its last one at %s: its seal was lifted, or its writers were not stopped. Run the move again", place, m.seal)
 }
 
+// compareSoFar compares what was read back from both stores while FROM is in use, so that what
+// differs is found before writers wait. It leaves alone what it cannot tell: how far
+// both are known may not be the same place, and an earlier run's digests may be wrong.
+func (m *mover) compareSoFar(ctx context.Context) error {
+	from, _ := m.fromTail.at()
+	to, _ := m.toTail.at()
+	n := min(from, to)
+	left, knowsFrom := m.fromTail.orderAt(n)
+	right, knowsTo := m.toTail.orderAt(n)
+	switch {
+	case !knowsFrom || !knowsTo:
+		return nil
+	case left == right:
+		m.report.EqualSoFar = n
+		return nil
+	}
+	if m.back {
+		if stray, err := m.findAstray(ctx); err != nil || stray.count > 0 {
+			return m.wentAstray(ctx, "both stores differ")
+		}
+	}
+	found, err := transfer.FirstInOrder(ctx, m.from.Store, m.to.Store, m.fromTail.digests, m.toTail.digests, n)
+	remedy := "FROM is in use as before; move it into a fresh store"
+	if m.report.Sealed {
+		remedy = "FROM stays sealed; unseal it to go on there, and move into a fresh store"
+	}
+	switch {
+	case err != nil:
+		return err
+	case found == nil && m.resumed: // an earlier run's digests are wrong, and taken again when FROM has stopped
+		return nil
+	case found == nil:
+		return refuse("both stores differed as they were followed, and not when they were read again: see what switchyard verify says of them. %s", remedy)
+	case found.Field == "order":
+		return refuse("TO has the events in another order, from version %d of stream %q on: in FROM %s, in TO %s; a subscription that goes on in TO would leave events out. %s",
+			found.Version, found.Stream, found.A, found.B, remedy)
+	}
+	return refuse("both stores differ, first in the %s at version %d of stream %q: FROM has %s, TO has %s. %s",
+		found.Field, found.Version, found.Stream, found.A, found.B, remedy)
+}
+
 // verify compares what was read back from both stores.
 func (m *mover) verify(ctx context.Context) error {
 	from, to := m.fromTail.end(), m.toTail.end()

@@ -20,7 +20,15 @@ type tail struct {
 	refused *decisions       // of TO; nil of FROM
 	place   eventstore.Place // of the last event that is in the digests
 	ended   bool             // what comes now does not belong to the move
+
+	// orders are the order's digests after the last events, of known in all: a ring.
+	orders []transfer.Digest
+	known  int
 }
+
+// recentOrders is for how many events back a tail tells the order's digest: more than the
+// one of two tails is behind the other when FROM is about to be sealed, in most stores.
+const recentOrders = 1 << 16
 
 func newTail(name string, store *eventstore.Store, asJSON bool, other string) *tail {
 	return &tail{name: name, store: store, digests: transfer.NewDigests(asJSON, other)}
@@ -35,6 +43,26 @@ func (t *tail) add(event eventstore.RecordedEvent) {
 		}
 		t.digests.Add(event)
 		t.place = event.Place()
+		if i := t.known % recentOrders; i < len(t.orders) {
+			t.orders[i] = t.digests.Order
+		} else {
+			t.orders = append(t.orders, t.digests.Order)
+		}
+		t.known++
+	}
+}
+
+// orderAt returns the digest of the order of the first n events, and whether it is known.
+func (t *tail) orderAt(n int) (transfer.Digest, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch back := t.digests.Events - n; {
+	case back == 0:
+		return t.digests.Order, true
+	case back < 0 || back >= len(t.orders):
+		return transfer.Digest{}, false
+	default:
+		return t.orders[(t.known-1-back)%recentOrders], true
 	}
 }
 
@@ -60,6 +88,7 @@ func (t *tail) replace(other *tail) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.digests, t.refused, t.place = other.digests, other.refused, other.place
+	t.orders, t.known = other.orders, other.known
 }
 
 // at returns how many events were read, and the place of the last one.

@@ -107,7 +107,10 @@ func Verify(ctx context.Context, a, b *eventstore.Store, progress func(Progress)
 	case report.Differing > 0:
 		report.First, err = FirstDifference(ctx, a, b, digests[0], digests[1])
 	case digests[0].Order != digests[1].Order:
-		report.First, err = firstOutOfOrder(ctx, a, b, digests[0], digests[1])
+		report.First, err = FirstInOrder(ctx, a, b, digests[0], digests[1], digests[0].Events)
+		if report.First == nil && err == nil {
+			err = errors.New("the order of the events differed while it was read as a whole, but not event by event: were the stores being written?")
+		}
 	}
 	return report, err
 }
@@ -183,32 +186,35 @@ func FirstDifference(ctx context.Context, a, b *eventstore.Store, ofA, ofB *Dige
 	}
 }
 
-// firstOutOfOrder walks two stores of which each stream is the same, and returns where
-// another event comes next.
-func firstOutOfOrder(ctx context.Context, a, b *eventstore.Store, ofA, ofB *Digests) (*Discrepancy, error) {
+// FirstInOrder walks the first n events of two stores in their order, and returns where they
+// differ first; nil where they do not. Events are compared as they were in their source.
+func FirstInOrder(ctx context.Context, a, b *eventstore.Store, ofA, ofB *Digests, n int) (*Discrepancy, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	left, right := pullAll(ctx, a, eventstore.Position{}), pullAll(ctx, b, eventstore.Position{})
 	defer left.stop()
 	defer right.stop()
-	for {
+	for range n {
 		x, inA, errA := left.next()
 		y, inB, errB := right.next()
 		if err := errors.Join(errA, errB); err != nil {
 			return nil, err
 		}
 		if !inA || !inB {
-			return nil, errors.New("the order of the events differed while it was read as a whole, but not event by event: were the stores being written?")
+			return nil, fmt.Errorf("a store had %s, and holds fewer now", Count(n, "event"))
 		}
 		one, two := Restore(x, ofA.Source), Restore(y, ofB.Source)
-		if one.Stream == two.Stream && one.Version == two.Version {
-			continue
+		if one.Stream != two.Stream || one.Version != two.Version {
+			next := func(o Original) string {
+				return fmt.Sprintf("version %d of stream %q comes next", o.Version, clip(o.Stream))
+			}
+			return &Discrepancy{Stream: one.Stream, Version: one.Version, Field: "order", A: next(one), B: next(two)}, nil
 		}
-		next := func(o Original) string {
-			return fmt.Sprintf("version %d of stream %q comes next", o.Version, clip(o.Stream))
+		if field := one.differs(two, ofA.AsJSON); field != "" {
+			return &Discrepancy{Stream: one.Stream, Version: one.Version, Field: field, A: one.show(field, ofA.AsJSON), B: two.show(field, ofA.AsJSON)}, nil
 		}
-		return &Discrepancy{Stream: one.Stream, Version: one.Version, Field: "order", A: next(one), B: next(two)}, nil
 	}
+	return nil, nil
 }
 
 // originals yields a stream's events as they were in the source of the store's digests.
@@ -273,18 +279,18 @@ func Difference(a, b eventstore.RecordedEvent, asJSON bool) string {
 	return ""
 }
 
-// show returns a field's value for people.
-func show(event eventstore.RecordedEvent, field string) string {
-	switch field {
-	case "version":
-		return fmt.Sprint(event.Version)
-	case "id":
 // contentType returns what an event's content type means: none is JSON, which a store that
 // takes the event says.
 func contentType(event eventstore.RecordedEvent) string {
 	return cmp.Or(event.ContentType, eventstore.JSONContentType)
 }
 
+// show returns a field's value for people.
+func show(event eventstore.RecordedEvent, field string) string {
+	switch field {
+	case "version":
+		return fmt.Sprint(event.Version)
+	case "id":
 		return event.ID.String()
 	case "type":
 		return fmt.Sprintf("%q", clip(event.Type))

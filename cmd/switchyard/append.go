@@ -51,6 +51,11 @@ func (a *app) appendEvent(cmd *cobra.Command, url, stream string, f appendFlags)
 	if f.eventType == "" {
 		return usagef("give the event's type with --type")
 	}
+	for _, given := range [][2]string{{"stream", stream}, {"--type", f.eventType}} {
+		if strings.HasPrefix(given[1], "$") {
+			return usagef("%s %q starts with '$', which is reserved; choose another name (import and copy take what other programs have named so)", given[0], clip(given[1], 64))
+		}
+	}
 	expected, err := eventstore.ParseExpectedVersion(f.expect)
 	if err != nil {
 		return usagef("--expect: %s", err)

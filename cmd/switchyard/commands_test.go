@@ -44,7 +44,8 @@ func TestExitCodes(t *testing.T) {
 		"append with bad ID":          {[]string{"append", url, "s", "--type", "T", "--data", "{}", "--id", "7"}, exitUsage, "not a UUID"},
 		"append with bad metadata":    {[]string{"append", url, "s", "--type", "T", "--data", "{}", "--meta", "x"}, exitUsage, "key=value"},
 		"append of bad JSON":          {[]string{"append", url, "s", "--type", "T", "--data", "{"}, exitUsage, "not valid JSON"},
-		"append to a bad stream":      {[]string{"append", url, "$s", "--type", "T", "--data", "{}"}, exitUsage, "reserved"},
+		"append to a bad stream":      {[]string{"append", url, "$s", "--type", "T", "--data", "{}"}, exitUsage, `stream "$s" starts with '$', which is reserved; choose another name (import`},
+		"append of a bad type":        {[]string{"append", url, "s", "--type", "$T", "--data", "{}"}, exitUsage, `--type "$T" starts with '$'`},
 		"append at a wrong version":   {[]string{"append", url, "order-1", "--type", "T", "--data", "{}", "--expect", "7"}, exitConflict, "expected 7, but it is at 1"},
 		"append with a used ID":       {[]string{"append", url, "order-1", "--type", "T", "--data", "{}", "--id", testID}, exitFailed, "event ID"},
 		"read of a bad version":       {[]string{"read", url, "order-1", "--after", "x"}, exitUsage, "not a version"},
@@ -78,6 +79,7 @@ func TestExitCodes(t *testing.T) {
 			require.Equal(t, test.code, got.code, "%s", got.err)
 			require.Contains(t, got.err, test.err)
 			require.NotContains(t, got.out+got.err, "s3cr3t")
+			require.NotContains(t, got.err, "Options", "of a Go program, which nobody here writes")
 			if test.code != exitOK {
 				require.Empty(t, strings.TrimPrefix(got.out, `{"duplicates":0,"read":0,"stored":0}`+"\n"), "errors go to standard error")
 			}

@@ -48,7 +48,7 @@ func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool, onRe
 		return err
 	}
 	a.tellApart(from, beside)
-	var bar estimate
+	var bar transfer.Estimate
 	checked := a.report("found in the target and compared")
 	progress := a.report("copied")
 	result, err := transfer.Copy(ctx, from.Store, to.Store, &transfer.CopyOptions{
@@ -58,7 +58,7 @@ func (a *app) copyStore(ctx context.Context, from, to *handle, follow bool, onRe
 		Checking:    func(p transfer.Progress) { checked.at(p.Read) },
 		Progress: func(p transfer.Progress) {
 			checked.end()
-			progress.total(bar.total(p))
+			progress.total(bar.Total(p))
 			progress.at(p.Read)
 		},
 		CaughtUp: func(r transfer.Result) {

@@ -45,9 +45,9 @@ A pipe or a device is written from the beginning.`,
 func (a *app) exportTo(ctx context.Context, store *handle, name []string, opts transfer.ExportOptions) error {
 	progress := a.report("exported")
 	defer progress.end()
-	var bar estimate
+	var bar transfer.Estimate
 	opts.Progress = func(p transfer.Progress) {
-		progress.total(bar.total(p))
+		progress.total(bar.Total(p))
 		progress.at(p.Read)
 	}
 	if len(name) == 0 || name[0] == "-" || a.isOutput(name[0]) {

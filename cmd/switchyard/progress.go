@@ -6,9 +6,6 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-
-	"github.com/switchyard-dev/switchyard/eventstore"
-	"github.com/switchyard-dev/switchyard/internal/transfer"
 )
 
 // reporter tells on standard error how far long work is: a bar with the rate and
@@ -85,32 +82,4 @@ func (r *reporter) rate(done int) int {
 // took says for a last line how long it took and how fast it was.
 func (r *reporter) took(done int) string {
 	return fmt.Sprintf("in %s (%s/s)", time.Since(r.start).Round(time.Millisecond), grouped(r.rate(done)))
-}
-
-// estimate says how many events a copy or an export has to come to. Nobody counts
-// them: positions grow with what lies between them, so that the part of the way that is
-// done tells about how much is left.
-type estimate struct {
-	read  int // when the first was seen
-	first float64
-}
-
-// total returns 0 while nothing can be said.
-func (e *estimate) total(p transfer.Progress) int {
-	at, head := wayOf(p.Copied.Position), wayOf(p.Head.Position)
-	if e.first == 0 {
-		e.read, e.first = p.Read, at
-		return 0
-	}
-	done := at - e.first
-	if done <= 0 || head <= at {
-		return p.Read
-	}
-	return p.Read + int(float64(p.Read-e.read)/done*(head-at))
-}
-
-// wayOf is how far a position is from the beginning, in its store's own measure.
-func wayOf(p eventstore.Position) float64 {
-	hi, _ := p.Words()
-	return float64(hi)
 }

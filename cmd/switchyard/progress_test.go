@@ -51,16 +51,3 @@ func TestACopyWithABarReadsItsSourceOnce(t *testing.T) {
 	require.NoError(t, a.copyStore(t.Context(), from, to, false, nil))
 	require.EqualValues(t, events, read.Load())
 }
-
-func TestABarEstimatesItsEndByTheHead(t *testing.T) {
-	at := func(read int, position, head uint64) transfer.Progress {
-		p := transfer.Progress{Result: transfer.Result{Read: read}}
-		p.Copied.Position, p.Head.Position = eventstore.NewPosition(position, 0), eventstore.NewPosition(head, 0)
-		return p
-	}
-	var bar estimate
-	require.Zero(t, bar.total(at(1000, 21000, 101000)), "nothing can be said yet")
-	require.Equal(t, 9000, bar.total(at(2000, 31000, 101000)), "1,000 events were a tenth of the way")
-	require.Equal(t, 9000, bar.total(at(9000, 101000, 101000)))
-	require.Equal(t, 9500, bar.total(at(9500, 106000, 101000)), "what came meanwhile is there too")
-}

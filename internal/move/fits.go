@@ -143,7 +143,9 @@ func (m *mover) fits(ctx context.Context) error {
 	}
 	otherNames := []transfer.Remedy{transfer.Rename, transfer.Park, transfer.Skip}
 	check, used := transfer.Checker(m.to.Store, cloudevents.Source(m.fromInfo.ID)), m.usedIDs()
+	progress := m.readsUpTo(m.fromTail, m.fromInfo.Head)
 	err := m.fromTail.read(ctx, func(event eventstore.RecordedEvent) {
+		progress(event)
 		if m.cameChanged(event) {
 			wrong.add("events changed by --on-refused", about(event), errors.New(changedOnItsWay))
 			return
@@ -157,9 +159,6 @@ func (m *mover) fits(ctx context.Context) error {
 		}
 		if used(event.ID) {
 			unfit("stream-scoped IDs", event, errors.New(m.to.Store.Capabilities().StreamScopedIDs.Reason()), otherNames)
-		}
-		if n := m.fromTail.digests.Events; n%1000 == 0 && m.opts.Progress != nil {
-			m.opts.Progress(n, 0)
 		}
 	})
 	if err != nil {

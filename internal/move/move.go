@@ -51,7 +51,7 @@ type Options struct {
 	// StateEvery is how often they are kept at most; 0 means 5 s.
 	StateEvery time.Duration
 	// Phase, where not nil, hears when a phase begins; Progress how many events are
-	// done in it, of how many; Tell what else is worth a line.
+	// done in it, of about how many, which is 0 where nobody knows; Tell what else is worth a line.
 	Phase    func(Phase)
 	Progress func(done, total int)
 	Tell     func(line string)
@@ -284,9 +284,7 @@ func (m *mover) reach(ctx context.Context, position eventstore.Position, pause t
 		if want >= 0 && there >= want {
 			return nil
 		}
-		if m.opts.Progress != nil {
-			m.opts.Progress(there, read)
-		}
+		m.progress(there, read)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -308,6 +306,22 @@ func (m *mover) endPhase() {
 	if m.phase != "" {
 		m.report.Phases = append(m.report.Phases, PhaseTime{Phase: m.phase, Took: time.Since(m.phaseBegan)})
 		m.phase = ""
+	}
+}
+
+func (m *mover) progress(done, total int) {
+	if m.opts.Progress != nil {
+		m.opts.Progress(done, total)
+	}
+}
+
+// readsUpTo returns what tells how far a store was read that holds this as its last event.
+func (m *mover) readsUpTo(t *tail, head eventstore.Place) func(eventstore.RecordedEvent) {
+	var whole transfer.Estimate
+	return func(event eventstore.RecordedEvent) {
+		if n, _ := t.at(); n%1000 == 0 {
+			m.progress(n, whole.Total(transfer.Progress{Result: transfer.Result{Read: n}, Copied: event.Place(), Head: head}))
+		}
 	}
 }
 

@@ -65,3 +65,34 @@ func TestAReportOfAMoveThatFailedSaysWhyAndHowFarItCame(t *testing.T) {
 		}
 	}
 }
+
+func TestEachReadOfAWholeStoreTellsHowFarItIs(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+	add(t, a, 5500)
+	var phase Phase
+	told := make(map[Phase][][2]int)
+	opts := &Options{Phase: func(p Phase) { phase = p }, Progress: func(done, total int) {
+		if phase == PhaseFits { // the others are told as time passes
+			told[phase] = append(told[phase], [2]int{done, total})
+		}
+	}}
+	of := func(n int) (want [][2]int) {
+		want = append(want, [2]int{0, 0})
+		for done := 1000; done < n; done += 1000 {
+			want = append(want, [2]int{done, n - 1}) // the event after so many is looked at
+		}
+		return want
+	}
+	_, err := Move(t.Context(), a, b, opts)
+	require.NoError(t, err)
+	require.Equal(t, of(5500), told[PhaseFits])
+	add(t, b, 1)
+	clear(told)
+	_, err = Move(t.Context(), b, a, opts)
+	require.NoError(t, err)
+	want := append(of(5501), of(5500)...)
+	for done := 1000; done < 5500; done += 1000 {
+		want = append(want, [2]int{done, 5500})
+	}
+	require.Equal(t, want, told[PhaseFits], "of the way back, also the old store, which is read and then compared")
+}

@@ -93,7 +93,7 @@ func (m *mover) close(ctx context.Context) error {
 // readOld takes the digests of the old store of a way back before anything is sealed or
 // opened, and says how much is to be copied while nobody can append.
 func (m *mover) readOld(ctx context.Context) error {
-	if err := m.toTail.read(ctx, nil); err != nil {
+	if err := m.toTail.read(ctx, m.readsUpTo(m.toTail, m.toInfo.Head)); err != nil {
 		return err
 	}
 	from, _ := m.fromTail.at()
@@ -114,7 +114,10 @@ func (m *mover) compareOld(ctx context.Context) error {
 	if !m.toInfo.Sealed { // by a run that was killed; FROM is sealed, or the operator has opened it
 		return nil
 	}
-	_, err := transfer.Copy(ctx, m.from.Store, m.to.Store, &transfer.CopyOptions{Checkpoints: m.to.Checkpoints, OnRefused: m.opts.OnRefused})
+	total, _ := m.toTail.at()
+	_, err := transfer.Copy(ctx, m.from.Store, m.to.Store, &transfer.CopyOptions{
+		Checkpoints: m.to.Checkpoints, OnRefused: m.opts.OnRefused, Checking: func(p transfer.Progress) { m.progress(p.Read, total) },
+	})
 	if err == nil || errors.Is(err, eventstore.ErrSealed) {
 		return nil
 	}
@@ -232,8 +235,9 @@ func (m *mover) onlyOurs(ctx context.Context, head eventstore.Place) error {
 // readAgain takes the digests of both stores anew.
 func (m *mover) readAgain(ctx context.Context) error {
 	for _, t := range []*tail{m.fromTail, m.toTail} {
+		_, end := t.at()
 		fresh := t.fresh()
-		if err := fresh.read(ctx, nil); err != nil {
+		if err := fresh.read(ctx, m.readsUpTo(fresh, end)); err != nil {
 			return err
 		}
 		t.replace(fresh)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,7 +21,45 @@ import (
 
 var server testservers.SharedPostgres
 
-func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
+// asOperator makes the test binary the operator's process, which moves a store and kills itself when
+// a phase begins: FROM, TO, the folder for the state and the phase, a line each.
+const asOperator = "SWITCHYARD_TEST_AS_OPERATOR"
+
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(asOperator); spec != "" {
+		fmt.Fprintln(os.Stderr, moveAndDie(context.Background(), strings.Split(spec, "\n")))
+		os.Exit(1)
+	}
+	os.Exit(server.Main(m))
+}
+
+func moveAndDie(ctx context.Context, spec []string) error {
+	from, err := open(ctx, spec[0])
+	if err != nil {
+		return err
+	}
+	to, err := open(ctx, spec[1])
+	if err != nil {
+		return err
+	}
+	_, err = move.Move(ctx, from, to, &move.Options{StateDir: spec[2], MaxLag: 10 * time.Second, Phase: func(phase move.Phase) {
+		if string(phase) == spec[3] {
+			self, _ := os.FindProcess(os.Getpid()) // which is there
+			_ = self.Kill()
+			select {}
+		}
+	}})
+	return fmt.Errorf("the move ended before its phase %s: %w", spec[3], err)
+}
+
+// killedAt is the operator's move in a process that is killed when a phase begins.
+func killedAt(t *testing.T, phase move.Phase, from, to, state string) {
+	t.Helper()
+	operator := exec.CommandContext(t.Context(), os.Args[0])
+	operator.Env = append(os.Environ(), asOperator+"="+strings.Join([]string{from, to, state, string(phase)}, "\n"))
+	out, err := operator.CombinedOutput()
+	require.ErrorContains(t, err, "killed", "%s: %s", phase, out)
+}
 
 // diary is what an application told: what was acknowledged, and what was handled.
 type diary struct {
@@ -59,45 +98,129 @@ func (d *diary) different() int {
 	return len(events)
 }
 
+func open(ctx context.Context, url string) (move.Side, error) {
+	backend, err := all.Set().OpenBackend(ctx, url)
+	if err != nil {
+		return move.Side{}, err
+	}
+	store, err := eventstore.New(backend, &eventstore.Options{BackendLimits: true, AllowReserved: true})
+	return move.Side{Store: store, Checkpoints: backend.Records().Checkpoints, Name: all.Set().Redact(url)}, err
+}
+
 func side(t *testing.T, url string) move.Side {
 	t.Helper()
-	backend, err := all.Set().OpenBackend(t.Context(), url)
+	s, err := open(t.Context(), url)
 	require.NoError(t, err)
-	store, err := eventstore.New(backend, &eventstore.Options{BackendLimits: true, AllowReserved: true})
+	return s
+}
+
+// running is the application at work.
+type running struct {
+	diary
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// nameStore has the config file in a folder name a store.
+func nameStore(t *testing.T, dir, url string) (config string) {
+	t.Helper()
+	config = filepath.Join(dir, "switchyard.yaml")
+	next := config + ".next"
+	require.NoError(t, os.WriteFile(next, fmt.Appendf(nil, "stores:\n  orders:\n    url: %q\n", url), 0o600))
+	require.NoError(t, os.Rename(next, config))
+	return config
+}
+
+func start(t *testing.T, dir, url string) *running {
+	t.Helper()
+	config := nameStore(t, dir, url)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	app := &running{cancel: cancel, ended: make(chan error, 1)}
+	go func() {
+		app.ended <- run(ctx, config, "memory:", 4, app.tell)
+	}()
+	return app
+}
+
+// orders waits until so many more orders were acknowledged.
+func (r *running) orders(t *testing.T, more int) {
+	t.Helper()
+	before, _ := r.count()
+	require.Eventually(t, func() bool {
+		now, _ := r.count()
+		return now >= before+more || len(r.ended) > 0
+	}, 20*time.Second, 5*time.Millisecond)
+	require.Empty(t, r.ended)
+}
+
+func (r *running) stop(t *testing.T) {
+	t.Helper()
+	r.cancel()
+	require.NoError(t, <-r.ended)
+}
+
+func TestAStoreThatWasRestoredInTheMiddleOfItsMoveIsRefusedAndStaysInUse(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "orders.db")
+	from, to := "sqlite:"+filepath.ToSlash(path), server.Database(t)
+	app := start(t, dir, from)
+	app.orders(t, 50)
+	app.stop(t)
+	backup, err := os.ReadFile(path)
 	require.NoError(t, err)
-	return move.Side{Store: store, Checkpoints: backend.Records().Checkpoints, Name: all.Set().Redact(url)}
+
+	app = start(t, dir, from)
+	app.orders(t, 50)
+	killedAt(t, move.PhaseFollow, from, to, dir)
+	app.stop(t)
+	for _, end := range []string{"-wal", "-shm"} { // of the store that is replaced, if they are there
+		_ = os.Remove(path + end)
+	}
+	require.NoError(t, os.WriteFile(path, backup, 0o600))
+
+	app = start(t, dir, from) // and lives on
+	app.orders(t, 100)
+	a, b := side(t, from), side(t, to)
+	report, err := move.Move(t.Context(), a, b, &move.Options{StateDir: dir})
+	require.ErrorIs(t, err, move.ErrRefused)
+	require.ErrorContains(t, err, "it was restored from a backup, or replaced")
+	require.False(t, report.Sealed)
+	app.orders(t, 50)
+	app.stop(t)
+	require.NoError(t, a.Store.Close())
+	require.NoError(t, b.Store.Close())
 }
 
 func TestAnApplicationStaysUpWhileItsStoreIsMovedThereAndBack(t *testing.T) {
-	dir := t.TempDir()
-	config := filepath.Join(dir, "switchyard.yaml")
-	name := func(url string) {
-		next := config + ".next"
-		require.NoError(t, os.WriteFile(next, fmt.Appendf(nil, "stores:\n  orders:\n    url: %q\n", url), 0o600))
-		require.NoError(t, os.Rename(next, config))
+	for name, killed := range map[string]struct{ there, back []move.Phase }{
+		"in one run": {},
+		"and each phase is killed once": {
+			[]move.Phase{move.PhaseFits, move.PhaseCopy, move.PhaseFollow, move.PhaseSeal, move.PhaseDrain, move.PhaseVerify, move.PhaseTranslate},
+			[]move.Phase{move.PhaseFits, move.PhaseSeal, move.PhaseCopy, move.PhaseDrain, move.PhaseVerify, move.PhaseTranslate},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { stayUp(t, killed.there, killed.back) })
 	}
-	first, second := "sqlite:"+filepath.ToSlash(filepath.Join(dir, "orders.db")), server.Database(t)
-	name(first)
+}
 
-	var told diary
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() {
-		ended <- run(ctx, config, "memory:", 4, told.tell)
-	}()
-	orders := func(more int) {
+// stayUp runs the application while its operator moves its store there and back, and each time
+// is killed when these phases begin before he comes to the end.
+func stayUp(t *testing.T, there, back []move.Phase) {
+	t.Helper()
+	dir := t.TempDir()
+	first, second := "sqlite:"+filepath.ToSlash(filepath.Join(dir, "orders.db")), server.Database(t)
+	app := start(t, dir, first)
+	told := &app.diary
+	operator := func(from, to string, killed []move.Phase) (moved int) {
 		t.Helper()
-		before, _ := told.count()
-		require.Eventually(t, func() bool {
-			now, _ := told.count()
-			return now >= before+more || len(ended) > 0
-		}, 20*time.Second, 5*time.Millisecond)
-		require.Empty(t, ended)
-	}
-	operator := func(from, to string) (moved int) {
-		t.Helper()
-		orders(100)
+		app.orders(t, 100)
+		for _, phase := range killed {
+			killedAt(t, phase, from, to, dir)
+			if phase == move.PhaseSeal { // from the next phase on FROM is sealed
+				app.orders(t, 20)
+			}
+		}
 		a, b := side(t, from), side(t, to)
 		report, err := move.Move(t.Context(), a, b, &move.Options{StateDir: dir})
 		require.NoError(t, err)
@@ -106,15 +229,14 @@ func TestAnApplicationStaysUpWhileItsStoreIsMovedThereAndBack(t *testing.T) {
 		require.NoError(t, a.Store.Close())
 		require.NoError(t, b.Store.Close())
 		t.Logf("%d events; closed for %s", report.To.Summary.Events, report.Closed)
-		name(to)
-		orders(100)
+		nameStore(t, dir, to)
+		app.orders(t, 100)
 		return report.To.Summary.Events
 	}
-	operator(first, second)
-	moved := operator(second, first)
+	operator(first, second, there)
+	moved := operator(second, first, back)
 	require.Eventually(t, func() bool { return told.different() > moved }, 20*time.Second, 5*time.Millisecond, "billing comes through both moves")
-	cancel()
-	require.NoError(t, <-ended)
+	app.stop(t)
 
 	final := side(t, first)
 	defer func() { require.NoError(t, final.Store.Close()) }()

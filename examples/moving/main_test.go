@@ -184,7 +184,7 @@ func TestAStoreThatWasRestoredInTheMiddleOfItsMoveIsRefusedAndStaysInUse(t *test
 	a, b := side(t, from), side(t, to)
 	report, err := move.Move(t.Context(), a, b, &move.Options{StateDir: dir})
 	require.ErrorIs(t, err, move.ErrRefused)
-	require.ErrorContains(t, err, "it was restored from a backup, or replaced")
+	require.ErrorContains(t, err, "restored from a backup")
 	require.False(t, report.Sealed)
 	app.orders(t, 50)
 	app.stop(t)

@@ -74,6 +74,7 @@ func (m *mover) wayBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.begun = begun
 	m.back, m.reopen = found, found && (m.toInfo.Sealed || begun && m.to.Store.Capabilities().Seal.Supported())
 	if !m.toInfo.Sealed {
 		return nil

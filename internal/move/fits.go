@@ -98,7 +98,7 @@ func (m *mover) holdsOnlyFrom(ctx context.Context) error {
 	case moved:
 		return refuse("TO's last event %s at %s is not FROM's: FROM was moved to TO before, and TO was appended to since, so TO is the store in use. "+
 			"If FROM was written to as well, switchyard move %s %s says how what it holds alone is brought over; FROM is not to be moved", head.ID, head, m.to.Name, m.from.Name)
-	case found:
+	case found || m.begun: // by a run that was killed before its copy had noted anything
 		return refuse("TO's last event %s at %s is not FROM's: somebody else writes to TO, or FROM was restored from a backup; stop them, and move into a fresh store", head.ID, head)
 	}
 	return refuse("TO is not empty, and its last event %s at %s is not FROM's; move into a fresh store", head.ID, head)

@@ -74,7 +74,7 @@ func (m *mover) wayBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.begun = begun
+	m.begun, m.unchanged = begun, found && origin == m.toInfo.Head
 	m.back, m.reopen = found, found && (m.toInfo.Sealed || begun && m.to.Store.Capabilities().Seal.Supported())
 	if !m.toInfo.Sealed {
 		return nil
@@ -82,7 +82,7 @@ func (m *mover) wayBack(ctx context.Context) error {
 	if !found {
 		return refuse("TO is sealed, and FROM was not moved from it: %s", m.toInfo.SealReason)
 	}
-	ours := origin == m.toInfo.Head
+	ours := m.unchanged
 	if !ours { // or what an earlier run of the way back has copied
 		if ours, err = m.headIsFromFROM(ctx); err != nil {
 			return err

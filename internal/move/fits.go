@@ -83,7 +83,7 @@ func (m *mover) holdsOnlyFrom(ctx context.Context) error {
 		}
 	}
 	head := m.toInfo.Head
-	if head.IsZero() {
+	if head.IsZero() || m.unchanged { // its last event may have been changed on its way to FROM, as fits finds
 		return nil
 	}
 	if ok, err := m.headIsFromFROM(ctx); ok || err != nil {

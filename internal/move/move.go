@@ -94,6 +94,7 @@ type mover struct {
 	asJSON           bool // one of them keeps JSON and not its bytes
 	back             bool // TO was moved to FROM, and is moved back to
 	reopen           bool // and it has been sealed since, and is opened again behind FROM's seal
+	unchanged        bool // TO ends where it did when it was moved to FROM
 	begun            bool // TO says that an earlier run of this move has begun
 	underWay         bool // TO says that this run has
 	resumed          bool // digests of an earlier run are gone on with

@@ -118,11 +118,22 @@ func TestADryRunOfTheWayBackLeavesTheOldStoreSealed(t *testing.T) {
 }
 
 func TestTheWayBackOfWhatWasChangedLeadsIntoAFreshStore(t *testing.T) {
-	for _, remedies := range [][]transfer.Remedy{{transfer.Rename, transfer.KeepBytes, transfer.Skip}, {transfer.Skip}} {
+	remedies := []transfer.Remedy{transfer.Rename, transfer.KeepBytes, transfer.Skip}
+	for name, test := range map[string]struct {
+		remedies []transfer.Remedy
+		last     string // the stream of the last event
+	}{
+		"renamed":                     {remedies, "last"},
+		"skipped":                     {remedies[2:], "last"},
+		"renamed, and so is the last": {remedies, "LAST"},
+		"skipped, and so is the last": {remedies[2:], "LAST"},
+	} {
 		a, b, c := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b"), memorySide(t, "memory:c")
 		unfit(t, a)
-		_, err := Move(t.Context(), a, b, &Options{OnRefused: remedies})
+		_, err := a.Store.Append(t.Context(), test.last, eventstore.Any(), eventstore.Event{Type: "T", Data: []byte("1")})
 		require.NoError(t, err)
+		_, err = Move(t.Context(), a, b, &Options{OnRefused: test.remedies})
+		require.NoError(t, err, name)
 		for _, opts := range []*Options{nil, {OnRefused: []transfer.Remedy{transfer.Rename, transfer.Skip}}} {
 			report, err := Move(t.Context(), b, a, opts)
 			require.ErrorIs(t, err, ErrRefused)

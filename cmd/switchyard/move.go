@@ -34,7 +34,7 @@ func (a *app) moveCommand() *cobra.Command {
 
   fits       does TO hold what FROM has; says what would not fit, before anything is written
   copy       every event, at its version, with its ID; both stores are read back for digests
-  follow     what comes meanwhile, until TO is nearly level
+  follow     what comes meanwhile, until TO is nearly level; both are compared so far
   seal       FROM refuses every append from here on, with the reason and where to go
   drain      the last events
   verify     every stream's digest and the order of all events, of both stores

@@ -51,6 +51,8 @@ func (r *Report) facts() []fact {
 	}
 	if r.Already {
 		add("seal", "after position %s", r.Seal)
+		add("digests", "in the report of the run that ended the move; switchyard verify compares both anew, as long as nothing is appended to the second")
+		add("configuration", "%s", r.ConfigurationLine())
 		return facts
 	}
 	add("copied", "%s in this run, %d found there", transfer.Count(r.Copied.Stored, "event"), r.Copied.Duplicates)

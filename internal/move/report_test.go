@@ -33,6 +33,13 @@ func TestAReportSaysTheSameInEachForm(t *testing.T) {
 	require.Equal(t, `a\\\|b !\[x](http://e/) &lt;i>`, cell("a\\|b ![x](http://e/) <i>"), "a backslash does not set the bar free")
 	require.Contains(t, text.String(), `configuration url: "memory:b"`)
 	require.NotContains(t, string(asJSON), "null", "lists are lists")
+
+	again, err := Move(t.Context(), a, b, nil)
+	require.NoError(t, err)
+	text.Reset()
+	require.NoError(t, again.WriteText(&text))
+	require.Contains(t, text.String(), "memory:a was moved to memory:b already, and has not changed since\n")
+	require.Contains(t, text.String(), `configuration url: "memory:b"`, "the run that ended the move may have been killed before its report")
 }
 
 func TestAReportOfAMoveThatFailedSaysWhyAndHowFarItCame(t *testing.T) {

@@ -81,6 +81,7 @@ func (m *mover) holdsOnlyFrom(ctx context.Context) error {
 		case !ok || here != copied:
 			return refuse(lost, copied.ID, copied)
 		}
+		m.copied = copied.Position
 	}
 	head := m.toInfo.Head
 	if head.IsZero() || m.unchanged { // its last event may have been changed on its way to FROM, as fits finds
@@ -134,8 +135,9 @@ func (m *mover) fits(ctx context.Context) error {
 		return err
 	}
 	unfit := func(what string, event eventstore.RecordedEvent, err error, helps []transfer.Remedy) {
-		asked := slices.ContainsFunc(m.opts.OnRefused, func(remedy transfer.Remedy) bool { return slices.Contains(helps, remedy) })
-		if asked || len(m.opts.OnRefused) == 0 {
+		helped := slices.ContainsFunc(m.opts.OnRefused, func(remedy transfer.Remedy) bool { return slices.Contains(helps, remedy) })
+		stored := !m.copied.Before(event.Position) // by an earlier run's remedies
+		if helped || stored || len(m.opts.OnRefused) == 0 {
 			found.add(what, about(event), err, helps...)
 		} else {
 			wrong.add(what, about(event), err, helps...)

@@ -101,11 +101,12 @@ type mover struct {
 	fromTail, toTail *tail
 	reasons          map[event]string // why TO refuses events, as fits found
 	statePath        string
-	saving           sync.Mutex       // of the state, and of fromInfo while it is kept
-	closing          atomic.Bool      // the state is not kept any more: writers wait
-	seal             eventstore.Place // FROM's last event
-	toHead           eventstore.Place // TO's last event, which is FROM's
-	closed           time.Time        // when FROM was
+	saving           sync.Mutex          // of the state, and of fromInfo while it is kept
+	closing          atomic.Bool         // the state is not kept any more: writers wait
+	copied           eventstore.Position // up to here an earlier run has copied FROM
+	seal             eventstore.Place    // FROM's last event
+	toHead           eventstore.Place    // TO's last event, which is FROM's
+	closed           time.Time           // when FROM was
 	phase            Phase
 	phaseBegan       time.Time
 }

@@ -400,6 +400,22 @@ func TestWhatDoesNotFitIsMovedByARemedyAndVerifiedAsItWas(t *testing.T) {
 	require.Contains(t, page.String(), "1 kept as bytes, 2 renamed, 0 renumbered, 0 parked, 1 skipped")
 }
 
+func TestWhatAnEarlierRunHasStoredNeedsItsRemedyNoMore(t *testing.T) {
+	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b")
+	unfit(t, a)
+	_, err := Move(t.Context(), a, b, &Options{OnRefused: []transfer.Remedy{transfer.Rename, transfer.KeepBytes, transfer.Skip}, DryRun: true})
+	require.NoError(t, err)
+	_, err = a.Store.Append(t.Context(), "bytes", eventstore.Any(), eventstore.Event{Type: "T", Data: []byte{0xfe}, ContentType: "application/octet-stream"})
+	require.NoError(t, err)
+	report, err := Move(t.Context(), a, b, &Options{OnRefused: []transfer.Remedy{transfer.Rename}})
+	require.ErrorIs(t, err, ErrRefused)
+	require.Len(t, report.Problems, 1)
+	require.Equal(t, 1, report.Problems[0].Count, "the one that came since")
+	report, err = Move(t.Context(), a, b, &Options{OnRefused: []transfer.Remedy{transfer.KeepBytes}})
+	require.NoError(t, err)
+	require.True(t, report.Done)
+}
+
 func TestAMoveByRemediesThatWasKilledGoesOn(t *testing.T) {
 	a, b := memorySide(t, "memory:a"), side(t, narrow{memory.New(), "[a-z0-9-]+", 1000}, "memory:b")
 	unfit(t, a)

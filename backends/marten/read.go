@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
@@ -15,10 +14,6 @@ import (
 // A page looks at so many numbers at most, so that a rare match keeps neither the server
 // nor a subscription's progress waiting.
 const pageWindow = 100_000
-
-// A page makes room for a few events first, as most streams have, and then for so many
-// at most at once.
-const fewEvents, maxRoom = 16, 8192
 
 // ReadStream implements [eventstore.Backend]. What it shows was committed in the order
 // of the stream's versions: it waits for nobody.
@@ -255,10 +250,7 @@ type collected struct {
 
 // add takes an event, and tells whether more fit.
 func (c *collected) add(event eventstore.RecordedEvent, limit int, size eventstore.PageSize) bool {
-	if len(c.events) == fewEvents {
-		c.events = slices.Grow(c.events, min(limit-fewEvents, maxRoom))
-	}
-	c.events = append(c.events, event)
+	c.events = append(adapter.GrowPage(c.events, limit), event)
 	c.bytes += event.Size()
 	c.full = len(c.events) >= limit || c.bytes >= size.MaxBytes
 	return !c.full

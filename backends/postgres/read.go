@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -17,10 +16,6 @@ import (
 // A filtered page looks at so many positions at most, so that a rare match keeps
 // neither the server nor a subscription's progress waiting.
 const filterWindow = 100_000
-
-// A page makes room for a few events first, as most streams have, and then for so
-// many at most at once.
-const fewEvents, maxRoom = 16, 8192
 
 // ReadStream implements [eventstore.Backend].
 func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
@@ -238,17 +233,14 @@ type matches struct {
 // collect reads rows for a page until it is full, and closes them.
 func (b *Backend) collect(rows pgx.Rows, limit int, size eventstore.PageSize, backward bool) (matches, error) {
 	bytes, found, ordered := 0, 0, true
-	events := make([]eventstore.RecordedEvent, 0, min(limit, fewEvents))
+	var events []eventstore.RecordedEvent
 	state, err := b.eachEvent(rows, func(event eventstore.RecordedEvent) bool {
 		found++
 		bytes += event.Size()
 		if n := len(events); n > 0 {
 			ordered = ordered && events[n-1].Position.Before(event.Position) != backward
 		}
-		if len(events) == fewEvents {
-			events = slices.Grow(events, min(limit-fewEvents, maxRoom))
-		}
-		events = append(events, event)
+		events = append(adapter.GrowPage(events, limit), event)
 		return bytes < size.MaxBytes
 	})
 	if err == nil && !ordered {

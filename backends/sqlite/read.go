@@ -6,9 +6,9 @@ import (
 	"errors"
 	"io"
 	"math"
-	"slices"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/eventstore/adapter"
 )
 
 const (
@@ -18,9 +18,6 @@ const (
 
 // A read looks at its context again after so many rows.
 const rowsBetweenChecks = 64
-
-// A page makes room for a few events first, and then for so many at most at once.
-const fewEvents, maxRoom = 16, 8192
 
 // ReadStream implements [eventstore.Backend].
 func (b *Backend) ReadStream(ctx context.Context, req eventstore.ReadStreamRequest) (eventstore.Page, error) {
@@ -51,7 +48,6 @@ func readPage(ctx context.Context, c *conn, size eventstore.PageSize, query stri
 		}
 	}()
 	var row [columnCount]driver.Value
-	events = make([]eventstore.RecordedEvent, 0, min(size.MaxEvents, fewEvents))
 	for bytes := 0; len(events) < size.MaxEvents && (bytes < size.MaxBytes || len(events) == 0); {
 		if len(events)%rowsBetweenChecks == 0 && ctx.Err() != nil {
 			return nil, false, ctx.Err()
@@ -61,11 +57,7 @@ func readPage(ctx context.Context, c *conn, size eventstore.PageSize, query stri
 		} else if err != nil {
 			return nil, false, err
 		}
-		if len(events) == fewEvents {
-			// Many have few; who has more most often has a full page.
-			events = slices.Grow(events, min(size.MaxEvents-fewEvents, maxRoom))
-		}
-		events = append(events, eventstore.RecordedEvent{})
+		events = append(adapter.GrowPage(events, size.MaxEvents), eventstore.RecordedEvent{})
 		event := &events[len(events)-1]
 		if err := decodeEvent(row[:], event); err != nil {
 			return nil, false, err

@@ -134,7 +134,7 @@ func ident(names ...string) string { return pgx.Identifier(names).Sanitize() }
 // isRefused tells whether the server refused a right, or that anything is written.
 func isRefused(err error) bool {
 	var server *pgconn.PgError
-	return errors.As(err, &server) && (server.Code == "42501" || server.Code == sqlstate.ReadOnly)
+	return errors.As(err, &server) && (server.Code == sqlstate.MissingRight || server.Code == sqlstate.ReadOnly)
 }
 
 func refusalText(err error) string {

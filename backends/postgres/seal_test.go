@@ -90,7 +90,7 @@ func TestSealingNeedsARightOfItsOwn(t *testing.T) {
 	for range 2 {
 		_, err = store.Seal(t.Context(), "moved")
 		definite(t, err, "seal")
-		require.ErrorContains(t, err, "42501")
+		require.ErrorContains(t, err, "permission denied for function seal (SQLSTATE 42501); grant the role of this connection the rights that the README of backends/postgres lists")
 		mustExec(t, owner, `update switchyard.store set seal_reason = 'sealed already'`)
 	}
 	_, err = store.Unseal(t.Context())

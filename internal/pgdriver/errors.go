@@ -120,6 +120,12 @@ func Mapped(backend string, sentinel, err error) error {
 	var connecting *pgconn.ConnectError
 	if errors.As(err, &connecting) {
 		err = &connectError{text: connectText(connecting), err: err}
+	} else if errors.As(err, &server) && server.Code == sqlstate.MissingRight {
+		remedy := "grant the role of this connection that right"
+		if backend == "postgres" || backend == "marten" {
+			remedy = "grant the role of this connection the rights that the README of backends/" + backend + " lists"
+		}
+		err = fmt.Errorf("%w; %s", err, remedy)
 	}
 	if sentinel != nil {
 		return fmt.Errorf("%w: %s: %w", sentinel, backend, err)
@@ -162,8 +168,12 @@ func connectText(e *pgconn.ConnectError) string {
 	var server *pgconn.PgError
 	if errors.As(e, &server) {
 		reason = fmt.Sprintf("%s (SQLSTATE %s)", server.Message, server.Code)
-		if strings.HasPrefix(server.Code, "28") { // the message names the user
-			reason = fmt.Sprintf("the server refuses these credentials (SQLSTATE %s)", server.Code)
+		switch {
+		case strings.HasPrefix(server.Code, "28"): // the message names the user
+			reason = fmt.Sprintf("the server refuses these credentials (SQLSTATE %s); correct the user or the password, "+
+				"in the URL, in PGUSER and PGPASSWORD or in the passfile, or let the server's pg_hba.conf accept them from here", server.Code)
+		case server.Code == sqlstate.MissingRight:
+			reason += "; grant the role of this connection the right to connect to the database"
 		}
 	} else if inner := errors.Unwrap(e); inner != nil {
 		attempts := strings.Split(inner.Error(), "\n") // one for each address, and each with and without TLS

@@ -2,6 +2,7 @@ package pgdriver_test
 
 import (
 	"context"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -84,4 +86,55 @@ func TestAServerThatIsAwayIsNamedOnceWithItsPort(t *testing.T) {
 	require.Equal(t, 1, strings.Count(text, "dial error"), "with and without TLS it is one failure: %s", text)
 	require.NotContains(t, text, "ann")
 	require.NotContains(t, text, "s3cr3t")
+}
+
+func TestARefusalToConnectNamesTheRemedyAndNoUser(t *testing.T) {
+	const credentials = "correct the user or the password, in the URL, in PGUSER and PGPASSWORD or in the passfile, or let the server's pg_hba.conf accept them"
+	for name, test := range map[string]struct{ code, message, want string }{
+		"a wrong password":             {"28P01", `password authentication failed for user "ann"`, credentials},
+		"a host that may not connect":  {"28000", `no pg_hba.conf entry for host "10.0.0.1", user "ann", database "shop", no encryption`, credentials},
+		"a database that is closed":    {"42501", `permission denied for database "shop"`, "grant the role of this connection the right to connect to the database"},
+		"a database that is not there": {"3D000", `database "shop" does not exist`, `database "shop" does not exist`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			answered := make(chan error, 1)
+			go func() {
+				conn, err := listener.Accept()
+				if err != nil {
+					answered <- err
+					return
+				}
+				defer func() { _ = conn.Close() }()
+				backend := pgproto3.NewBackend(conn, conn)
+				if _, err = backend.ReceiveStartupMessage(); err == nil {
+					backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: test.code, Message: test.message})
+					err = backend.Flush()
+				}
+				answered <- err
+			}()
+			_, err = pgconn.Connect(t.Context(), "postgres://ann:s3cr3t@"+listener.Addr().String()+"/shop?sslmode=disable")
+			require.NoError(t, listener.Close())
+			require.NoError(t, <-answered)
+			text := pgdriver.Mapped("postgres", pgdriver.Classify(err, true, nil), err).Error()
+			require.Contains(t, text, test.want)
+			require.Contains(t, text, "(SQLSTATE "+test.code+")")
+			require.NotContains(t, text, "ann")
+			require.NotContains(t, text, "s3cr3t")
+		})
+	}
+}
+
+func TestAMissingRightNamesWhereTheRightsAreListed(t *testing.T) {
+	err := &pgconn.PgError{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "42501", Message: "permission denied for function append_one"}
+	for adapter, remedy := range map[string]string{
+		"postgres": "the rights that the README of backends/postgres lists",
+		"marten":   "the rights that the README of backends/marten lists",
+		"pgxdb":    "that right",
+	} {
+		mapped := pgdriver.Mapped(adapter, nil, err)
+		require.EqualError(t, mapped, adapter+": ERROR: permission denied for function append_one (SQLSTATE 42501); grant the role of this connection "+remedy)
+		require.ErrorIs(t, mapped, err)
+	}
 }

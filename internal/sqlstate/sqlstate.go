@@ -6,6 +6,9 @@ package sqlstate
 // yet, or one that an administrator holds still. Who appends is told; a read model waits.
 const ReadOnly = "25006"
 
+// MissingRight is what a server says to a role without the right to what it asks for.
+const MissingRight = "42501"
+
 const (
 	queryCanceled      = "57014" // out of its time, or cancelled
 	idleInTransaction  = "25P03"

@@ -60,19 +60,30 @@ func classify(err error) meaning {
 }
 
 func codeMeaning(code string) meaning {
+	if refusesCredentials(code) {
+		return refused
+	}
 	switch code {
 	case "ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "LimitExceededException", "Throttling":
 		return throttled
 	case "ExpiredTokenException", "ExpiredToken", "RequestExpired":
 		return expired
-	case "AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignature",
-		"IncompleteSignatureException", "MissingAuthenticationTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch",
-		"ValidationException", "IdempotentParameterMismatchException", "ItemCollectionSizeLimitExceededException",
-		"ResourceNotFoundException", "ResourceInUseException", "SerializationException", "UnknownOperationException",
-		"ConditionalCheckFailedException", "DuplicateItemException":
+	case "AccessDeniedException", "ValidationException", "IdempotentParameterMismatchException",
+		"ItemCollectionSizeLimitExceededException", "ResourceNotFoundException", "ResourceInUseException",
+		"SerializationException", "UnknownOperationException", "ConditionalCheckFailedException", "DuplicateItemException":
 		return refused
 	}
 	return unknown
+}
+
+// refusesCredentials tells whether AWS does not know the caller's credentials.
+func refusesCredentials(code string) bool {
+	switch code {
+	case "UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignature", "IncompleteSignatureException",
+		"MissingAuthenticationTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch":
+		return true
+	}
+	return false
 }
 
 // isLocal tells whether the SDK cannot make a request of what it was given.
@@ -143,11 +154,17 @@ func (e *requestError) Error() string {
 		text += fmt.Sprintf("; the credentials need the right dynamodb:%s on table %q", e.right(), e.table)
 	case isNoTable(e.err):
 		text += "; check the region and the table's name"
+	case api != nil && refusesCredentials(api.ErrorCode()):
+		text += "; correct the credentials: they come from " + credentialSources
+	case api != nil && codeMeaning(api.ErrorCode()) == expired:
+		text += "; renew the credentials: they come from " + credentialSources
 	case strings.Contains(text, "get credentials"): // which has no type
-		text += "; give credentials in AWS_PROFILE, in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, by the machine's role, or with profile=NAME in the URL"
+		text += "; give credentials by " + credentialSources
 	}
 	return fmt.Sprintf("dynamodb: %s on table %q: %s", e.operation, e.table, text)
 }
+
+const credentialSources = "profile=NAME in the URL, AWS_PROFILE, AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, or the machine's role"
 
 // right is the right that the operation needs.
 func (e *requestError) right() string {

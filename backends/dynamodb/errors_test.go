@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -58,6 +59,28 @@ func TestWhatAFailureMeans(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, mapped(ctx, opQuery, "events", api("InternalServerError")), context.Canceled)
+}
+
+func TestARefusedCallerIsToldWhatWouldHelp(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"no right":                 {api("AccessDeniedException"), `the credentials need the right dynamodb:Query on table "events"`},
+		"no such key":              {api("UnrecognizedClientException"), "correct the credentials: they come from profile=NAME in the URL, AWS_PROFILE, AWS_ACCESS_KEY_ID"},
+		"a wrong secret":           {api("InvalidSignatureException"), "correct the credentials"},
+		"no credentials sent":      {api("MissingAuthenticationTokenException"), "correct the credentials"},
+		"expired credentials":      {api("ExpiredTokenException"), "renew the credentials"},
+		"no credentials at all":    {&unsentError{errors.New("get identity: get credentials: none")}, "give credentials by profile=NAME in the URL"},
+		"no table":                 {&types.ResourceNotFoundException{}, "check the region and the table's name"},
+		"a refusal with no remedy": {api("ValidationException"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := mapped(t.Context(), opQuery, "events", test.err).Error()
+			require.Contains(t, text, test.want)
+			require.Equal(t, test.want != "", strings.Contains(text, "; "), text)
+		})
+	}
 }
 
 func TestItemsAreCountedAsLargeAsTheyAre(t *testing.T) {

@@ -141,8 +141,8 @@ func TestWhatIsRefusedOverTLSIsToldAtOnceAndWithoutThePassword(t *testing.T) {
 		url  string
 		says string
 	}{
-		"a wrong password":        {secureURL(t, srv, url.UserPassword("admin", "s3cret")), "Unauthenticated"},
-		"nobody":                  {secureURL(t, srv, nil), "Access Denied"},
+		"a wrong password":        {secureURL(t, srv, url.UserPassword("admin", "s3cret")), "correct the user or the password"},
+		"nobody":                  {secureURL(t, srv, nil), "Access Denied; name a user whom the access control list"},
 		"an unknown certificate":  {"esdb://admin:s3cret@" + srv.Address(), "certificate"},
 		"a user without the TLS":  {"esdb://admin:s3cret@" + srv.Address() + "?tls=false", "use TLS"},
 		"a missing key of a user": {"esdb://admin:s3cret@" + srv.Address() + "?userCertFile=a.pem", "userKeyFile"},
@@ -172,6 +172,7 @@ func TestAnAppendThatIsRefusedWhileItIsSentIsToldTheReason(t *testing.T) {
 	for range 20 {
 		_, err := store.Append(t.Context(), "closed-1", eventstore.NoStream(), events...)
 		require.Equal(t, codes.PermissionDenied, status.Code(err), "%v", err)
+		require.ErrorContains(t, err, "name a user whom the access control list ($acl) of the stream lets in")
 		require.NotErrorIs(t, err, eventstore.ErrUnknownOutcome)
 	}
 }

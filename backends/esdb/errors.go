@@ -70,7 +70,11 @@ func mapStatus(mayBeStored bool, lost, err error) error {
 		if errors.Is(err, errRefusedUser) { // by the call below this one
 			return err
 		}
-		return fmt.Errorf("%w: %w", errRefusedUser, err)
+		remedy := "name a user whom the access control list ($acl) of the stream lets in; $all and the streams that begin with $ are open to administrators, unless a list says otherwise"
+		if reason.Code() == codes.Unauthenticated {
+			remedy = "correct the user or the password"
+		}
+		return fmt.Errorf("%w: %w; %s", errRefusedUser, err, remedy)
 	case codes.InvalidArgument:
 		return fmt.Errorf("%w: the server refused the call: %w", eventstore.ErrInvalid, err)
 	case codes.Unimplemented:

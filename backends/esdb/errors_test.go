@@ -73,5 +73,5 @@ func TestAWrongParameterOfTLSIsNamed(t *testing.T) {
 
 func TestARefusedUserIsToldOnce(t *testing.T) {
 	err := mapError(t.Context(), mapError(t.Context(), status.Error(codes.Unauthenticated, "Unauthenticated")))
-	require.EqualError(t, err, "esdb: the server refused the user: rpc error: code = Unauthenticated desc = Unauthenticated")
+	require.EqualError(t, err, "esdb: the server refused the user: rpc error: code = Unauthenticated desc = Unauthenticated; correct the user or the password")
 }

@@ -226,13 +226,13 @@ func (f *files) findCompanions() (companions, error) {
 func (f *files) explain(err error) error {
 	switch primaryCode(err) {
 	case sqlite3.SQLITE_READONLY:
-		return &refusedError{fmt.Sprintf("%q needs to be written, or its log does, before it can be read", f.path), errors.Join(fs.ErrPermission, err)}
+		return &refusedError{fmt.Sprintf("%q needs to be written, or its log does, before it can be read", f.path), fmt.Errorf("%w: %w", fs.ErrPermission, err)}
 	case sqlite3.SQLITE_CANTOPEN:
 		if denied := mayNotRead(f.path); denied != nil {
-			return &refusedError{fmt.Sprintf("%q cannot be read", f.path), errors.Join(denied, err)}
+			return &refusedError{fmt.Sprintf("%q cannot be read", f.path), fmt.Errorf("%w: %w", denied, err)}
 		}
 		if denied := mayNotWrite(filepath.Dir(f.path)); denied != nil {
-			return &refusedError{fmt.Sprintf("SQLite keeps a log beside %q, and its directory cannot be written", f.path), errors.Join(denied, err)}
+			return &refusedError{fmt.Sprintf("SQLite keeps a log beside %q, and its directory cannot be written", f.path), fmt.Errorf("%w: %w", denied, err)}
 		}
 	}
 	return err

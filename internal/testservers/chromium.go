@@ -58,10 +58,11 @@ func broughtChromium(ctx context.Context) (string, error) {
 	}
 	cache = filepath.Join(cache, "switchyard", "chromium")
 	program := filepath.Join(cache, chromiumSHA256[:16], "chromium")
-	if isProgram(program) {
+	there := func() bool { return isProgram(program) }
+	if there() {
 		return program, nil
 	}
-	return program, programOnce(ctx, cache, program, func(*os.File) error {
+	return program, once(ctx, filepath.Join(cache, "lock"), there, func(*os.File) error {
 		scratch, err := os.MkdirTemp(cache, "bring-")
 		if err != nil {
 			return err

@@ -47,7 +47,7 @@ func newCluster(ctx context.Context, opts PostgresOptions, download bool) (_ *cl
 	if err != nil {
 		return nil, err
 	}
-	bin, downloaded, err := findPrograms(download)
+	bin, downloaded, err := findPrograms(ctx, download)
 	if err != nil {
 		return nil, err
 	}

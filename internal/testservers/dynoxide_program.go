@@ -46,14 +46,15 @@ func builtDynoxide(ctx context.Context) (string, error) {
 	}
 	cache = filepath.Join(cache, "switchyard", "dynoxide")
 	program := filepath.Join(cache, dynoxideVersion, "bin", "dynoxide")
-	if isProgram(program) {
+	there := func() bool { return isProgram(program) }
+	if there() {
 		return program, nil
 	}
 	cargo, err := exec.LookPath("cargo")
 	if err != nil {
 		return "", err
 	}
-	return program, programOnce(ctx, cache, program, func(lock *os.File) error { return buildDynoxide(ctx, cargo, cache, lock) })
+	return program, once(ctx, filepath.Join(cache, "lock"), there, func(lock *os.File) error { return buildDynoxide(ctx, cargo, cache, lock) })
 }
 
 // buildScript builds beside the place where the program is looked for, and moves

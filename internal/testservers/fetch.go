@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -34,22 +35,22 @@ func lockFile(ctx context.Context, name string) (*os.File, error) {
 	}
 }
 
-// programOnce has put bring a program into the cache folder where it is not there yet: once
-// a machine, however many test processes ask for it at once. put is given the lock that it
-// runs under.
-func programOnce(ctx context.Context, cache, program string, put func(lock *os.File) error) error {
-	if err := os.MkdirAll(cache, 0o755); err != nil {
+// once has put bring something into the cache folder, which it makes, where there says that
+// it is not there yet: once a machine, however many test processes ask for it at once. lock
+// names a file in that folder; put is given it, for it runs under it.
+func once(ctx context.Context, lock string, there func() bool, put func(lock *os.File) error) error {
+	if err := os.MkdirAll(filepath.Dir(lock), 0o755); err != nil {
 		return err
 	}
-	lock, err := lockFile(ctx, filepath.Join(cache, "lock"))
+	held, err := lockFile(ctx, lock)
 	if err != nil {
-		return err
+		return fmt.Errorf("wait for the test process that holds %s: %w", lock, err)
 	}
-	defer func() { _ = lock.Close() }()
-	if isProgram(program) { // another process was faster
+	defer func() { _ = held.Close() }()
+	if there() { // another process was faster
 		return nil
 	}
-	return put(lock)
+	return put(held)
 }
 
 func isProgram(name string) bool {

@@ -114,30 +114,19 @@ func fetchedKafka(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cache = filepath.Join(cache, "switchyard")
-	fetched := filepath.Join(cache, "kafka-"+kafkaVersion)
+	fetched := filepath.Join(cache, "switchyard", "kafka-"+kafkaVersion)
 	lib := filepath.Join(fetched, "lib")
-	if hasBroker(lib) {
+	there := func() bool { return hasBroker(lib) }
+	if there() {
 		return lib, nil
 	}
 	maven, err := exec.LookPath("mvn")
 	if err != nil {
 		return "", noKafka(nil, "there are no jars and no mvn to fetch them; install Maven (such as Debian's maven), set KAFKA_HOME to an installed Kafka, or %s to a folder of its jars", kafkaLibrary)
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
 	ctx, cancel := context.WithTimeout(ctx, fetchKafkaAtMost)
 	defer cancel()
-	lock, err := lockFile(ctx, fetched+".lock")
-	if err != nil {
-		return "", fmt.Errorf("testservers: wait for another test process that fetches Kafka: %w", err)
-	}
-	defer lock.Close()
-	if hasBroker(lib) {
-		return lib, nil // by the process that had the lock
-	}
-	return lib, fetchKafka(ctx, maven, fetched)
+	return lib, once(ctx, fetched+".lock", there, func(*os.File) error { return fetchKafka(ctx, maven, fetched) })
 }
 
 // fetchKafka makes the folder in one step, so that other test processes see all

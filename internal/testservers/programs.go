@@ -3,6 +3,7 @@
 package testservers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -74,7 +75,7 @@ func versionIn(dir string) float64 {
 
 // downloadedPrograms returns the folder of the programs that were downloaded, once
 // per machine, checked, and unpacked in the user's cache folder.
-func downloadedPrograms() (string, error) {
+func downloadedPrograms(ctx context.Context) (string, error) {
 	const version = embeddedpostgres.V18
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -83,15 +84,17 @@ func downloadedPrograms() (string, error) {
 	cache = filepath.Join(cache, "switchyard", "postgres")
 	unpacked := filepath.Join(cache, string(version))
 	bin := filepath.Join(unpacked, "bin")
-	if hasServer(bin) {
+	there := func() bool { return hasServer(bin) }
+	if there() {
 		return bin, nil
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
+	return bin, once(ctx, filepath.Join(cache, "lock"), there, func(*os.File) error { return downloadPrograms(cache, unpacked, version) })
+}
+
+func downloadPrograms(cache, unpacked string, version embeddedpostgres.PostgresVersion) error {
 	scratch, err := os.MkdirTemp(cache, "unpack-")
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer os.RemoveAll(scratch)
 	// The library has no call for the download alone. A locale that does not
@@ -107,25 +110,20 @@ func downloadedPrograms() (string, error) {
 		Port(0).
 		Logger(io.Discard)).Start()
 	if !hasServer(filepath.Join(fresh, "bin")) {
-		return "", fmt.Errorf("download of PostgreSQL: %w", startErr)
+		return fmt.Errorf("download of PostgreSQL: %w", startErr)
 	}
-	// In one step, so that another test process sees all of them or none. If it
-	// has been faster, its copy serves.
-	if err := os.Rename(fresh, unpacked); err != nil && !hasServer(bin) {
-		return "", err
-	}
-	return bin, nil
+	return os.Rename(fresh, unpacked) // in one step, so that another test process sees all of them or none
 }
 
 // findPrograms returns the folder of the server programs and whether they had to
 // be downloaded. Its error names what can be done.
-func findPrograms(download bool) (bin string, downloaded bool, err error) {
+func findPrograms(ctx context.Context, download bool) (bin string, downloaded bool, err error) {
 	if !download {
 		if bin, ok := installedPrograms(os.Getenv("PATH"), usualFolders()...); ok {
 			return bin, false, nil
 		}
 	}
-	bin, err = downloadedPrograms()
+	bin, err = downloadedPrograms(ctx)
 	if err != nil {
 		return "", false, fmt.Errorf("testservers: no PostgreSQL for the tests. Any of these helps: "+
 			"set %s to a superuser's URL; install the PostgreSQL server (as Debian's package postgresql); "+

@@ -49,7 +49,7 @@ func TestWithoutAnyPostgreSQLTheErrorNamesTheThreeRemedies(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1") // nobody listens there
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	t.Setenv("HOME", t.TempDir())
-	_, _, err := findPrograms(true)
+	_, _, err := findPrograms(t.Context(), true)
 	require.ErrorContains(t, err, urlVariable)
 	require.ErrorContains(t, err, "install the PostgreSQL server")
 	require.ErrorContains(t, err, "download")

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -249,7 +250,13 @@ type handle struct {
 // and how it may be shown.
 func (a *app) url(arg string) (rawURL, name string, err error) {
 	stored, isName := strings.CutPrefix(arg, "@")
-	if !isName {
+	switch {
+	case isName:
+	case isBareName(arg):
+		return "", "", &eventstore.InvalidError{Field: "store", Reason: fmt.Sprintf(
+			"%q is no URL; write @%[1]s for the store of that name in %[2]s, sqlite:%[1]s for a file, or one of %[3]s",
+			arg, a.config, strings.Join(all.Set().Forms(), ", "))}
+	default:
 		return arg, all.Set().Redact(arg), nil
 	}
 	config, err := backends.ReadConfig(a.config)
@@ -261,6 +268,14 @@ func (a *app) url(arg string) (rawURL, name string, err error) {
 	}
 	rawURL, err = config.URL(stored)
 	return rawURL, arg, err
+}
+
+// isBareName tells whether an argument can only be the name of a store or a file, which may
+// be shown: no URL, and nothing that could hold a password.
+func isBareName(arg string) bool {
+	return arg != "" && !strings.ContainsFunc(arg, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-/", r)
+	})
 }
 
 // located is one of several stores that a command was given.

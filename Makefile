@@ -105,6 +105,7 @@ quickstart: ## show the main job on real events
 
 .PHONY: up
 up: ## start PostgreSQL, EventStoreDB and Kafka in containers and wait until they are healthy
+	@docker compose version >/dev/null 2>&1 || { echo "make up needs Docker with its plugin compose (docker compose)" >&2; exit 2; }
 	docker compose up --detach --wait
 
 .PHONY: down

@@ -179,7 +179,7 @@ func (c *cluster) launch(ctx context.Context) error {
 	}
 	c.guard.watch(c.postmaster.pid)
 	c.killed = false
-	return c.waitUntilReady(ctx)
+	return c.postmaster.ready(ctx, 4*pollEvery, func(ctx context.Context) error { return ping(ctx, c.url()) }, c.logTail)
 }
 
 func (c *cluster) arguments() []string {
@@ -193,24 +193,6 @@ func (c *cluster) arguments() []string {
 		args = append(args, "-c", name+"="+value)
 	}
 	return args
-}
-
-func (c *cluster) waitUntilReady(ctx context.Context) error {
-	ticker := time.NewTicker(4 * pollEvery)
-	defer ticker.Stop()
-	for {
-		err := ping(ctx, c.url())
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-c.postmaster.ended:
-			return fmt.Errorf("testservers: the server ended while it started:\n%s", c.logTail())
-		case <-ctx.Done():
-			return fmt.Errorf("testservers: the server does not answer: %w\n%s", err, c.logTail())
-		case <-ticker.C:
-		}
-	}
 }
 
 func (c *cluster) running() bool {

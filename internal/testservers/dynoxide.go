@@ -130,25 +130,7 @@ func (d *Dynoxide) Start(ctx context.Context) error {
 		return err
 	}
 	d.guard.watch(d.server.pid)
-	return d.waitUntilReady(ctx)
-}
-
-func (d *Dynoxide) waitUntilReady(ctx context.Context) error {
-	ticker := time.NewTicker(pollEvery)
-	defer ticker.Stop()
-	for {
-		err := d.ping(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-d.server.ended:
-			return fmt.Errorf("testservers: the server ended while it started:\n%s", d.logTail())
-		case <-ctx.Done():
-			return fmt.Errorf("testservers: the server does not answer: %w\n%s", err, d.logTail())
-		case <-ticker.C:
-		}
-	}
+	return d.server.ready(ctx, pollEvery, d.ping, d.logTail)
 }
 
 func (d *Dynoxide) ping(ctx context.Context) error {

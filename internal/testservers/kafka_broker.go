@@ -143,24 +143,14 @@ func (b *kafkaBroker) waitUntilReady(ctx context.Context) error {
 	b.mu.Lock()
 	running := b.process
 	b.mu.Unlock()
-	ticker := time.NewTicker(10 * pollEvery)
-	defer ticker.Stop()
-	for {
-		err := b.probe(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-running.ended:
-			if text := b.logTail(); strings.Contains(text, "Address already in use") {
-				return fmt.Errorf("%w:\n%s", errPortTaken, text)
-			}
-			return fmt.Errorf("testservers: broker %d ended while it started:\n%s", b.node, b.logTail())
-		case <-ctx.Done():
-			return fmt.Errorf("testservers: broker %d does not serve: %w\n%s", b.node, err, b.logTail())
-		case <-ticker.C:
-		}
+	err := running.ready(ctx, 10*pollEvery, b.probe, b.logTail)
+	switch {
+	case err == nil:
+		return nil
+	case !running.alive() && strings.Contains(b.logTail(), "Address already in use"):
+		return fmt.Errorf("%w: %w", errPortTaken, err)
 	}
+	return fmt.Errorf("broker %d: %w", b.node, err)
 }
 
 func (b *kafkaBroker) running() bool {

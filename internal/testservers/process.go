@@ -48,6 +48,26 @@ func (p *process) alive() bool {
 	}
 }
 
+// ready probes a server until it answers, its process ends or the context does. log returns
+// the end of its log, for the error.
+func (p *process) ready(ctx context.Context, every time.Duration, probe func(context.Context) error, log func() string) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		err := probe(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.ended:
+			return fmt.Errorf("testservers: the server ended while it started:\n%s", log())
+		case <-ctx.Done():
+			return fmt.Errorf("testservers: the server does not answer: %w\n%s", err, log())
+		case <-ticker.C:
+		}
+	}
+}
+
 // signal never hits another process that got the same ID: os.Process knows what
 // it has waited for.
 func (p *process) signal(sig os.Signal) error {

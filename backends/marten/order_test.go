@@ -19,6 +19,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/marten"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/testservers"
 )
 
 // between does something once, when the answer to a statement has come and before the next
@@ -200,6 +201,51 @@ func TestAReaderPassesNoNumberWhateverHappensBetweenItsQuestions(t *testing.T) {
 				require.True(t, early || happened < mostGaps, "all of its questions, unless it waits")
 			})
 		}
+	}
+}
+
+// A server that crashes forgets numbers that it had given out and that nothing committed
+// needed, and gives them again. A handle that was there before has passed them, for they were
+// lost; it must not pass the events that they get then.
+func TestNumbersThatACrashGivesAgainAreNotPassed(t *testing.T) {
+	for name, after := range map[string]int{"fewer than before": 1, "more than before": 200} {
+		t.Run(name, func(t *testing.T) {
+			server := testservers.PrivatePostgres(t, testservers.PostgresOptions{Settings: map[string]string{"wal_writer_delay": "10s", "autovacuum": "off"}})
+			pool := connect(t, server.URL())
+			require.NoError(t, marten.Create(t.Context(), pool, "", marten.Creation{}))
+			store := openStore(t, pool, &marten.Options{Append: marten.Quick})
+			_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+			require.NoError(t, err)
+			var slow pgx.Tx
+			var numbers, again []int64
+			for attempt := 0; attempt == 0 || again[0] > numbers[99] && attempt < 5; attempt++ { // the server may have kept them by chance
+				lost, err := pool.Begin(t.Context())
+				require.NoError(t, err)
+				numbers, err = take(t.Context(), lost, 100)
+				require.NoError(t, err)
+				require.NoError(t, lost.Rollback(t.Context()))
+				require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), 1)
+				require.NoError(t, server.Kill())
+				require.NoError(t, server.Start(t.Context()))
+				pool.Reset()
+				slow, err = pool.Begin(t.Context())
+				require.NoError(t, err)
+				defer slow.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
+				again, err = take(t.Context(), slow, 1)
+				require.NoError(t, err)
+			}
+			require.Contains(t, numbers, again[0], "or nothing is proved")
+			_, err = pool.Exec(t.Context(), callAppend, "order-2", after)
+			require.NoError(t, err)
+			within, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			for e, err := range store.ReadAll(within, eventstore.ReadAllOptions{}) {
+				require.True(t, err != nil || e.Stream == "order-1", "%s was delivered, and a lower number is not decided", e.Place())
+			}
+			require.NoError(t, insertEvents(t.Context(), slow, "order-3", again))
+			require.NoError(t, slow.Commit(t.Context()))
+			require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), 2+after)
+		})
 	}
 }
 

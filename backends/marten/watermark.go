@@ -42,6 +42,10 @@ const (
 // Others' numbers may lie between those of an append, and so may the end of what is
 // settled. Readers go as far as ready, which no append lies across: whoever sees a part
 // of one can see the rest.
+//
+// A server that crashes gives numbers again that it had given out before, where nothing
+// with such a number had been committed. So ready ends at the last row: beyond it a number
+// is settled for this run of the server only.
 type watermark struct {
 	sql    *statements
 	pool   *pgxpool.Pool
@@ -52,7 +56,8 @@ type watermark struct {
 	turn    chan struct{} // one looks at a time, the others use what it found
 	settled int64
 	ready   int64
-	visible int64 // the last event's number then; 0 where none was above settled
+	visible int64     // the last event's number then; 0 where none was above settled
+	known   time.Time // by the server's clock, when all this was found
 	samples []sample
 	waiting *wait
 }
@@ -169,21 +174,23 @@ func (w *watermark) step(ctx context.Context, number int64) (look, error) {
 func (w *watermark) look(ctx context.Context) error {
 	from, asked := w.settled, time.Now()
 	batch := &pgx.Batch{}
-	batch.Queue(`select case when is_called then last_value else 0 end from ` + w.sql.sequence)
+	batch.Queue(w.sql.lastNumber(), w.known)
 	batch.Queue(w.sql.locks())
 	batch.Queue(w.sql.run(), from)
 	batch.Queue(w.sql.lastAfter(), w.ready)
 	answers := w.pool.SendBatch(ctx, batch)
 	defer func() { _ = answers.Close() }() // the rows told its error
-	var last, run, visible int64
-	if err := answers.QueryRow().Scan(&last); err != nil {
+	var last, run, top, visible int64
+	var now time.Time
+	var older bool // a session is, than what is known
+	if err := answers.QueryRow().Scan(&last, &now, &older); err != nil {
 		return err
 	}
 	holders, err := scanHolders(answers)
 	if err != nil {
 		return err
 	}
-	if err := answers.QueryRow().Scan(&run); err != nil {
+	if err := answers.QueryRow().Scan(&run, &top); err != nil {
 		return err
 	}
 	if err := answers.QueryRow().Scan(&visible); err != nil {
@@ -194,6 +201,13 @@ func (w *watermark) look(ctx context.Context) error {
 	}
 	seen := w.visible // before the sequence was asked
 	w.visible = visible
+	w.known = now
+	if !older { // the server may have crashed since, which ends all sessions
+		w.settled, w.samples, w.waiting = w.ready, nil, nil
+	}
+	if w.settled < from { // what was asked begins there
+		return nil
+	}
 	if last < from { // the sequence was restarted
 		w.settled, w.ready, w.visible, w.samples, w.waiting = 0, 0, 0, nil, nil
 		w.holes.forget()
@@ -204,26 +218,25 @@ func (w *watermark) look(ctx context.Context) error {
 	}
 	w.settled = max(w.settled, run)
 	if next := w.decide(last, holders, asked); next > w.settled {
-		crossed := w.settled
-		w.settled = next
-		if err := w.holes.cross(ctx, w.pool, w.sql, crossed, next); err != nil {
+		if err := w.holes.cross(ctx, w.pool, w.sql, w.settled, next); err != nil { // or nobody would look for what is late there
 			return err
 		}
+		w.settled = next
 	}
-	return w.keepTogether(ctx)
+	return w.keepTogether(ctx, min(w.settled, top))
 }
 
-// keepTogether moves ready as far as is settled and no transaction lies across. Rows of
-// one transaction have the same xmin; that they lose it when they are archived or masked
-// does no harm, for it is long after.
-func (w *watermark) keepTogether(ctx context.Context) error {
-	if w.ready >= w.settled {
+// keepTogether moves ready up to a number that is settled, or to before it where a
+// transaction lies across. Rows of one transaction have the same xmin; that they lose it
+// when they are archived or masked does no harm, for it is long after.
+func (w *watermark) keepTogether(ctx context.Context, upTo int64) error {
+	if w.ready >= upTo {
 		return nil
 	}
 	// Where nothing lies behind what is settled, nothing lies across its end.
 	rows, err := w.pool.Query(ctx, `select e.seq_id, e.xmin::text from `+w.sql.events+` e where e.seq_id > $1 and e.seq_id <= $3`+w.sql.numbered+`
 		and (select min(e.seq_id) from `+w.sql.events+` e where e.seq_id > $2`+w.sql.numbered+`) <= $3`,
-		max(w.ready, w.settled-spread), w.settled, w.settled+spread)
+		max(w.ready, upTo-spread), upTo, upTo+spread)
 	if err != nil {
 		return err
 	}
@@ -242,7 +255,7 @@ func (w *watermark) keepTogether(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ready := w.settled
+	ready := upTo
 	for moved := true; moved; { // to keep one together may tear another
 		moved = false
 		for _, t := range transactions {
@@ -357,11 +370,21 @@ func (q *statements) lastAfter() string {
 	return "select coalesce(max(e.seq_id), 0) from " + q.shown + " where e.seq_id > $1 and " + q.live
 }
 
-// run selects the last number of those that follow $1 without a hole.
+// run selects the last number of those that follow $1 without a hole, and the last of all
+// rows.
 func (q *statements) run() string {
-	return fmt.Sprintf(`select coalesce(max(seq_id) filter (where seq_id = $1::bigint + n), $1::bigint) from
+	return fmt.Sprintf(`select coalesce(max(seq_id) filter (where seq_id = $1::bigint + n), $1::bigint), coalesce((select max(e.seq_id) from %s e where true%s), 0) from
 		(select seq_id, row_number() over (order by seq_id) as n from
-			(select e.seq_id from %s e where e.seq_id > $1::bigint%s order by e.seq_id limit %d) x) y`, q.events, q.numbered, runLimit)
+			(select e.seq_id from %s e where e.seq_id > $1::bigint%s order by e.seq_id limit %d) x) y`, q.events, q.numbered, q.events, q.numbered, runLimit)
+}
+
+// lastNumber selects the sequence's last number, the server's time, and whether any session
+// that this role may see is older than a time. Our own is asked first, which costs little.
+func (q *statements) lastNumber() string {
+	older := func(pid string) string {
+		return "exists (select from pg_stat_get_activity(" + pid + ") where backend_start <= $1::timestamptz)"
+	}
+	return "select case when is_called then last_value else 0 end, clock_timestamp(), " + older("pg_backend_pid()") + " or " + older("null") + " from " + q.sequence
 }
 
 // begin notes the last number when the handle is opened, so that the grace begins then.
@@ -371,7 +394,7 @@ func (w *watermark) begin(ctx context.Context) {
 		return
 	}
 	var last int64
-	if err := w.pool.QueryRow(ctx, `select case when is_called then last_value else 0 end from `+w.sql.sequence).Scan(&last); err == nil {
+	if err := w.pool.QueryRow(ctx, w.sql.lastNumber(), w.known).Scan(&last, &w.known, nil); err == nil {
 		w.samples = append(w.samples, sample{last, time.Now()})
 	}
 }

@@ -211,17 +211,29 @@ func TestATenantWhosePartitionWasTakenAwayIsToldWhatToDo(t *testing.T) {
 }
 
 // In a store without tenants a stream may have one nevertheless, of a .NET session that was
-// opened for it. The function refuses others, and so do we, with its reason.
+// opened for it. The function refuses others, and so do we, whichever way an append goes.
 func TestAStreamOfAnotherTenantIsToldApart(t *testing.T) {
-	pool := newTables(t, marten.Creation{})
-	store := openStore(t, pool, &marten.Options{Append: marten.Quick})
-	_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
-	require.NoError(t, err)
-	_, err = pool.Exec(t.Context(), `update mt_streams set tenant_id = 'acme'`)
-	require.NoError(t, err)
-	_, err = store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
-	require.ErrorIs(t, err, eventstore.ErrInvalid)
-	require.ErrorContains(t, err, "belongs to another tenant")
+	for _, mode := range []marten.AppendMode{marten.Quick, marten.Rich} {
+		pool := newTables(t, marten.Creation{})
+		store := openStore(t, pool, &marten.Options{Append: mode})
+		_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+		require.NoError(t, err)
+		_, err = pool.Exec(t.Context(), `update mt_streams set tenant_id = 'acme'; update mt_events set tenant_id = 'acme'`)
+		require.NoError(t, err)
+		part := func(stream string, events ...eventstore.Event) eventstore.StreamAppend {
+			return eventstore.StreamAppend{Stream: stream, Expected: anyVersion, Events: events}
+		}
+		for name, parts := range map[string][]eventstore.StreamAppend{
+			"one event":   {part("order-1", event("happened", `{}`))},
+			"several":     {part("order-1", event("happened", `{}`), event("happened", `{}`))},
+			"two streams": {part("order-1", event("happened", `{}`)), part("order-2", event("happened", `{}`))},
+		} {
+			_, err = store.AppendStreams(t.Context(), parts...)
+			require.ErrorIs(t, err, eventstore.ErrInvalid, "%s, %s", name, mode)
+			require.ErrorContains(t, err, "belongs to another tenant")
+		}
+		require.NoError(t, sound(t.Context(), pool))
+	}
 }
 
 // A sequence that was set back gives numbers again that events have: no reader can go by it.

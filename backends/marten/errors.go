@@ -71,7 +71,7 @@ func refusal(err error, part eventstore.StreamAppend, actual uint64) error {
 	case server.Code == raisedNoTenant, server.Code == "23514" && server.ConstraintName == "": // not a constraint of somebody's, but no partition
 		return invalid("option Tenant", "%v (%s)", errNoPartition, server.Message)
 	case server.Code == "P0001" && strings.Contains(server.Message, "tenantid does not match"):
-		return invalid("stream", "%q belongs to another tenant of a store that has one tenant only; its .NET application wrote with tenants", part.Stream)
+		return foreignError(part.Stream)
 	case server.Code == "23505" && server.ConstraintName == "idx_mt_events_event_id" || server.Code == "23505" && strings.Contains(server.ConstraintName, "_id_idx"):
 		return &eventstore.EventIDReusedError{Stream: part.Stream, ID: part.Events[0].ID, Reason: "this or another ID of the append is used in another stream, and the store's index idx_mt_events_event_id allows one in all"}
 	case server.Code == "23505" && strings.HasPrefix(server.TableName, "mt_streams_identity"):
@@ -80,6 +80,10 @@ func refusal(err error, part eventstore.StreamAppend, actual uint64) error {
 		return invalid("event data", "PostgreSQL's jsonb cannot hold it (%s)", server.Message)
 	}
 	return nil
+}
+
+func foreignError(stream string) error {
+	return invalid("stream", "%q belongs to another tenant of a store that has one tenant only; its .NET application wrote with tenants", stream)
 }
 
 const archivedReason = "it is archived, which in Marten ends a stream for good"

@@ -13,6 +13,9 @@ type statements struct {
 	tenant                    string // a condition on mt_events e, with "and" before it, or empty
 	streamTenant              string // the same on mt_streams s
 	tenantValue               string // a literal
+	// foreign is, of mt_streams s, that a stream is another tenant's though the store has none:
+	// of a .NET session that was opened for it. Marten's function refuses to append to it.
+	foreign string
 	// numbered is what of the tenant's condition bounds the sequence's numbers: all of
 	// them are one order, but for a partition's, which has its own.
 	numbered string
@@ -43,6 +46,7 @@ func newStatements(opts Options, s shape, suffix string) statements {
 		q.tenantValue = literal(opts.Tenant)
 		q.tenant, q.streamTenant = " and e.tenant_id = "+q.tenantValue, " and s.tenant_id = "+q.tenantValue
 	}
+	q.foreign = "coalesce(s.tenant_id <> " + q.tenantValue + ", false)"
 	if s.tenantPartitioned {
 		q.numbered = q.tenant
 	}

@@ -153,7 +153,8 @@ func (t *transaction) take(answers pgx.BatchResults, steps []step, calls int) ([
 // the statements that follow which version each stream is at that may be written to, -1 for
 // the others, and which streams are new. A stream that has a row and no event, as Marten's
 // function leaves it that was called with none, is judged by itself where it is to be new:
-// its row would be neither created nor updated.
+// its row would be neither created nor updated. So is one that is another tenant's, which
+// looks here as one that is archived does.
 func (q *statements) judgement(s shape) string {
 	met := `e.stream_id = s.id` + q.tenant + ` and e.version > s.version - ` + lookBack() + ` and e.id = any(($7::uuid[])[w.low:w.high]) and e.type <> '` + tombstoneType + `'`
 	if s.uniqueIDs {
@@ -166,7 +167,7 @@ func (q *statements) judgement(s shape) string {
 	return `select array_agg(present), array_agg(archived), array_agg(kind), array_agg(version), array_agg(met), now(),
 			set_config('switchyard.versions', string_agg(base::text, ','), true), set_config('switchyard.new', string_agg((base >= 0 and not present)::text, ','), true)
 		from (select *, case when not met and not archived` + named + ` and version between lowest and highest and (highest > 0 or not present) then version else -1 end as base
-			from (select w.n, w.kind as wanted, w.lowest, w.highest, s.id is not null as present, coalesce(s.is_archived, false) as archived, coalesce(s.type, '')::text as kind,
+			from (select w.n, w.kind as wanted, w.lowest, w.highest, s.id is not null as present, coalesce(s.is_archived, false) or ` + q.foreign + ` as archived, coalesce(s.type, '')::text as kind,
 					coalesce(s.version, 0)::bigint as version, m.met is not null as met
 				from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::int[], $6::int[]) with ordinality w(id, kind, lowest, highest, low, high, n)
 					left join ` + q.streams + ` s on s.id = w.id::` + q.id + q.streamTenant + `

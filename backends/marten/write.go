@@ -104,6 +104,7 @@ type transaction struct {
 // storedStream is a stream's row.
 type storedStream struct {
 	exists, archived bool
+	foreign          bool // it is another tenant's; see statements.foreign
 	kind             string
 	version          uint64 // also with what this transaction is to write
 	read             uint64
@@ -172,7 +173,7 @@ func (q *statements) readStreams(s shape) string {
 	if s.archivePartitioned {
 		row = `left join lateral (select * from ` + q.streams + ` s where s.id = w.id::` + q.id + q.streamTenant + ` order by s.is_archived limit 1) s on true`
 	}
-	return `select w.n::int, s.id is not null, coalesce(s.version, 0)::bigint, coalesce(s.is_archived, false), coalesce(s.type, '')::text, clock_timestamp()
+	return `select w.n::int, s.id is not null, coalesce(s.version, 0)::bigint, coalesce(s.is_archived, false), ` + q.foreign + `, coalesce(s.type, '')::text, clock_timestamp()
 		from unnest($1::text[]) with ordinality w(id, n) ` + row
 }
 
@@ -184,7 +185,7 @@ func (t *transaction) scanStreams(answers pgx.BatchResults, ids []string) error 
 	var n int
 	var s storedStream
 	var version int64
-	_, err = pgx.ForEachRow(rows, []any{&n, &s.exists, &version, &s.archived, &s.kind, &t.at}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&n, &s.exists, &version, &s.archived, &s.foreign, &s.kind, &t.at}, func() error {
 		s.version, s.read = uint64(version), uint64(version)
 		*t.streams[ids[n-1]] = s
 		return nil
@@ -328,6 +329,9 @@ func (t *transaction) verdict(parts []eventstore.StreamAppend) ([]adapter.Decisi
 		s := t.streams[key.id]
 		if s.exists && t.b.shape().uuidKeys && s.kind != key.kind {
 			return nil, otherName(part.Stream, t.b.names.streamName(key.id, s.kind))
+		}
+		if s.foreign && len(part.Events) > 0 && !t.isStored(key, part.Events) {
+			return nil, foreignError(part.Stream)
 		}
 		if s.archived && len(part.Events) > 0 && !t.isStored(key, part.Events) {
 			sealed = &eventstore.SealedError{Stream: part.Stream, Reason: archivedReason}

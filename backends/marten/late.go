@@ -2,6 +2,7 @@ package marten
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -172,7 +173,7 @@ func (p *passage) late(passed eventstore.Position) error {
 		}
 		delete(p.crossed, n)
 		if p.filter.Match(event.Stream, event.Type) {
-			return &eventstore.LateArrivalError{Late: event.Place(), Passed: passed}
+			return fmt.Errorf("%w; %s", &eventstore.LateArrivalError{Late: event.Place(), Passed: passed}, p.b.opts.againstLate())
 		}
 	}
 	return nil

@@ -129,6 +129,14 @@ func (o *Options) withDefaults() (Options, error) {
 	return all, nil
 }
 
+// againstLate says what keeps events from arriving late.
+func (o *Options) againstLate() string {
+	if o.Append == Quick {
+		return "the store was opened with append=quick, and an application of it appends as EventAppendMode.Rich does: open it with append=rich"
+	}
+	return fmt.Sprintf("open the store with a grace longer than %s", o.Grace)
+}
+
 func invalid(field, format string, args ...any) error {
 	return &eventstore.InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }

@@ -290,3 +290,44 @@ func TestArchivingEndsAStream(t *testing.T) {
 		require.Empty(t, readAll(t, openStore(t, pool, &opts), eventstore.ReadAllOptions{}))
 	}
 }
+
+// What a row of .NET's may hold beyond JSON with its time: bytes are read as such, and a row
+// that nobody can make an event of ends the read with its place, however often it is tried.
+func TestRowsThatAreNoPlainEventsAreReadOrTold(t *testing.T) {
+	for _, mode := range []string{"cache_statement", "exec"} {
+		for name, test := range map[string]struct{ change, told string }{
+			"bytes":                   {change: `update mt_events set data = '{}', bdata = '\x00ff' where version = 2`},
+			"a time without bound":    {`update mt_events set timestamp = 'infinity' where version = 2`, "at position 2 of stream \"order-1\" has a timestamp without bound"},
+			"a time before any":       {`update mt_events set timestamp = '-infinity' where version = 2`, "without bound"},
+			"headers that are a text": {`update mt_events set headers = '"text"' where version = 2`, "at position 2 of stream \"order-1\": in this program: headers are no JSON object"},
+			"no stream":               {`update mt_events set stream_id = null where version = 2`, "at position 2 has no stream"},
+		} {
+			t.Run(name+", "+mode, func(t *testing.T) {
+				url := server.Database(t)
+				pool := connect(t, url+"&default_query_exec_mode="+mode)
+				require.NoError(t, marten.Create(t.Context(), pool, "", marten.Creation{}))
+				store := openStore(t, pool, &marten.Options{Append: marten.Quick})
+				_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`), event("happened", `{}`), event("happened", `{}`))
+				require.NoError(t, err)
+				_, err = pool.Exec(t.Context(), test.change)
+				require.NoError(t, err)
+				if test.told == "" {
+					got := readAll(t, store, eventstore.ReadAllOptions{})
+					require.Len(t, got, 3)
+					require.Equal(t, []byte{0, 0xff}, got[1].Data)
+					require.Equal(t, "application/octet-stream", got[1].ContentType)
+					return
+				}
+				var seen []uint64
+				for e, failed := range store.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
+					if err = failed; err == nil {
+						seen = append(seen, e.Version)
+					}
+				}
+				require.ErrorContains(t, err, test.told)
+				require.NotErrorIs(t, err, eventstore.ErrUnavailable)
+				require.LessOrEqual(t, len(seen), 1, "nothing after it")
+			})
+		}
+	}
+}

@@ -331,3 +331,32 @@ func TestRowsThatAreNoPlainEventsAreReadOrTold(t *testing.T) {
 		}
 	}
 }
+
+// With strict stream identity an ID is used once, also where its stream is gone.
+func TestAnIDThatWasUsedIsNotUsedAgain(t *testing.T) {
+	for _, mode := range []marten.AppendMode{marten.Quick, marten.Rich} {
+		t.Run(string(mode), func(t *testing.T) {
+			pool := database(t)
+			makeTables(t, pool, "public", readFacts(t, "string-single-quick-uniqueid-typeindex-strict-skipping"))
+			store := openStore(t, pool, &marten.Options{Append: mode})
+			streams := []string{"order-1", "order-2", "order-3"}
+			_, err := store.Append(t.Context(), streams[0], anyVersion, event("happened", `{}`))
+			require.NoError(t, err)
+			_, err = store.AppendStreams(t.Context(), eventstore.StreamAppend{Stream: streams[1], Expected: anyVersion, Events: []eventstore.Event{event("happened", `{}`)}},
+				eventstore.StreamAppend{Stream: streams[2], Expected: eventstore.NoStream(), Events: []eventstore.Event{event("happened", `{}`)}})
+			require.NoError(t, err)
+			var noted []string
+			require.NoError(t, pool.QueryRow(t.Context(), `select array_agg(id::text order by id) from mt_streams_identity`).Scan(&noted))
+			require.Equal(t, streams, noted)
+			_, err = pool.Exec(t.Context(), `delete from mt_events; delete from mt_streams`)
+			require.NoError(t, err)
+			for _, stream := range streams {
+				_, err = store.Append(t.Context(), stream, eventstore.NoStream(), event("happened", `{}`))
+				require.ErrorIs(t, err, eventstore.ErrConflict)
+			}
+			var last int
+			require.NoError(t, pool.QueryRow(t.Context(), `select last_value from mt_events_sequence`).Scan(&last))
+			require.Equal(t, len(streams), last, "no number is taken for those")
+		})
+	}
+}

@@ -182,8 +182,8 @@ func (w *watermark) look(ctx context.Context) error {
 	defer func() { _ = answers.Close() }() // the rows told its error
 	var last, run, top, visible int64
 	var now time.Time
-	var older bool // a session is, than what is known
-	if err := answers.QueryRow().Scan(&last, &now, &older); err != nil {
+	var older, replica bool // a session is older than what is known; and this is a replica
+	if err := answers.QueryRow().Scan(&last, &now, &older, &replica); err != nil {
 		return err
 	}
 	holders, err := scanHolders(answers)
@@ -198,6 +198,9 @@ func (w *watermark) look(ctx context.Context) error {
 	}
 	if err := answers.Close(); err != nil {
 		return err
+	}
+	if replica { // since the store was opened
+		return fmt.Errorf("%w: marten: the server is a replica now, which does not show who is writing; have the pool connect to the primary (target_session_attrs=primary)", eventstore.ErrUnavailable)
 	}
 	seen := w.visible // before the sequence was asked
 	w.visible = visible
@@ -378,13 +381,14 @@ func (q *statements) run() string {
 			(select e.seq_id from %s e where e.seq_id > $1::bigint%s order by e.seq_id limit %d) x) y`, q.events, q.numbered, q.events, q.numbered, runLimit)
 }
 
-// lastNumber selects the sequence's last number, the server's time, and whether any session
-// that this role may see is older than a time. Our own is asked first, which costs little.
+// lastNumber selects the sequence's last number, the server's time, whether any session that
+// this role may see is older than a time, and whether the server is a replica. Our own session
+// is asked first, which costs little.
 func (q *statements) lastNumber() string {
 	older := func(pid string) string {
 		return "exists (select from pg_stat_get_activity(" + pid + ") where backend_start <= $1::timestamptz)"
 	}
-	return "select case when is_called then last_value else 0 end, clock_timestamp(), " + older("pg_backend_pid()") + " or " + older("null") + " from " + q.sequence
+	return "select case when is_called then last_value else 0 end, clock_timestamp(), " + "(" + older("pg_backend_pid()") + " or " + older("null") + "), pg_is_in_recovery() from " + q.sequence
 }
 
 // begin notes the last number when the handle is opened, so that the grace begins then.
@@ -394,7 +398,7 @@ func (w *watermark) begin(ctx context.Context) {
 		return
 	}
 	var last int64
-	if err := w.pool.QueryRow(ctx, w.sql.lastNumber(), w.known).Scan(&last, &w.known, nil); err == nil {
+	if err := w.pool.QueryRow(ctx, w.sql.lastNumber(), w.known).Scan(&last, &w.known, nil, nil); err == nil {
 		w.samples = append(w.samples, sample{last, time.Now()})
 	}
 }

@@ -340,3 +340,37 @@ func TestWhoReadWhatIsLeftOutLaterIsNotAhead(t *testing.T) {
 		})
 	}
 }
+
+// Marten's clean-up empties the tables and starts the sequence again. Whoever had come further
+// is told, by a handle that was open and by one that is opened then; and what comes is read.
+func TestAStoreThatWasEmptiedIsNotTakenForTheOneBefore(t *testing.T) {
+	for name, test := range map[string]struct {
+		events int
+		told   error
+	}{"shorter than before": {1, eventstore.ErrCheckpointAhead}, "as long as before": {3, eventstore.ErrForeignCheckpoint}, "longer than before": {6, eventstore.ErrForeignCheckpoint}} {
+		t.Run(name, func(t *testing.T) {
+			pool := newTables(t, marten.Creation{})
+			opts := &marten.Options{Append: marten.Quick, Poll: 20 * time.Millisecond}
+			before := openStore(t, pool, opts)
+			fill := func(n int) {
+				for i := range n {
+					_, err := before.Append(t.Context(), fmt.Sprintf("order-%d", i), anyVersion, event("happened", `{}`))
+					require.NoError(t, err)
+				}
+			}
+			fill(3)
+			billing := eventstore.Subscription{Name: "billing", UntilCaughtUp: true, Handler: func(context.Context, eventstore.RecordedEvent) error { return nil }}
+			require.NoError(t, before.Run(t.Context(), billing))
+			_, err := pool.Exec(t.Context(), `truncate mt_events, mt_streams; alter sequence mt_events_sequence restart`)
+			require.NoError(t, err)
+			fill(test.events)
+			for handle, store := range map[string]*eventstore.Store{"before": before, "after": openStore(t, pool, opts)} {
+				require.ErrorIs(t, store.Run(t.Context(), billing), test.told, handle)
+				require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), test.events, handle)
+				info, err := store.Info(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, eventstore.NewPosition(uint64(test.events), 0), info.Head.Position, handle)
+			}
+		})
+	}
+}

@@ -2,6 +2,7 @@ package marten_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -77,10 +78,13 @@ func (w netWriter) within(ctx context.Context, do func(pgx.Tx) error) error {
 		return err
 	}
 	if w.chance.IntN(10) == 0 {
-		return tx.Rollback(ctx)
+		return errors.Join(errNoEvents, tx.Rollback(ctx))
 	}
 	return tx.Commit(ctx)
 }
+
+// errNoEvents is of a write that ended without any.
+var errNoEvents = errors.New("nothing was stored")
 
 // byReservation takes numbers in a transaction of its own, as a Rich application does
 // before its work, and inserts events or tombstones with them within longest.
@@ -97,6 +101,12 @@ func (w netWriter) byReservation(ctx context.Context, stream string, longest tim
 		return err
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // after a commit it does nothing
+	if w.chance.IntN(10) == 0 {                   // its work failed, which Marten notes in place of each event
+		_, err := tx.Exec(ctx, `with s as (insert into mt_streams (id, version) values ('mt_tombstone', 0) on conflict do nothing)
+			insert into mt_events (seq_id, id, stream_id, version, data, type, timestamp, mt_dotnet_type)
+			select n, gen_random_uuid(), 'mt_tombstone', n, '{}', 'tombstone', '-infinity', '' from unnest($1::bigint[]) n`, numbers)
+		return errors.Join(err, errNoEvents, tx.Commit(ctx))
+	}
 	if err := insertEvents(ctx, tx, stream, numbers); err != nil {
 		return err
 	}
@@ -283,7 +293,7 @@ func TestNoReaderMissesAnEventOfAWriterBesideIt(t *testing.T) {
 			require.NoError(t, err)
 			all, err := pgx.CollectRows(rows, pgx.RowTo[uint64])
 			require.NoError(t, err)
-			require.GreaterOrEqual(t, len(all), perKind*8/10)
+			require.GreaterOrEqual(t, len(all), perKind)
 			require.Eventually(t, func() bool { return plain.last.Load() == all[len(all)-1] && filtered.last.Load() == all[len(all)-1] }, time.Minute, 10*time.Millisecond)
 			stop()
 			following.Wait()

@@ -312,3 +312,37 @@ func TestAnAppendAroundTheLastEventIsNotTornForWhoReadsBackward(t *testing.T) {
 	require.NoError(t, failed)
 	require.Equal(t, []uint64{2, 1}, seen, "all of the append, or nothing of it")
 }
+
+// Where each tenant has a partition it has a sequence too, and an order of its own: readers
+// wait for its writers, and for nobody else's.
+func TestTheOrderOfAPartitionIsItsTenantsOwn(t *testing.T) {
+	for held, waits := range map[string]bool{"acme": true, "globex": false} {
+		t.Run(held, func(t *testing.T) {
+			pool := database(t)
+			const mode = "string-conjoined-quick-tenantpart-meta"
+			facts := readFacts(t, mode)
+			makeTables(t, pool, "public", facts)
+			load(t, pool, mode, facts)
+			store := openStore(t, pool, &marten.Options{Tenant: "acme", Append: marten.Quick})
+			before := len(readAll(t, store, eventstore.ReadAllOptions{}))
+			slow, err := pool.Begin(t.Context())
+			require.NoError(t, err)
+			defer slow.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
+			_, err = slow.Exec(t.Context(), strings.Replace(callAppend, "'*DEFAULT*'", "'"+held+"'", 1), "slow-1", 1)
+			require.NoError(t, err)
+			_, err = store.Append(t.Context(), "fast-1", anyVersion, event("happened", `{}`))
+			require.NoError(t, err)
+			if waits {
+				within, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				defer cancel()
+				for e, err := range store.ReadAll(within, eventstore.ReadAllOptions{}) {
+					require.True(t, err != nil || e.Stream != "fast-1", "it was delivered, and a lower number is not decided")
+				}
+				require.NoError(t, slow.Commit(t.Context()))
+				require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), before+2)
+				return
+			}
+			require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), before+1)
+		})
+	}
+}

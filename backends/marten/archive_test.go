@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -81,6 +82,48 @@ func TestNoAppendOfOursLandsInAStreamThatWeArchiveMeanwhile(t *testing.T) {
 	var shown int
 	require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from mt_events e join mt_streams s on s.id = e.stream_id where s.is_archived and not e.is_archived`).Scan(&shown))
 	require.Zero(t, shown)
+}
+
+// Nor in one that .NET archives meanwhile, which takes none of our locks: its mark is looked at
+// again when the stream's row is ours.
+func TestNoAppendOfOursLandsInAStreamThatNetArchivesMeanwhile(t *testing.T) {
+	for _, creation := range []marten.Creation{{}, {UUIDKeys: true, Conjoined: true}} {
+		for _, mode := range []marten.AppendMode{marten.Quick, marten.Rich} {
+			for _, n := range []int{1, 2} { // which go different ways
+				t.Run(fmt.Sprintf("%s, uuid %t, %d events", mode, creation.UUIDKeys, n), func(t *testing.T) {
+					pool := newTables(t, creation)
+					opts := &marten.Options{Append: mode}
+					stream, archive, arguments := "order-1", `select mt_archive_stream($1)`, []any{"order-1"}
+					if creation.UUIDKeys {
+						id := uuid.NewString()
+						opts.Tenant, stream, archive, arguments = "acme", "order-"+id, `select mt_archive_stream($1, 'acme')`, []any{id}
+					}
+					store := openStore(t, pool, opts)
+					_, err := store.Append(t.Context(), stream, anyVersion, event("happened", `{}`))
+					require.NoError(t, err)
+					net, err := pool.Begin(t.Context())
+					require.NoError(t, err)
+					defer net.Rollback(context.Background()) //nolint:errcheck // after a commit it does nothing
+					_, err = net.Exec(t.Context(), archive, arguments...)
+					require.NoError(t, err)
+					appended := make(chan error, 1)
+					go func() {
+						_, err := store.Append(context.Background(), stream, anyVersion, []eventstore.Event{event("happened", `{}`), event("happened", `{}`)}[:n]...)
+						appended <- err
+					}()
+					require.Eventually(t, func() bool {
+						var waits bool
+						err := pool.QueryRow(t.Context(), `select exists (select from pg_locks l join pg_stat_activity a using (pid) where not l.granted and l.locktype = 'transactionid' and a.datname = current_database())`).Scan(&waits)
+						return err == nil && waits
+					}, 10*time.Second, 5*time.Millisecond, "it waits for the row")
+					require.NoError(t, net.Commit(t.Context()))
+					require.ErrorIs(t, <-appended, eventstore.ErrSealed)
+					require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), 1)
+					require.NoError(t, sound(t.Context(), pool))
+				})
+			}
+		}
+	}
 }
 
 // Whoever waited for a lock sees what was done before it was free, also where the role's

@@ -45,6 +45,7 @@ func (b *Backend) byFunction(calls []*adapter.GroupedAppend) bool {
 // without a verdict: nothing was written of it. An error is that of the transaction.
 func (b *Backend) callFunction(ctx context.Context, calls []*adapter.GroupedAppend) error {
 	var ids []string
+	var events []pgtype.UUID
 	batch := &pgx.Batch{}
 	for _, call := range calls {
 		p, err := b.preparedOf(call)
@@ -54,6 +55,7 @@ func (b *Backend) callFunction(ctx context.Context, calls []*adapter.GroupedAppe
 		if id := p.parts[0].key.id; !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
+		events = append(events, p.parts[0].events[0].id)
 	}
 	b.queueBegin(batch, b.lockOf(ids), calls)
 	batch.Queue(`savepoint before_events`)
@@ -65,6 +67,7 @@ func (b *Backend) callFunction(ctx context.Context, calls []*adapter.GroupedAppe
 		lowest, highest := allowed(call.Parts[0].Expected)
 		batch.Queue(b.sql().function, append(args, lowest, highest)...)
 	}
+	batch.Queue(b.sql().unarchived, array(ids), array(events))
 	batch.Queue(`commit`)
 	conn, err := b.pool.Acquire(ctx)
 	if err != nil {
@@ -84,6 +87,16 @@ func (b *Backend) callFunction(ctx context.Context, calls []*adapter.GroupedAppe
 		seen[i].answer(call, b)
 	}
 	return nil
+}
+
+// makeUnarchived writes the statement that follows calls of the function, when the rows of
+// their streams are ours. The function looks at the mark of an archived stream before it waits
+// for the row, and not again: an event would be all that .NET shows of a stream that was
+// archived meanwhile. As for a row that is not what was read, a division by zero ends the
+// transaction.
+func (q *statements) makeUnarchived() {
+	q.unarchived = `select 1 / (case when exists (select from ` + q.streams + ` s join ` + q.events + ` e on e.stream_id = s.id and e.version = s.version` + q.tenant + `
+		where s.id = any($1::text[]::` + q.id + `[])` + q.streamTenant + ` and s.is_archived and e.is_archived is not true and e.id = any($2::uuid[])) then 0 else 1 end)`
 }
 
 // functionAnswer is what the statement tells.
@@ -113,6 +126,9 @@ func (t *transaction) ask(ctx context.Context, batch *pgx.Batch, seen []function
 		if len(a.numbers) > 0 {
 			t.burned = append(t.burned, a.numbers[1:]...)
 		}
+	}
+	if _, err := answers.Exec(); err != nil { // a stream was archived meanwhile
+		return err
 	}
 	tag, err := answers.Exec()
 	if err == nil && tag.String() != "COMMIT" {

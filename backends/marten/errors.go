@@ -34,7 +34,7 @@ func faster(err error) bool {
 	}
 	switch server.Code {
 	case raisedVersion, "40P01", "40001",
-		"22012": // a stream's row was not what had been read: see updateStreams
+		"22012": // a stream's row was not what had been read: see makeSteps and makeUnarchived
 		return true
 	case "23505":
 		return overtaken(server)

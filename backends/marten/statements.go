@@ -22,11 +22,12 @@ type statements struct {
 	live     string // a condition on shown e: the event is delivered
 	// there is the condition that it is the tenant's, delivered or not: what was delivered
 	// may be archived or skipped later, and is where readers are all the same.
-	there    string
-	shown    string // mt_events e, with the columns that it may have; see makeShown
-	from     string // shown, with what the event's name needs
-	name     string // the name of the event's stream
-	function string // the statement that calls Marten's function
+	there      string
+	shown      string // mt_events e, with the columns that it may have; see makeShown
+	from       string // shown, with what the event's name needs
+	name       string // the name of the event's stream
+	function   string // the statement that calls Marten's function
+	unarchived string // the statement after its calls; see makeUnarchived
 	// The same, where it starts a stream, and what comes before that.
 	starting, startLock string
 	judge               string // the statement that judges a group
@@ -78,6 +79,7 @@ func newStatements(opts Options, s shape, suffix string) statements {
 	if s.function {
 		q.function, q.starting = q.functionCall(s, opts.Schema), q.startingCall(s, opts.Schema)
 	}
+	q.makeUnarchived()
 	q.makeBegin()
 	q.judge = q.judgement(s)
 	q.makeSteps(s, opts.Schema)

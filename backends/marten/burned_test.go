@@ -12,6 +12,7 @@ import (
 
 	"github.com/switchyard-dev/switchyard/backends/marten"
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/testservers"
 	"github.com/switchyard-dev/switchyard/internal/testservers/tcpproxy"
 )
 
@@ -250,4 +251,41 @@ func TestNumbersWhoseBurialFailsAreFilledLater(t *testing.T) {
 			require.NoError(t, sound(t.Context(), pool))
 		})
 	}
+}
+
+// A server that crashes gives numbers again that nothing committed needed, also those that a
+// handle owes tombstones for: .NET gets them then, and finds them free.
+func TestNumbersThatACrashGivesAgainAreNotBuried(t *testing.T) {
+	server := testservers.PrivatePostgres(t, testservers.PostgresOptions{Settings: map[string]string{"wal_writer_delay": "10s", "autovacuum": "off"}})
+	pool := connect(t, server.URL())
+	require.NoError(t, marten.Create(t.Context(), pool, "", marten.Creation{}))
+	_, err := pool.Exec(t.Context(), `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not this one'; end $$;
+		create trigger refuse before insert on mt_events for each row when (new.type = 'refused') execute function refuse()`)
+	require.NoError(t, err)
+	proxy, through := tcpproxy.ForURL(t, server.URL())
+	backend, err := marten.Open(t.Context(), connect(t, through), &marten.Options{Append: marten.Quick})
+	require.NoError(t, err)
+	store, err := eventstore.New(backend, &eventstore.Options{BackendLimits: true})
+	require.NoError(t, err)
+	defer store.Close()
+	_, err = store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
+	require.NoError(t, err)
+	refused := make([]eventstore.Event, 200)
+	for i := range refused {
+		refused[i] = event("refused", `{}`)
+	}
+	proxy.SetRule(tcpproxy.On(tcpproxy.FromClient, tcpproxy.Contains("JasperFx.Events.Tombstone"), tcpproxy.Verdict{Cut: tcpproxy.Reset}))
+	_, err = store.Append(t.Context(), "order-1", anyVersion, refused...)
+	require.ErrorContains(t, err, "not this one")
+	proxy.SetRule(nil)
+	require.NoError(t, server.Kill())
+	require.NoError(t, server.Start(t.Context()))
+	pool.Reset()
+	_, err = store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`)) // after which it pays
+	require.NoError(t, err)
+	for i := range 20 {
+		_, err = pool.Exec(t.Context(), callAppend, fmt.Sprintf("net-%d", i), 10)
+		require.NoError(t, err)
+	}
+	require.NoError(t, store.Close())
 }

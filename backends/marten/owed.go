@@ -16,7 +16,8 @@ const tombstoneUUID = "5d1c9a1e-7f0b-4b0e-9d53-6d745f746f6d"
 
 // queueTombstones queues what fills numbers that are known to be ours. One that has an event
 // nevertheless, because a commit whose answer was lost had come, keeps it: where that is not
-// decided yet, the index of numbers waits for it.
+// decided yet, the index of numbers waits for it. One that a server which crashed has yet to
+// give again is left for whoever gets it.
 func (q *statements) queueTombstones(batch *pgx.Batch, uuidKeys bool, numbers []int64) {
 	stream := tombstoneStream
 	if uuidKeys {
@@ -25,7 +26,7 @@ func (q *statements) queueTombstones(batch *pgx.Batch, uuidKeys bool, numbers []
 	batch.Queue(`insert into `+q.streams+` (id, tenant_id, version, is_archived) values ($1::text::`+q.id+`, `+q.tenantValue+`, 0, false) on conflict do nothing`, stream)
 	batch.Queue(`insert into `+q.events+` (seq_id, id, stream_id, version, data, type, timestamp, tenant_id, mt_dotnet_type, is_archived)
 		select n, gen_random_uuid(), $1::text::`+q.id+`, n, '{}', '`+tombstoneType+`', '-infinity', `+q.tenantValue+`, 'JasperFx.Events.Tombstone, JasperFx.Events', false
-		from unnest($2::bigint[]) n on conflict do nothing`, stream, numbers)
+		from unnest($2::bigint[]) n, `+q.sequence+` given where n <= given.last_value on conflict do nothing`, stream, numbers)
 }
 
 // owed are numbers that our writes have taken, and that have neither an event nor a

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
+	"modernc.org/sqlite"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/projection"
@@ -127,7 +129,18 @@ func TestRowsLeftOpenAreTheEventsFailure(t *testing.T) {
 	})
 }
 
-func TestWhatIsAlwaysOutOfItsTimeIsTheEventsFailure(t *testing.T) {
+// noMemory is what SQLite's driver says where it has none. A limit by which SQLite itself
+// would say it is that of the process, and of all tests in it.
+func noMemory(t *testing.T) error {
+	err := new(sqlite.Error)
+	code := reflect.ValueOf(err).Elem().FieldByName("code")
+	require.Equal(t, reflect.Int, code.Kind(), "the driver's error is made otherwise now")
+	*(*int)(code.Addr().UnsafePointer()) = 7
+	require.Equal(t, 7, err.Code())
+	return err
+}
+
+func TestWhatAlwaysTakesMoreThanItHasIsTheEventsFailure(t *testing.T) {
 	const slow = `WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 1000000000) INSERT INTO rows_of_m SELECT max(x) FROM c`
 	timeout := func(ctx context.Context, tx transaction) error {
 		return errors.Join(tx.exec(ctx, `SET LOCAL statement_timeout = '50ms'`), tx.exec(ctx, slow))
@@ -155,6 +168,14 @@ func TestWhatIsAlwaysOutOfItsTimeIsTheEventsFailure(t *testing.T) {
 			return errors.Join(idle(ctx, tx), insertRow(ctx, tx, eventstore.Position{}))
 		}},
 		{"by the function's own deadline", kinds, deadline},
+		{"by the server's temp_file_limit", []string{inSQL, inPgx}, func(ctx context.Context, tx transaction) error {
+			return errors.Join(tx.exec(ctx, `SET LOCAL work_mem = '64kB'`), tx.exec(ctx, `SET LOCAL temp_file_limit = '64kB'`),
+				tx.exec(ctx, `SELECT n FROM generate_series(1, 100000) n ORDER BY -n`))
+		}},
+		{"by the server's memory", []string{inSQL, inPgx}, func(ctx context.Context, tx transaction) error {
+			return tx.exec(ctx, `DO $$ BEGIN RAISE EXCEPTION 'out of shared memory' USING errcode = '53200'; END $$`)
+		}},
+		{"by the memory of SQLite", []string{inSQLite}, func(context.Context, transaction) error { return noMemory(t) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			in(t, test.kinds, func(t *testing.T, d *database) {

@@ -46,7 +46,8 @@ type Target[Tx any] interface {
 // An outage is waited out and not counted: a lost connection, a lock, a deadlock, a full
 // disk, a server that takes no writes. What is out of its time, by a deadline that apply
 // has set or by statement_timeout, idle_in_transaction_session_timeout or
-// transaction_timeout of PostgreSQL, is the event's failure; so is all else.
+// transaction_timeout of PostgreSQL, or out of memory, is the event's failure; so is all
+// else.
 //
 // Name the read model with its version, such as "orders-v2": a new version runs beside
 // the old one until readers go over, by Swap of its target.

@@ -13,12 +13,20 @@ const (
 	queryCanceled      = "57014" // out of its time, or cancelled
 	idleInTransaction  = "25P03"
 	transactionTimeout = "25P04"
+	outOfMemory        = "53200" // of its own, or of what all share for locks
+	limitExceeded      = "53400" // such as temp_file_limit
 )
 
-// OutOfTime tells whether a transaction, a statement of it or the pause between two of
-// them took longer than the server's settings allow. It may have ended the connection.
-func OutOfTime(code string) bool {
-	return code == queryCanceled || code == idleInTransaction || code == transactionTimeout
+// OverLimit tells whether a transaction, a statement of it or the pause between two of
+// them took more than the server's settings allow: time, which may have ended the
+// connection, memory, or room in temporary files. Where it is always the same statement,
+// no waiting helps.
+func OverLimit(code string) bool {
+	switch code {
+	case queryCanceled, idleInTransaction, transactionTimeout, outOfMemory, limitExceeded:
+		return true
+	}
+	return false
 }
 
 // Transient tells whether a statement was rolled back for a reason that may pass.

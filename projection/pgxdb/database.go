@@ -68,9 +68,9 @@ func (d *database) Mapped(err error) error {
 	return pgdriver.Mapped("pgxdb", pgdriver.Classify(err, false, readOnly), err)
 }
 
-func (d *database) OutOfTime(err error) bool {
+func (d *database) OverLimit(err error) bool {
 	var server *pgconn.PgError
-	return errors.As(err, &server) && sqlstate.OutOfTime(server.Code)
+	return errors.As(err, &server) && sqlstate.OverLimit(server.Code)
 }
 
 func readOnly(e *pgconn.PgError) bool { return e.Code == sqlstate.ReadOnly }

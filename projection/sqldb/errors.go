@@ -28,13 +28,13 @@ func (d *database) Transient(err error) bool {
 	return d.dialect == SQLite && passesInSQLite(err)
 }
 
-func (d *database) OutOfTime(err error) bool {
+func (d *database) OverLimit(err error) bool {
 	if d.dialect == SQLite {
 		coded, ok := ofSQLite(err).(hasCode)
-		return ok && coded.Code()&0xff == 9 // SQLITE_INTERRUPT
+		return ok && (coded.Code()&0xff == 9 || coded.Code()&0xff == 7) // SQLITE_INTERRUPT, SQLITE_NOMEM
 	}
 	var state hasState
-	return errors.As(err, &state) && sqlstate.OutOfTime(state.SQLState())
+	return errors.As(err, &state) && sqlstate.OverLimit(state.SQLState())
 }
 
 // passesInSQLite tells whether waiting may help: the file is locked, the disk is full or

@@ -17,9 +17,9 @@ type Database[Tx any] interface {
 	// Mapped gives the error of a statement of this package its meaning: ErrUnavailable
 	// where waiting may help.
 	Mapped(err error) error
-	// OutOfTime tells whether the database itself says that a statement, or the whole
-	// transaction, was out of the time that it has there.
-	OutOfTime(err error) bool
+	// OverLimit tells whether the database itself says that a statement, or the whole
+	// transaction, took more than it has there: time, memory, room in temporary files.
+	OverLimit(err error) bool
 	// Transient tells whether the database itself says that waiting may help.
 	Transient(err error) bool
 }

@@ -289,14 +289,14 @@ func (t *Target[Tx]) failed(ctx context.Context, err error) error {
 }
 
 // passing marks an error of the application's function as unavailable where it is not
-// the event's failure: a lost connection, a lock, a deadlock, a full disk. What is out
-// of a time that the function or a statement was given is the event's: it would be so
+// the event's failure: a lost connection, a lock, a deadlock, a full disk. What takes more
+// time or memory than the function or a statement was given is the event's: it would be so
 // each time. A driver that is cut off so may have closed the connection.
 func (t *Target[Tx]) passing(ctx context.Context, tx Transaction[Tx], err error) error {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, eventstore.ErrUnavailable):
 		return err
-	case t.db.OutOfTime(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case t.db.OverLimit(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return err
 	case t.db.Transient(err), tx.Lost(ctx):
 		return fmt.Errorf("%w: in the transaction of a read model: %w", eventstore.ErrUnavailable, err)

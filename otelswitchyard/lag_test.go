@@ -138,6 +138,18 @@ func TestAnOlderEventThatIsFinishedLaterLeavesNoLag(t *testing.T) {
 	})
 }
 
+func TestOfEventsInHandTheOldestIsTheLag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		for position := range uint64(10) {
+			end := s.handling(t, 1+position, time.Now().Add(-time.Duration(10-position)*time.Minute))
+			defer end()
+		}
+		s.requireLag(t, 600, "")
+		require.NoError(t, s.store.Close())
+	})
+}
+
 // handling has billing handle an event until the function is called.
 func (s *shop) handling(t *testing.T, position uint64, recorded time.Time) (end func()) {
 	t.Helper()

@@ -10,10 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/switchyard-dev/switchyard/codec"
 	"github.com/switchyard-dev/switchyard/decider"
 	"github.com/switchyard-dev/switchyard/eventstore"
 	"github.com/switchyard-dev/switchyard/otelswitchyard"
@@ -141,6 +143,86 @@ func TestConflictsAndAttemptsOfDecisionsAreCounted(t *testing.T) {
 	require.ErrorIs(t, err, refusal)
 	spans := s.spans.GetSpans()
 	require.Equal(t, true, of(spans[len(spans)-1])["switchyard.refused"])
+}
+
+func TestARepeatedCommandIsADuplicateWithTheCommandsID(t *testing.T) {
+	s := newShop(t)
+	cmd := decider.Command{Stream: "order-1", ID: uuid.New()}
+	for range 2 {
+		_, err := s.orders.Do(t.Context(), cmd, func(int64) ([]Paid, error) { return []Paid{{1}, {2}}, nil })
+		require.NoError(t, err)
+	}
+	var transacts []map[string]any
+	for _, span := range s.spans.GetSpans() {
+		if span.Name == "transact order" {
+			transacts = append(transacts, of(span))
+		}
+	}
+	require.Len(t, transacts, 2)
+	for i, want := range []struct {
+		duplicate bool
+		attempts  int
+	}{{false, 1}, {true, 0}} {
+		require.Equal(t, cmd.ID.String(), transacts[i]["switchyard.command.id"])
+		require.Equal(t, want.duplicate, transacts[i]["switchyard.duplicate"])
+		require.EqualValues(t, want.attempts, transacts[i]["switchyard.attempts"])
+		require.EqualValues(t, 2, transacts[i]["messaging.batch.message_count"])
+	}
+}
+
+// sending begins an append of one event.
+func (s *shop) sending(t *testing.T) context.Context {
+	t.Helper()
+	return s.telemetry.TraceStart(t.Context(), eventstore.TraceStart{
+		Operation: eventstore.OperationAppend, Parts: []eventstore.StreamAppend{{Stream: "order-1", Events: []eventstore.Event{{ID: uuid.New()}}}},
+	})
+}
+
+func TestSpansTellAttemptsAndDuplicates(t *testing.T) {
+	s := newShop(t)
+	ctx := s.sending(t)
+	s.telemetry.TraceEnd(ctx, eventstore.TraceEnd{Operation: eventstore.OperationAppend, Attempts: 3, Duplicate: true})
+	sent := of(s.span(t, "send order"))
+	require.EqualValues(t, 3, sent["switchyard.attempts"])
+	require.Equal(t, true, sent["switchyard.duplicate"])
+
+	ctx = s.telemetry.TraceStart(t.Context(), eventstore.TraceStart{
+		Operation: eventstore.OperationHandle, Subscription: "billing", Attempt: 2, Events: []eventstore.RecordedEvent{{Stream: "order-1", Version: 1}},
+	})
+	s.telemetry.TraceEnd(ctx, eventstore.TraceEnd{Operation: eventstore.OperationHandle, Events: 1})
+	require.EqualValues(t, 2, of(s.span(t, "process order"))["switchyard.attempt"])
+}
+
+func TestAnErrorsKindIsInItsSpanAndInTheMetrics(t *testing.T) {
+	for kind, err := range map[string]error{
+		"unknown_outcome": &eventstore.UnknownOutcomeError{Err: eventstore.ErrUnavailable},
+		"conflict":        &eventstore.ConflictError{Stream: "order-1"},
+		"event_id_reused": eventstore.ErrEventIDReused,
+		"invalid":         &eventstore.InvalidError{Field: "stream"},
+		"unknown_event":   &codec.UnknownEventError{Type: "OrderLost"},
+		"unsupported":     &eventstore.UnsupportedError{Feature: "it"},
+		"sealed":          eventstore.ErrSealed,
+		"closed":          errors.Join(eventstore.ErrClosed, eventstore.ErrUnavailable),
+		"lease_lost":      &eventstore.LeaseLostError{Name: "billing"},
+		"canceled":        errors.Join(context.Canceled, eventstore.ErrUnavailable),
+		"timeout":         errors.Join(context.DeadlineExceeded, eventstore.ErrUnavailable),
+		"unavailable":     eventstore.ErrUnavailable,
+		"panic":           &eventstore.PanicError{Value: 1},
+		"_OTHER":          errors.New("order-1 has no stock"),
+	} {
+		t.Run(kind, func(t *testing.T) {
+			s := newShop(t)
+			ctx := s.sending(t)
+			s.telemetry.TraceEnd(ctx, eventstore.TraceEnd{Operation: eventstore.OperationAppend, Err: fmt.Errorf("append: %w", err)})
+			require.Equal(t, kind, of(s.span(t, "send order"))["error.type"])
+			for _, name := range []string{"messaging.client.operation.duration", "messaging.client.sent.messages"} {
+				labels := s.points(t)[name]
+				require.Len(t, labels, 1, name)
+				found, _ := labels[0].Value("error.type")
+				require.Equal(t, kind, found.AsString(), name)
+			}
+		})
+	}
 }
 
 func TestTheGlobalProvidersAreTheDefault(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -143,6 +144,26 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	err := relay.HTTP(nil, server.URL).Publish(ctx, []relay.CloudEvent{{ID: "1", Source: "/s", Type: "T"}})
 	require.ErrorIs(t, err, context.DeadlineExceeded, "it waits, and no longer than its context")
 	require.NotErrorIs(t, err, eventstore.ErrUnavailable)
+}
+
+type answers func(*http.Request) (*http.Response, error)
+
+func (a answers) RoundTrip(r *http.Request) (*http.Response, error) { return a(r) }
+
+func TestRetryAfterCountsUpTo30Seconds(t *testing.T) {
+	for after, want := range map[string]time.Duration{
+		"": 0, "0": 0, "-5": 0, "Wed, 21 Oct 2099 07:28:00 GMT": 0, "29": 29 * time.Second, "31": 30 * time.Second, "9223372036": 30 * time.Second,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			client := &http.Client{Transport: answers(func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {after}}, Body: http.NoBody}, nil
+			})}
+			began := time.Now()
+			err := relay.HTTP(client, "http://receiver.example").Publish(t.Context(), []relay.CloudEvent{{ID: "1", Source: "/s", Type: "T"}})
+			require.ErrorIs(t, err, eventstore.ErrUnavailable)
+			require.Equal(t, want, time.Since(began), after)
+		})
+	}
 }
 
 // A receiver that is too slow for a whole batch would otherwise be sent it for ever.

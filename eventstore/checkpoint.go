@@ -83,7 +83,8 @@ type SaveCheckpointRequest struct {
 	// Stored, where not zero, is the place that the caller knows to be stored. Where
 	// the stored checkpoint lies before it, or there is none, the database has lost
 	// commits: Save stores nothing, and the error matches ErrLeaseLost. Run sets it for
-	// a subscription with BatchSaves; who keeps no such one may leave it alone.
+	// a subscription with BatchSaves, whose Checkpoints are the application's: a backend
+	// is never given it, and may leave it alone.
 	Stored Place
 }
 

@@ -280,6 +280,9 @@ func TestASubscriptionsBadInputIsRefusedByField(t *testing.T) {
 		"invalid subscription": {Name: "billing", Handler: handler, CheckpointEvery: -1},
 		"invalid park stream":  {Name: "billing", Handler: handler, ParkStream: "$parked"},
 		"filter categories[0]": {Name: "billing", Handler: handler, Filter: eventstore.Filter{Categories: []string{"a-b"}}},
+		"without HandleBatch":  {Name: "billing", Handler: handler, BatchSaves: true, Checkpoints: newSpy()},
+		// The checkpoint that nobody saved would be behind the one that Run knows, for ever.
+		"without Checkpoints": {Name: "billing", HandleBatch: func(context.Context, eventstore.Batch) error { return nil }, BatchSaves: true},
 	} {
 		err := store.Run(t.Context(), sub)
 		require.ErrorIs(t, err, eventstore.ErrInvalid)

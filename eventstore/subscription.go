@@ -23,7 +23,8 @@ type Subscription struct {
 	// in the global order; see [Batch].
 	HandleBatch func(ctx context.Context, batch Batch) error
 	// BatchSaves says that HandleBatch saves the batch's checkpoint itself, in the
-	// transaction of its own work. Run then saves only what HandleBatch was not given,
+	// transaction of its own work, and that Checkpoints are there, for the store's own
+	// are in no such transaction. Run then saves only what HandleBatch was not given,
 	// and never moves the checkpoint on where the stored one has gone back: see
 	// [Batch].Stored.
 	BatchSaves bool
@@ -145,6 +146,8 @@ func (s *Store) checkSubscription(ctx context.Context, sub Subscription) (Subscr
 		return sub, invalid("handler", "there is HandleBatch too; give one of them")
 	case sub.HandleBatch == nil && sub.BatchSaves:
 		return sub, invalid("batch saves", "it is set without HandleBatch; leave it out with Handler")
+	case sub.Checkpoints == nil && sub.BatchSaves:
+		return sub, invalid("batch saves", "it is set without Checkpoints; give those that HandleBatch saves, in its own transaction")
 	case sub.HandleBatch != nil && sub.Concurrency > 1:
 		return sub, invalid("concurrency", "%d with HandleBatch, which is called with one batch at a time; give Handler, or no concurrency", sub.Concurrency)
 	case sub.Concurrency > maxConcurrency:

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/switchyard-dev/switchyard/eventstore"
+	"github.com/switchyard-dev/switchyard/internal/sleep"
 )
 
 // Command says on which stream to decide, and what else holds for the decision.
@@ -279,14 +280,7 @@ func (t *transaction[S, E]) tooLate(err error) error {
 
 // wait pauses after the n-th conflict.
 func (r Retry) wait(ctx context.Context, n int) error {
-	timer := time.NewTimer(rand.N(r.longest(n))) //nolint:gosec // not a secret: it only spreads callers out
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return sleep.For(ctx, rand.N(r.longest(n))) //nolint:gosec // not a secret: it only spreads callers out
 }
 
 // longest bounds the n-th wait.

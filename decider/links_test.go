@@ -11,7 +11,7 @@ import (
 func TestTheDeciderLinksTheStandardLibraryAndUUIDAlone(t *testing.T) {
 	const module = linktest.Module
 	others, err := linktest.Others(t.Context(), ".",
-		module+"decider", module+"codec", module+"eventstore", module+"internal/printable", "github.com/google/uuid")
+		module+"decider", module+"codec", module+"eventstore", module+"internal/printable", module+"internal/sleep", "github.com/google/uuid")
 	require.NoError(t, err)
 	require.Empty(t, others)
 }

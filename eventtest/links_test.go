@@ -12,7 +12,7 @@ func TestEventtestLinksNoDriverAndNoTestLibrary(t *testing.T) {
 	const module = linktest.Module
 	others, err := linktest.Others(t.Context(), ".",
 		module+"eventtest", module+"decider", module+"codec", module+"eventstore", module+"eventstore/adapter", module+"backends", module+"backends/memory",
-		module+"internal/transfer", module+"internal/cloudevents", module+"internal/printable", // of the one decoder of exports
+		module+"internal/transfer", module+"internal/cloudevents", module+"internal/printable", module+"internal/sleep", // of the one decoder of exports
 		"github.com/google/uuid",
 		"github.com/go-json-experiment/json/", "golang.org/x/sync/", "go.yaml.in/yaml/", // its parsers
 	)

@@ -118,6 +118,10 @@ func TestARelayTellsItsLagAndEndsCleanlyWithCtrlC(t *testing.T) {
 	ok(t, lines(3, 30, 33), "import", url)
 	got := topic.Await(t, 33)
 	require.Equal(t, "https://shop.example/events/"+got[0].Key, got[0].Attributes["source"])
+	// What is in the topic need not be confirmed to the relay yet: its checkpoint is after that.
+	require.Eventually(t, func() bool {
+		return strings.Contains(ok(t, "", "checkpoint", "show", url, "r"), `"lagEvents":0,`)
+	}, time.Minute, 20*time.Millisecond)
 	require.NoError(t, cmd.Process.Signal(os.Interrupt))
 	rest, err := io.ReadAll(said)
 	require.NoError(t, err)

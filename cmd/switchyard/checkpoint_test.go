@@ -206,6 +206,36 @@ func TestACheckpointOfAnotherStoreIsNotReset(t *testing.T) {
 	ok(t, "", "checkpoint", "delete", url, "moved\u202e")
 }
 
+func TestWhatASubscriptionCannotGoOnFromIsListedWithoutALag(t *testing.T) {
+	url := sqliteURL(t)
+	ok(t, lines(1, 0, 3), "import", url)
+	store, err := all.Set().OpenBackend(t.Context(), url)
+	require.NoError(t, err)
+	info, err := store.Info(t.Context())
+	require.NoError(t, err)
+	at := func(name string, id uuid.UUID, position uint64) {
+		require.NoError(t, store.Records().Checkpoints.Save(t.Context(), eventstore.SaveCheckpointRequest{Checkpoint: eventstore.Checkpoint{
+			Name: name, Store: id, Place: eventstore.Place{Position: eventstore.NewPosition(position, 0), Stream: "counter-0", Version: position, ID: uuid.New()},
+		}}))
+	}
+	at("a, of another store", uuid.New(), 1)
+	at("b, of events that are lost", info.ID, 99)
+	at("c, behind", info.ID, 1)
+	require.NoError(t, store.Close())
+	listed := strings.Split(strings.TrimSpace(ok(t, "", "checkpoint", "list", url)), "\n")
+	require.Len(t, listed, 3)
+	for i, fault := range []string{"it is of store ", "it is ahead of the last event, at 3"} {
+		require.Contains(t, listed[i], `"fault":"`+fault)
+		require.NotContains(t, listed[i], "lag")
+	}
+	require.Contains(t, listed[2], `"lagEvents":2,`)
+	require.NotContains(t, listed[2], "fault")
+}
+
+func TestHowLongALeaseIsHeldIsReckonedFromItsRenewals(t *testing.T) {
+	require.Equal(t, "held by me, renewed 6 times, for about 30s; it ends 15s after the last renewal", leaseState{Owner: "me", Epoch: 1, Renewals: 6, TTL: 15}.String())
+}
+
 func TestCheckpointCommandsSayWhatIsWrong(t *testing.T) {
 	url := sqliteURL(t)
 	ok(t, lines(1, 0, 3), "import", url)

@@ -195,6 +195,7 @@ func TestACheckpointOfAnotherStoreIsNotReset(t *testing.T) {
 	require.NoError(t, store.Close())
 	require.NotContains(t, ok(t, "", "checkpoint", "list", url), own)
 	require.Contains(t, ok(t, "", "checkpoint", "list", url, "--all"), own)
+	require.NotContains(t, call(t, "", "checkpoint", "show", url, "absent").err, own)
 	got := call(t, "", "checkpoint", "reset", url, "moved\u202e", "--to", "start")
 	require.Equal(t, exitFailed, got.code)
 	require.Contains(t, got.err, "delete the checkpoint to start anew here")

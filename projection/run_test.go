@@ -109,9 +109,17 @@ func TestAReadModelParksWhatFailsForGoodAndGoesOn(t *testing.T) {
 			return nil
 		})
 		sub.ParkStream, sub.Retry.Attempts = "parked", 3
+		together, handle := 0, sub.HandleBatch
+		sub.HandleBatch = func(ctx context.Context, batch eventstore.Batch) error {
+			if before := tries[4]; len(batch.Events) > 1 {
+				defer func() { together += tries[4] - before }() // also where it panics
+			}
+			return handle(ctx, batch)
+		}
 		require.NoError(t, store.Run(t.Context(), sub))
 		require.Equal(t, events-2, d.number(t, `SELECT events FROM balances`), "of a parked event nothing is kept")
-		require.Equal(t, 4, tries[4], "once in its batch, then three attempts alone")
+		require.LessOrEqual(t, together, 1, "once in its batch, where others are at hand")
+		require.Equal(t, together+3, tries[4], "then three attempts alone")
 		require.Equal(t, []string{"4 panicked: four", "12 the last one never works"}, parked(t, store))
 
 		// From the beginning again: the links are there already, and stay as they are.

@@ -142,17 +142,22 @@ func noMemory(t *testing.T) error {
 
 func TestWhatAlwaysTakesMoreThanItHasIsTheEventsFailure(t *testing.T) {
 	const slow = `WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 1000000000) INSERT INTO rows_of_m SELECT max(x) FROM c`
-	timeout := func(ctx context.Context, tx transaction) error {
+	timeout := func(ctx context.Context, _ *database, tx transaction) error {
 		return errors.Join(tx.exec(ctx, `SET LOCAL statement_timeout = '50ms'`), tx.exec(ctx, slow))
 	}
-	idle := func(ctx context.Context, tx transaction) error {
+	idle := func(ctx context.Context, d *database, tx transaction) error {
 		if err := tx.exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '50ms'`); err != nil {
 			return err
 		}
-		pauseFor(ctx, 200*time.Millisecond)
+		for left := 1; left > 0 && ctx.Err() == nil; pauseFor(ctx, 10*time.Millisecond) { // until the server has ended it
+			err := d.db.QueryRowContext(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`).Scan(&left)
+			if err != nil {
+				return err
+			}
+		}
 		return nil
 	}
-	deadline := func(ctx context.Context, tx transaction) error {
+	deadline := func(ctx context.Context, _ *database, tx transaction) error {
 		ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 		defer cancel()
 		return tx.exec(ctx, slow)
@@ -160,22 +165,22 @@ func TestWhatAlwaysTakesMoreThanItHasIsTheEventsFailure(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		kinds []string
-		apply func(context.Context, transaction) error
+		apply func(context.Context, *database, transaction) error
 	}{
 		{"by the server's statement_timeout", []string{inSQL, inPgx}, timeout},
 		{"by the server's idle_in_transaction_session_timeout, which the target meets", []string{inSQL, inPgx}, idle},
-		{"by the server's idle_in_transaction_session_timeout, which a statement meets", []string{inSQL, inPgx}, func(ctx context.Context, tx transaction) error {
-			return errors.Join(idle(ctx, tx), insertRow(ctx, tx, eventstore.Position{}))
+		{"by the server's idle_in_transaction_session_timeout, which a statement meets", []string{inSQL, inPgx}, func(ctx context.Context, d *database, tx transaction) error {
+			return errors.Join(idle(ctx, d, tx), insertRow(ctx, tx, eventstore.Position{}))
 		}},
 		{"by the function's own deadline", kinds, deadline},
-		{"by the server's temp_file_limit", []string{inSQL, inPgx}, func(ctx context.Context, tx transaction) error {
+		{"by the server's temp_file_limit", []string{inSQL, inPgx}, func(ctx context.Context, _ *database, tx transaction) error {
 			return errors.Join(tx.exec(ctx, `SET LOCAL work_mem = '64kB'`), tx.exec(ctx, `SET LOCAL temp_file_limit = '64kB'`),
 				tx.exec(ctx, `SELECT n FROM generate_series(1, 100000) n ORDER BY -n`))
 		}},
-		{"by the server's memory", []string{inSQL, inPgx}, func(ctx context.Context, tx transaction) error {
+		{"by the server's memory", []string{inSQL, inPgx}, func(ctx context.Context, _ *database, tx transaction) error {
 			return tx.exec(ctx, `DO $$ BEGIN RAISE EXCEPTION 'out of shared memory' USING errcode = '53200'; END $$`)
 		}},
-		{"by the memory of SQLite", []string{inSQLite}, func(context.Context, transaction) error { return noMemory(t) }},
+		{"by the memory of SQLite", []string{inSQLite}, func(context.Context, *database, transaction) error { return noMemory(t) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			in(t, test.kinds, func(t *testing.T, d *database) {
@@ -184,7 +189,7 @@ func TestWhatAlwaysTakesMoreThanItHasIsTheEventsFailure(t *testing.T) {
 				var calls atomic.Int32
 				sub := caughtUp(target, "m", func(ctx context.Context, tx transaction, _ deposited, _ eventstore.RecordedEvent) error {
 					calls.Add(1)
-					return test.apply(ctx, tx)
+					return test.apply(ctx, d, tx)
 				})
 				sub.Retry.Attempts = 2
 				failsFor(t, store, sub, "")

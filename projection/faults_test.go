@@ -103,8 +103,8 @@ func TestADatabaseThatIsAwayForTwoSecondsIsWaitedOut(t *testing.T) {
 		for range 20 {
 			last = deposit(t, store, 1, 1)
 		}
-		time.AfterFunc(2*time.Second, back)
 		began := time.Now()
+		time.AfterFunc(2*time.Second, back)
 		waiting, stop := context.WithTimeout(ctx, soon)
 		defer stop()
 		require.NoError(t, projection.WaitFor(waiting, target, "m", last), "it waits for the target too")

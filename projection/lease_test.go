@@ -82,7 +82,7 @@ func TestOthersCanAskWhoHasTheLeaseWhileAFunctionWorks(t *testing.T) {
 			if err := insertRow(ctx, tx, after); err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			ctx, cancel := context.WithTimeout(ctx, soon)
 			defer cancel()
 			asked, err := other.SwapLease(ctx, eventstore.SwapLeaseRequest{Name: "m", New: eventstore.Lease{Name: "m", Epoch: 1, Owner: "other"}})
 			require.Equal(t, "o", asked.Lease.Owner)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -424,44 +425,46 @@ func TestARunThatIsSuspendedWhenItSetsOutMakesNoPartOfAStoreInUse(t *testing.T) 
 
 // A trial of a subscription in TO has its lease, and stands before where FROM's is.
 func TestASubscriptionThatRunsInTOGoesOnAfterTheTranslatedCheckpoint(t *testing.T) {
-	a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
-	add(t, a, 6)
-	require.Len(t, handle(t, a, "billing", 4), 4)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var handled []eventstore.RecordedEvent
-	first, moved := make(chan struct{}), make(chan struct{})
-	ended := make(chan error, 1)
-	go func() {
-		ended <- b.Store.Run(ctx, eventstore.Subscription{
-			Name: "billing", CheckpointEvery: 1, LeaseTTL: time.Second,
-			Handler: func(ctx context.Context, event eventstore.RecordedEvent) error {
-				if handled = append(handled, event); len(handled) == 1 {
-					close(first)
-					select { // an event that takes long
-					case <-moved:
-					case <-ctx.Done(): // its lease was taken
-						return ctx.Err()
+	synctest.Test(t, func(t *testing.T) { // where no lease is over because the machine is slow
+		a, b := memorySide(t, "memory:a"), memorySide(t, "memory:b")
+		add(t, a, 6)
+		require.Len(t, handle(t, a, "billing", 4), 4)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var handled []eventstore.RecordedEvent
+		first, moved := make(chan struct{}), make(chan struct{})
+		ended := make(chan error, 1)
+		go func() {
+			ended <- b.Store.Run(ctx, eventstore.Subscription{
+				Name: "billing", CheckpointEvery: 1, LeaseTTL: time.Second,
+				Handler: func(ctx context.Context, event eventstore.RecordedEvent) error {
+					if handled = append(handled, event); len(handled) == 1 {
+						close(first)
+						select { // an event that takes long
+						case <-moved:
+						case <-ctx.Done(): // its lease was taken
+							return ctx.Err()
+						}
 					}
-				}
-				if event.Position == eventstore.NewPosition(6, 0) {
-					cancel()
-				}
-				return nil
-			},
-		})
-	}()
-	_, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
-		if phase == PhaseTranslate {
-			<-first
-		}
-	}})
-	require.NoError(t, err)
-	lease, err := b.Checkpoints.SwapLease(t.Context(), eventstore.SwapLeaseRequest{Name: "billing", New: eventstore.Lease{Name: "billing", Epoch: 1}})
-	require.NoError(t, err)
-	require.Empty(t, lease.Lease.Owner)
-	require.NoError(t, <-ended)
-	close(moved)
-	require.Len(t, handled, 3, "the one, and what is after the checkpoint")
-	require.Equal(t, all(t, b)[4].ID, handled[1].ID)
+					if event.Position == eventstore.NewPosition(6, 0) {
+						cancel()
+					}
+					return nil
+				},
+			})
+		}()
+		_, err := Move(t.Context(), a, b, &Options{Phase: func(phase Phase) {
+			if phase == PhaseTranslate {
+				<-first
+			}
+		}})
+		require.NoError(t, err)
+		lease, err := b.Checkpoints.SwapLease(t.Context(), eventstore.SwapLeaseRequest{Name: "billing", New: eventstore.Lease{Name: "billing", Epoch: 1}})
+		require.NoError(t, err)
+		require.Empty(t, lease.Lease.Owner)
+		require.NoError(t, <-ended)
+		close(moved)
+		require.Len(t, handled, 3, "the one, and what is after the checkpoint")
+		require.Equal(t, all(t, b)[4].ID, handled[1].ID)
+	})
 }

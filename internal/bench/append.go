@@ -85,8 +85,8 @@ func appendCases() []Case {
 	return cases
 }
 
-// Writers has writers call write over and over for the duration. The rate counts
-// events, size for each call.
+// Writers has writers call write over and over for the duration, each of them once at
+// least. The rate counts events, size for each call.
 func Writers(ctx context.Context, writers, size int, d time.Duration, write func(ctx context.Context, writer int) error) (Result, error) {
 	var mu sync.Mutex
 	var all []time.Duration
@@ -96,7 +96,7 @@ func Writers(ctx context.Context, writers, size int, d time.Duration, write func
 	for w := range writers {
 		done.Go(func() {
 			var own []time.Duration
-			for time.Since(start) < d && failed.Load() == nil {
+			for first := true; (first || time.Since(start) < d) && failed.Load() == nil; first = false {
 				began := time.Now()
 				if err := write(ctx, w); err != nil {
 					failed.CompareAndSwap(nil, &err)

@@ -48,6 +48,16 @@ func TestEveryCaseMeasuresSomething(t *testing.T) {
 	require.ErrorContains(t, bench.Plot("chart.png", nil), "no rates")
 }
 
+// As on a machine that runs nothing of a case before its time is over.
+func TestACaseThatIsOutOfItsTimeHasMeasuredACallAllTheSame(t *testing.T) {
+	results, err := bench.Run(t.Context(), []bench.Target{target()}, bench.Options{Duration: 1, Rounds: 1, Match: "^append|^read"})
+	require.NoError(t, err)
+	require.Greater(t, len(results), 2)
+	for _, r := range results {
+		require.Positive(t, r.Rate, r.Case)
+	}
+}
+
 func TestACaseOfOneTargetIsMeasuredOnItOnly(t *testing.T) {
 	with := target()
 	with.Name = "with"

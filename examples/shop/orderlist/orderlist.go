@@ -64,7 +64,7 @@ func (l *List) model(v version) eventstore.Subscription {
 func (l *List) Run(ctx context.Context, store *eventstore.Store) error {
 	current, err := l.current(ctx)
 	if err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return store.Run(ctx, l.model(v2())) })
@@ -82,10 +82,15 @@ func (l *List) swap(ctx context.Context) error {
 		_, err := tx.ExecContext(ctx, `UPDATE orderlist_current SET name = 'orderlist-v2'`)
 		return err
 	})
+	return unlessEnded(ctx, err) // the next start tries again
+}
+
+// unlessEnded is nil where what failed was told to end.
+func unlessEnded(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	return nil // it is told to end: the next start tries again
+	return nil
 }
 
 // current returns the version that readers see.

@@ -269,6 +269,14 @@ func TestOverdueOrdersAreThoseThatWaitForTheirPayment(t *testing.T) {
 	})
 }
 
+func TestAListThatIsToldToEndBeforeItHasBegunHasNotFailed(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, s shop) {
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		require.NoError(t, s.list.Run(ctx, s.store))
+	})
+}
+
 func TestAVersionThatIsUnknownIsAnError(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, s shop) {
 		_, err := s.list.db.ExecContext(t.Context(), `UPDATE orderlist_current SET name = 'orderlist-v3'`)

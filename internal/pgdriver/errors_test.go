@@ -5,8 +5,8 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,6 +23,24 @@ import (
 var server testservers.SharedPostgres
 
 func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
+
+// timedOut is a context whose time is over when done is closed.
+type timedOut struct {
+	context.Context //nolint:containedctx // the one it changes
+
+	done chan struct{}
+}
+
+func (c timedOut) Done() <-chan struct{} { return c.done }
+
+func (c timedOut) Err() error {
+	select {
+	case <-c.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
 
 // What times out before it was sent has not committed; what times out later may have. Which
 // it is tells whether the server hears of the statement's argument.
@@ -59,18 +77,26 @@ func TestATimeoutBeforeAStatementIsSentIsDefinite(t *testing.T) {
 				if prepared {
 					require.NoError(t, send(t.Context(), conn, `select $1::text`))
 				}
-				proxy.Stall()
-				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				ctx := timedOut{t.Context(), make(chan struct{})}
+				var sent atomic.Bool
+				proxy.SetRule(func() tcpproxy.Rule {
+					return func(tcpproxy.Side, []byte) tcpproxy.Verdict {
+						if sent.CompareAndSwap(false, true) {
+							close(ctx.done)
+							return tcpproxy.Verdict{} // it arrives nowhere
+						}
+						return tcpproxy.Pass()
+					}
+				})
 				err = send(ctx, conn, `select $1::text`)
-				cancel()
-				require.Error(t, err)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
 				want := eventstore.ErrUnknownOutcome
 				if prepares && !prepared {
 					want = eventstore.ErrUnavailable
 				}
 				require.Equal(t, want, pgdriver.Classify(err, true, nil), "%s %s, prepared: %t: %v", name, mode, prepared, err)
 				require.Equal(t, eventstore.ErrUnavailable, pgdriver.Classify(err, false, nil))
-				proxy.Resume()
+				proxy.SetRule(nil)
 				conn.Release()
 				pool.Close()
 			}

@@ -118,11 +118,16 @@ func TestAHalfMadeFolderIsReplaced(t *testing.T) {
 }
 
 func TestAMavenThatHangsIsGivenUp(t *testing.T) {
-	fakeMachine(t, java17, "/bin/sleep 600")
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	_, err := findKafka(ctx)
-	require.ErrorContains(t, err, "mvn cannot fetch it")
+	fakeMachine(t, java17, `: > "$HOME/hangs"; /bin/sleep 600`)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := findKafka(ctx)
+		ended <- err
+	}()
+	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(os.Getenv("HOME"), "hangs")); return err == nil }, 20*time.Second, 5*time.Millisecond)
+	cancel()
+	require.ErrorContains(t, <-ended, "mvn cannot fetch it")
 }
 
 func TestAnInstalledKafkaComesBeforeTheDownload(t *testing.T) {

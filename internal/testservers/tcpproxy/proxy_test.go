@@ -277,6 +277,7 @@ func TestSwallowedBytesArriveNowhere(t *testing.T) {
 	p := tcpproxy.New(t, server.addr)
 	p.SetRule(tcpproxy.Swallow)
 	conn := dial(t, p)
+	soon(t, "it is served", func() bool { return p.Connections() == 1 })
 	say(t, conn, "lost\n")
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
 	_, err := conn.Read(make([]byte, 1))

@@ -64,7 +64,13 @@ func TestM12_AStalledCallMeetsItsDeadline(t *testing.T) {
 	}})
 	_, err := readStream(t.Context(), c, "s", esdb.ReadStreamOptions{}, 1)
 	requireCode(t, err, esdb.ErrorCodeResourceNotFound)
-	stalled(esdbtest.Hooks{AfterCommit: esdbtest.Stall(never)})
+	var committed atomic.Bool
+	for ; !committed.Load(); short *= 2 { // in less a slow machine may not have got so far
+		stalled(esdbtest.Hooks{AfterCommit: func(ctx context.Context, call esdbtest.Call) error {
+			committed.Store(true)
+			return esdbtest.Stall(never)(ctx, call)
+		}})
+	}
 	require.Len(t, mustRevisions(t, c, "s"), 1)
 }
 

@@ -45,7 +45,7 @@ func TestATargetKeepsCheckpointsAndLeasesAsTheSuiteAsks(t *testing.T) {
 			if result.Status == conformance.Passed {
 				passed++
 			} else {
-				t.Errorf("%s: %s %s", result.Check, result.Status, result.Reason)
+				t.Errorf("%s: %s %s%s", result.Check, result.Status, result.Reason, result.Failure)
 			}
 		}
 		require.GreaterOrEqual(t, passed, 20)

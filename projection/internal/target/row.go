@@ -145,20 +145,25 @@ const lockPause = time.Millisecond
 func (t *Target[Tx]) lockFile(ctx context.Context, tx Querier, name string) error {
 	var patience int64
 	err := tx.Query(ctx, `PRAGMA busy_timeout`, nil, func(scan func(...any) error) error { return scan(&patience) })
-	if err == nil {
-		err = tx.Exec(ctx, `PRAGMA busy_timeout = 0`)
-	}
 	if err != nil {
 		return err
 	}
-	until := time.Now().Add(time.Duration(patience) * time.Millisecond)
+	// The connection is the application's: what is set is set back, however ctx ends. A driver
+	// may say of a statement that its ctx was over, which took effect all the same.
+	always := context.WithoutCancel(ctx)
+	if err = tx.Exec(always, `PRAGMA busy_timeout = 0`); err == nil {
+		err = t.tryLock(ctx, tx, name, time.Now().Add(time.Duration(patience)*time.Millisecond))
+	}
+	return errors.Join(err, tx.Exec(always, fmt.Sprintf(`PRAGMA busy_timeout = %d`, patience)))
+}
+
+func (t *Target[Tx]) tryLock(ctx context.Context, tx Querier, name string, until time.Time) error {
 	for {
-		err = tx.Exec(ctx, t.sql.make, name)
+		err := tx.Exec(ctx, t.sql.make, name)
 		if err == nil || !t.db.Transient(err) || !time.Now().Before(until) || sleep.For(ctx, lockPause) != nil {
-			break
+			return err
 		}
 	}
-	return errors.Join(err, tx.Exec(context.WithoutCancel(ctx), fmt.Sprintf(`PRAGMA busy_timeout = %d`, patience)))
 }
 
 func scanRow(scan func(...any) error) (name string, r row, err error) {

@@ -126,6 +126,21 @@ func TestNoAppendOfOursLandsInAStreamThatNetArchivesMeanwhile(t *testing.T) {
 	}
 }
 
+// An event that is stored is a duplicate, also where the stream's mark and the event's differ,
+// as an append and an archive at once may have left them.
+func TestADuplicateInAnArchivedStreamIsOneWhoseEventIsNotArchived(t *testing.T) {
+	pool := newTables(t, marten.Creation{})
+	store := openStore(t, pool, &marten.Options{Append: marten.Quick})
+	again := event("happened", `{}`)
+	_, err := store.Append(t.Context(), "order-1", anyVersion, again)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), `update mt_streams set is_archived = true`)
+	require.NoError(t, err)
+	result, err := store.Append(t.Context(), "order-1", anyVersion, again)
+	require.NoError(t, err)
+	require.True(t, result.Duplicate)
+}
+
 // Whoever waited for a lock sees what was done before it was free, also where the role's
 // transactions keep one view from their beginning.
 func TestADefaultIsolationHidesNothingThatWasDoneBefore(t *testing.T) {

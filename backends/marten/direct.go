@@ -93,10 +93,10 @@ func (b *Backend) callFunction(ctx context.Context, calls []*adapter.GroupedAppe
 // their streams are ours. The function looks at the mark of an archived stream before it waits
 // for the row, and not again: an event would be all that .NET shows of a stream that was
 // archived meanwhile. As for a row that is not what was read, a division by zero ends the
-// transaction.
+// transaction. The function sets the row's time, so that a call which wrote nothing is let be.
 func (q *statements) makeUnarchived() {
 	q.unarchived = `select 1 / (case when exists (select from ` + q.streams + ` s join ` + q.events + ` e on e.stream_id = s.id and e.version = s.version` + q.tenant + `
-		where s.id = any($1::text[]::` + q.id + `[])` + q.streamTenant + ` and s.is_archived and e.is_archived is not true and e.id = any($2::uuid[])) then 0 else 1 end)`
+		where s.id = any($1::text[]::` + q.id + `[])` + q.streamTenant + ` and s.is_archived and s.timestamp = now() and e.is_archived is not true and e.id = any($2::uuid[])) then 0 else 1 end)`
 }
 
 // functionAnswer is what the statement tells.

@@ -103,7 +103,7 @@ func (h *holes) found(n int64, event *eventstore.RecordedEvent) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.crossed, n)
-	if event != nil {
+	if event != nil && h.late != nil { // they are forgotten where a sequence was restarted meanwhile
 		h.late[n] = *event
 	}
 }

@@ -260,7 +260,7 @@ func (b *Backend) startStream(ctx context.Context, call *adapter.GroupedAppend) 
 func (t *transaction) start(ctx context.Context, batch *pgx.Batch) (a functionAnswer, err error) {
 	answers := t.conn.SendBatch(ctx, batch)
 	defer func() { _ = answers.Close() }() // the rows told its error
-	if err := answers.QueryRow().Scan(&t.last); err != nil {
+	if err := answers.QueryRow().Scan(&t.last, &t.started); err != nil {
 		return a, err
 	}
 	t.began = true

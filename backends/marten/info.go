@@ -45,7 +45,7 @@ func (e *extent) learn(head eventstore.Place, upTo int64) {
 func (b *Backend) info(ctx context.Context) (eventstore.Info, error) {
 	known, upTo := b.extent.known()
 	for {
-		ready, err := b.water.now(ctx)
+		ready, _, err := b.water.now(ctx)
 		if err != nil {
 			return eventstore.Info{}, err
 		}

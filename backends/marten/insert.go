@@ -203,13 +203,13 @@ func (t *transaction) bury(ctx context.Context, cause error) {
 	}
 	if open {
 		batch := &pgx.Batch{}
-		t.b.sql().queueTombstones(batch, t.b.shape().uuidKeys, t.burned)
+		t.b.sql().queueTombstones(batch, t.b.shape().uuidKeys, t.burned, t.started)
 		batch.Queue(`commit`)
 		if t.conn.SendBatch(ctx, batch).Close() == nil {
 			return
 		}
 	}
-	t.b.owed.add(t.burned)
+	t.b.owed.add(owedNumbers{t.burned, t.started})
 }
 
 // rollback goes back to before the events. It fails where the transaction did not come so

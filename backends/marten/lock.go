@@ -56,13 +56,13 @@ const settings = `set_config('lock_timeout', '10s', true), set_config('statement
 	set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), `
 
 // makeBegin writes the statements that begin a transaction that writes. They answer the
-// sequence's last number: one that is higher was taken later.
+// sequence's last number, for one that is higher was taken later, and when the server was started.
 func (q *statements) makeBegin() {
-	begin := `select last from (select (select case when is_called then last_value else 0 end from ` + q.sequence + `) as last, ` + settings
-	q.alone = begin + `pg_advisory_xact_lock($1) offset 0) begun`
-	q.startLock = `select last from (select (select case when is_called then last_value else 0 end from ` + q.sequence + `) as last,
+	answer := `select last, pg_postmaster_start_time() from (select (select case when is_called then last_value else 0 end from ` + q.sequence + `) as last, `
+	q.alone = answer + settings + `pg_advisory_xact_lock($1) offset 0) begun`
+	q.startLock = answer + `
 		set_config('lock_timeout', '5s', true), set_config('TimeZone', 'UTC', true), pg_advisory_xact_lock_shared($1) offset 0) begun`
-	q.shared = begin + `pg_advisory_xact_lock_shared($1), (select count(*) from (select pg_advisory_xact_lock(n) from unnest($3::bigint[]) n) locked) offset 0) begun`
+	q.shared = answer + settings + `pg_advisory_xact_lock_shared($1), (select count(*) from (select pg_advisory_xact_lock(n) from unnest($3::bigint[]) n) locked) offset 0) begun`
 }
 
 // queueBegin queues what begins a transaction that writes: it waits for the lock.
@@ -85,7 +85,7 @@ func (t *transaction) begun(answers pgx.BatchResults) error {
 	if _, err := answers.Exec(); err != nil {
 		return err
 	}
-	err := answers.QueryRow().Scan(&t.last)
+	err := answers.QueryRow().Scan(&t.last, &t.started)
 	t.began = err == nil
 	return err
 }

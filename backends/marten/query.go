@@ -41,8 +41,8 @@ func (b *Backend) filter(q *query, f eventstore.Filter) {
 
 // noEvent selects a row of the columns of an event that is none, for it has no type: a
 // place.
-func noEvent(number, version, id, stream string) string {
-	return `select ` + number + `, ` + version + `, ` + id + `, null::timestamptz, ` + stream + `, null::text, null::text, null::bytea,
+func noEvent(number, version, id, at, stream string) string {
+	return `select ` + number + `, ` + version + `, ` + id + `, ` + at + `::timestamptz, ` + stream + `, null::text, null::text, null::bytea,
 		null::text, null::text, null::text, null::text`
 }
 
@@ -50,11 +50,12 @@ func noEvent(number, version, id, stream string) string {
 // and as a version whether the event that the page follows is there still, as the same
 // snapshot shows it. It is not where there is another one, or where the store does not reach so far. That
 // none is there any more is no proof, for Marten compacts streams; and what it put there
-// instead stands for what was. high is the page's last number.
+// instead stands for what was. Its time is when the server was started; null of a replica.
+// high is the page's last number.
 func (q *query) head(b *Backend, place eventstore.Place, follows bool, high string) string {
 	last := "(select coalesce(max(e.seq_id), 0) from " + q.sql.shown + " where e.seq_id > " + high + "::bigint and " + q.sql.live + ")"
 	row := func(there string) string {
-		return noEvent(last, "("+there+")::int::bigint", "null::uuid", "null::text")
+		return noEvent(last, "("+there+")::int::bigint", "null::uuid", "(case when not pg_is_in_recovery() then pg_postmaster_start_time() end)", "null::text")
 	}
 	if !follows {
 		return row("true")
@@ -77,7 +78,7 @@ func (q *query) passed(low, high string) string {
 	if q.backward {
 		direction = "asc"
 	}
-	return ` union all (` + noEvent("e.seq_id", "e.version::bigint", "e.id", "("+q.sql.name+")::text") +
+	return ` union all (` + noEvent("e.seq_id", "e.version::bigint", "e.id", "null", "("+q.sql.name+")::text") +
 		` from ` + q.sql.from + ` where e.seq_id > ` + low + `::bigint and e.seq_id <= ` + high + `::bigint and ` + q.sql.there +
 		` order by e.seq_id ` + direction + ` limit 1)`
 }

@@ -95,21 +95,29 @@ type reading struct {
 // not deliver yet does it wait.
 func (r *reading) forward(ctx context.Context) (eventstore.Page, error) {
 	for {
-		ready, err := r.b.water.now(ctx) // before the page
+		ready, started, err := r.b.water.now(ctx) // before the page
 		if err != nil {
 			return eventstore.Page{}, err
 		}
 		waited := false
 		if ready <= r.from {
-			if ready, waited, err = r.b.water.beyond(ctx, r.from, r.patience); err != nil {
+			seen, more, err := r.b.water.beyond(ctx, r.from, r.patience)
+			if err != nil {
 				return eventstore.Page{}, err
 			}
-			waited = waited && ready <= r.from
+			ready, started, waited = seen.ready, seen.started, more && seen.ready <= r.from
 		}
 		to := max(r.from, min(ready, r.top, r.from+pageWindow)) // the last may be beyond the last number
 		got, err := r.page(ctx, r.from, to)
 		if err != nil {
 			return eventstore.Page{}, err
+		}
+		if !got.started.Equal(started) { // another server, of which this was not known
+			if err := r.b.water.isOf(ctx, got.started); err != nil {
+				return eventstore.Page{}, err
+			}
+			r.from = pgdriver.After(r.req.After.Position)
+			continue
 		}
 		page := eventstore.Page{Events: got.events, Next: got.next(r.req.After)}
 		if got.full {
@@ -131,13 +139,14 @@ func (r *reading) forward(ctx context.Context) (eventstore.Page, error) {
 // the last event.
 func (r *reading) backward(ctx context.Context) (eventstore.Page, error) {
 	var last int64
+	top := r.top
 	if err := r.b.pool.QueryRow(ctx, r.b.sql().lastAfter(), 0).Scan(&last); err != nil {
 		return eventstore.Page{}, err
 	}
 	if err := r.b.water.reach(ctx, min(r.top, last)); err != nil {
 		return eventstore.Page{}, err
 	}
-	ready, err := r.b.water.now(ctx)
+	ready, started, err := r.b.water.now(ctx)
 	if err != nil {
 		return eventstore.Page{}, err
 	}
@@ -147,6 +156,13 @@ func (r *reading) backward(ctx context.Context) (eventstore.Page, error) {
 		got, err := r.page(ctx, low, r.top)
 		if err != nil {
 			return eventstore.Page{}, err
+		}
+		if !got.started.Equal(started) { // as in forward
+			if err := r.b.water.isOf(ctx, got.started); err != nil {
+				return eventstore.Page{}, err
+			}
+			r.top = top
+			return r.backward(ctx)
 		}
 		page := eventstore.Page{Events: got.events, Next: got.next(eventstore.Place{Position: r.req.Before})}
 		if got.full {
@@ -166,7 +182,8 @@ func (r *reading) backward(ctx context.Context) (eventstore.Page, error) {
 // pageOf is what was read at once.
 type pageOf struct {
 	collected
-	visible int64 // the number of the last event after the page's numbers; 0 where there is none
+	visible int64     // the number of the last event after the page's numbers; 0 where there is none
+	started time.Time // when the server was that it was read of
 	// passed is the last event of the page's numbers, in its direction, match or not: what
 	// was delivered may be skipped or archived since.
 	passed eventstore.Place
@@ -192,7 +209,10 @@ func (r *reading) page(ctx context.Context, low, high int64) (pageOf, error) {
 	err = eachRow(rows, func(row *row) (bool, error) {
 		switch {
 		case isHead: // no event: see query.head
-			isHead, got.visible, moved = false, row.seq, row.version == 0
+			isHead, got.visible, got.started, moved = false, row.seq, row.at, row.version == 0
+			if row.timeNull {
+				return false, errReplica
+			}
 			return !moved, nil
 		case row.kind == nil: // what was passed
 			got.passed = eventstore.Place{Position: pgdriver.Position(row.seq), Stream: string(row.stream), Version: uint64(row.version), ID: row.id}

@@ -28,6 +28,9 @@ func TestAReplicaIsRefused(t *testing.T) {
 	for _, store := range stores {
 		_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
 		require.NoError(t, err)
+		for _, err = range store.ReadAll(t.Context(), eventstore.ReadAllOptions{}) { // so that there is something that it knows
+			require.NoError(t, err)
+		}
 	}
 
 	signal := filepath.Join(server.DataDir(), "standby.signal")
@@ -41,6 +44,10 @@ func TestAReplicaIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, eventstore.ErrUnavailable)
 	require.ErrorContains(t, err, "standby mode")
 	for name, store := range stores {
+		for _, err = range store.ReadAll(t.Context(), eventstore.ReadAllOptions{Backward: true}) {
+			require.ErrorIs(t, err, eventstore.ErrUnavailable, name)
+		}
+		require.Error(t, err, name)
 		for _, err = range store.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
 			require.ErrorIs(t, err, eventstore.ErrUnavailable, "%s: it may be promoted", name)
 		}

@@ -45,7 +45,8 @@ const (
 //
 // A server that crashes gives numbers again that it had given out before, where nothing
 // with such a number had been committed. So ready ends at the last row: beyond it a number
-// is settled for this run of the server only.
+// is settled only while no crash has ended all sessions. A server that was started anew, or
+// another one in its place, may also have lost what was committed: nothing is known of it.
 type watermark struct {
 	sql    *statements
 	pool   *pgxpool.Pool
@@ -58,6 +59,8 @@ type watermark struct {
 	ready   int64
 	visible int64     // the last event's number then; 0 where none was above settled
 	known   time.Time // by the server's clock, when all this was found
+	started time.Time // when the server was that it was found of
+	unsure  time.Time // since when each look found new sessions only; zero where the last did not
 	samples []sample
 	waiting *wait
 }
@@ -94,21 +97,40 @@ func (w *watermark) take(ctx context.Context) error {
 
 func (w *watermark) give() { w.turn <- struct{}{} }
 
-// now returns how far readers may go, without a look.
-func (w *watermark) now(ctx context.Context) (int64, error) {
+// now returns how far readers may go, without a look, and when the server was started of
+// which that is known.
+func (w *watermark) now(ctx context.Context) (ready int64, started time.Time, err error) {
 	if err := w.take(ctx); err != nil {
-		return 0, err
+		return 0, started, err
 	}
 	defer w.give()
-	return w.ready, nil
+	return w.ready, w.started, nil
 }
 
-// beyond returns how far readers may go, which is beyond a number if any event is, or
+// isOf forgets what is known where it is not of the server that a page was read of.
+func (w *watermark) isOf(ctx context.Context, started time.Time) error {
+	if err := w.take(ctx); err != nil {
+		return err
+	}
+	defer w.give()
+	if !w.started.Equal(started) {
+		w.forget(started)
+	}
+	return nil
+}
+
+// forget begins anew, as in a handle that was just opened.
+func (w *watermark) forget(started time.Time) {
+	w.settled, w.ready, w.visible, w.samples, w.waiting, w.started = 0, 0, 0, nil, nil, started
+	w.holes.forget()
+}
+
+// beyond finds how far readers may go, which is beyond a number if any event is, or
 // that there is none. It waits while there is one that they must not see yet. within
 // bounds that, where above zero: then what is ready is returned without an error. A writer
 // that holds readers up for longer than stallRefused is ErrUnavailable, with its process
 // ID and age.
-func (w *watermark) beyond(ctx context.Context, number int64, within time.Duration) (ready int64, more bool, err error) {
+func (w *watermark) beyond(ctx context.Context, number int64, within time.Duration) (seen look, more bool, err error) {
 	var end time.Time
 	if within > 0 {
 		end = time.Now().Add(within)
@@ -117,13 +139,13 @@ func (w *watermark) beyond(ctx context.Context, number int64, within time.Durati
 		seen, err := w.step(ctx, number)
 		switch {
 		case err != nil || seen.ready > number:
-			return seen.ready, true, err
+			return seen, true, err
 		case seen.visible <= number:
-			return seen.ready, false, nil
+			return seen, false, nil
 		case within > 0 && !time.Now().Before(end):
-			return seen.ready, true, nil
+			return seen, true, nil
 		case within <= 0 && seen.stalled != nil:
-			return seen.ready, true, seen.stalled
+			return seen, true, seen.stalled
 		case seen.advanced:
 			continue
 		}
@@ -131,7 +153,7 @@ func (w *watermark) beyond(ctx context.Context, number int64, within time.Durati
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return seen.ready, true, ctx.Err()
+			return seen, true, ctx.Err()
 		case <-timer.C:
 		}
 	}
@@ -140,8 +162,8 @@ func (w *watermark) beyond(ctx context.Context, number int64, within time.Durati
 // reach waits until readers may go as far as target, the number of an event.
 func (w *watermark) reach(ctx context.Context, target int64) error {
 	for {
-		ready, more, err := w.beyond(ctx, target-1, 0)
-		if err != nil || !more || ready >= target {
+		seen, more, err := w.beyond(ctx, target-1, 0)
+		if err != nil || !more || seen.ready >= target {
 			return err
 		}
 	}
@@ -150,6 +172,7 @@ func (w *watermark) reach(ctx context.Context, target int64) error {
 // look is what one look has found.
 type look struct {
 	ready, visible int64
+	started        time.Time // the server was
 	advanced       bool
 	stalled        error
 }
@@ -161,29 +184,33 @@ func (w *watermark) step(ctx context.Context, number int64) (look, error) {
 	}
 	defer w.give()
 	if w.ready > number {
-		return look{ready: w.ready, visible: w.ready}, nil
+		return look{ready: w.ready, visible: w.ready, started: w.started}, nil
 	}
 	before := w.settled
 	if err := w.look(ctx); err != nil {
 		return look{ready: w.ready}, err
 	}
-	return look{ready: w.ready, visible: w.visible, advanced: w.settled > before, stalled: w.stall(ctx)}, nil
+	return look{ready: w.ready, visible: w.visible, started: w.started, advanced: w.settled > before, stalled: w.stall(ctx)}, nil
 }
 
 // look asks the server once.
 func (w *watermark) look(ctx context.Context) error {
 	from, asked := w.settled, time.Now()
+	var known *time.Time // nil where nothing depends on it
+	if w.settled > w.ready || len(w.samples) > 0 || w.waiting != nil {
+		known = &w.known
+	}
 	batch := &pgx.Batch{}
-	batch.Queue(w.sql.lastNumber(), w.known)
+	batch.Queue(w.sql.lastNumber(), known)
 	batch.Queue(w.sql.locks())
 	batch.Queue(w.sql.run(), from)
 	batch.Queue(w.sql.lastAfter(), w.ready)
 	answers := w.pool.SendBatch(ctx, batch)
 	defer func() { _ = answers.Close() }() // the rows told its error
 	var last, run, top, visible int64
-	var now time.Time
+	var now, started time.Time
 	var older, replica bool // a session is older than what is known; and this is a replica
-	if err := answers.QueryRow().Scan(&last, &now, &older, &replica); err != nil {
+	if err := answers.QueryRow().Scan(&last, &now, &older, &started, &replica); err != nil {
 		return err
 	}
 	holders, err := scanHolders(answers)
@@ -200,20 +227,25 @@ func (w *watermark) look(ctx context.Context) error {
 		return err
 	}
 	if replica { // since the store was opened
-		return fmt.Errorf("%w: marten: the server is a replica now, which does not show who is writing; have the pool connect to the primary (target_session_attrs=primary)", eventstore.ErrUnavailable)
+		return errReplica
+	}
+	if !w.started.Equal(started) {
+		w.forget(started)
+		if from > 0 { // what was asked begins there
+			return nil
+		}
 	}
 	seen := w.visible // before the sequence was asked
 	w.visible = visible
 	w.known = now
-	if !older { // the server may have crashed since, which ends all sessions
-		w.settled, w.samples, w.waiting = w.ready, nil, nil
+	if err := w.forgetUnless(older); err != nil {
+		return err
 	}
 	if w.settled < from { // what was asked begins there
 		return nil
 	}
 	if last < from { // the sequence was restarted
-		w.settled, w.ready, w.visible, w.samples, w.waiting = 0, 0, 0, nil, nil
-		w.holes.forget()
+		w.forget(started)
 		return nil
 	}
 	if visible > 0 && seen > last {
@@ -227,6 +259,27 @@ func (w *watermark) look(ctx context.Context) error {
 		w.settled = next
 	}
 	return w.keepTogether(ctx, min(w.settled, top))
+}
+
+var errReplica = fmt.Errorf("%w: marten: the server is a replica now, which does not show who is writing; have the pool connect to the primary (target_session_attrs=primary)", eventstore.ErrUnavailable)
+
+// forgetUnless keeps what is settled beyond the last row only if a session is older than
+// that: a crash of the server ends all. Where no look finds one, it cannot get on.
+func (w *watermark) forgetUnless(older bool) error {
+	if older {
+		w.unsure = time.Time{}
+		return nil
+	}
+	w.settled, w.samples, w.waiting = w.ready, nil, nil
+	if w.unsure.IsZero() {
+		w.unsure = time.Now()
+	}
+	if time.Since(w.unsure) < stallRefused {
+		return nil
+	}
+	w.unsure = time.Time{}
+	return fmt.Errorf("%w: marten: what comes next in the order is not decided: for %s each look has found only sessions that are younger than the look before, as after a crash of the server; "+
+		"let the pool's connections live longer, or give the role pg_read_all_stats", eventstore.ErrUnavailable, stallRefused)
 }
 
 // keepTogether moves ready up to a number that is settled, or to before it where a
@@ -382,13 +435,14 @@ func (q *statements) run() string {
 }
 
 // lastNumber selects the sequence's last number, the server's time, whether any session that
-// this role may see is older than a time, and whether the server is a replica. Our own session
-// is asked first, which costs little.
+// this role may see is older than a time, where one is given, when the server was started and
+// whether it is a replica.
 func (q *statements) lastNumber() string {
 	older := func(pid string) string {
 		return "exists (select from pg_stat_get_activity(" + pid + ") where backend_start <= $1::timestamptz)"
 	}
-	return "select case when is_called then last_value else 0 end, clock_timestamp(), " + "(" + older("pg_backend_pid()") + " or " + older("null") + "), pg_is_in_recovery() from " + q.sequence
+	return "select case when is_called then last_value else 0 end, clock_timestamp(), $1::timestamptz is null or " + older("pg_backend_pid()") + " or " + older("null") +
+		", pg_postmaster_start_time(), pg_is_in_recovery() from " + q.sequence
 }
 
 // begin notes the last number when the handle is opened, so that the grace begins then.
@@ -398,7 +452,7 @@ func (w *watermark) begin(ctx context.Context) {
 		return
 	}
 	var last int64
-	if err := w.pool.QueryRow(ctx, w.sql.lastNumber(), w.known).Scan(&last, &w.known, nil, nil); err == nil {
+	if err := w.pool.QueryRow(ctx, w.sql.lastNumber(), nil).Scan(&last, &w.known, nil, &w.started, nil); err == nil {
 		w.samples = append(w.samples, sample{last, time.Now()})
 	}
 }

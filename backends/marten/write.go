@@ -94,6 +94,7 @@ type transaction struct {
 	at      time.Time // the record time of new events that are given none
 	began   bool      // it has begun, and so
 	last    int64     // the sequence's last number then is known
+	started time.Time // and when the server was started
 	saved   bool      // the savepoint was made
 	called  bool      // Marten's function was called
 	checked []string  // the IDs of streams that are held to what was read of them

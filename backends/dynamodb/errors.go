@@ -155,9 +155,9 @@ func (e *requestError) Error() string {
 	case isNoTable(e.err):
 		text += "; check the region and the table's name"
 	case api != nil && refusesCredentials(api.ErrorCode()):
-		text += "; correct the credentials: they come from " + credentialSources
+		text += "; correct this machine's clock, or the credentials, which come from " + credentialSources
 	case api != nil && codeMeaning(api.ErrorCode()) == expired:
-		text += "; renew the credentials: they come from " + credentialSources
+		text += "; correct this machine's clock, or renew the credentials, which come from " + credentialSources
 	case strings.Contains(text, "get credentials"): // which has no type
 		text += "; give credentials by " + credentialSources
 	}

@@ -67,9 +67,9 @@ func TestARefusedCallerIsToldWhatWouldHelp(t *testing.T) {
 		want string
 	}{
 		"no right":                 {api("AccessDeniedException"), `the credentials need the right dynamodb:Query on table "events"`},
-		"no such key":              {api("UnrecognizedClientException"), "correct the credentials: they come from profile=NAME in the URL, AWS_PROFILE, AWS_ACCESS_KEY_ID"},
-		"a wrong secret":           {api("InvalidSignatureException"), "correct the credentials"},
-		"no credentials sent":      {api("MissingAuthenticationTokenException"), "correct the credentials"},
+		"no such key":              {api("UnrecognizedClientException"), "the credentials, which come from profile=NAME in the URL, AWS_PROFILE, AWS_ACCESS_KEY_ID"},
+		"a wrong secret":           {api("InvalidSignatureException"), "correct this machine's clock, or the credentials"},
+		"no credentials sent":      {api("MissingAuthenticationTokenException"), "correct this machine's clock, or the credentials"},
 		"expired credentials":      {api("ExpiredTokenException"), "renew the credentials"},
 		"no credentials at all":    {&unsentError{errors.New("get identity: get credentials: none")}, "give credentials by profile=NAME in the URL"},
 		"no table":                 {&types.ResourceNotFoundException{}, "check the region and the table's name"},

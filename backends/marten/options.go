@@ -132,7 +132,7 @@ func (o *Options) withDefaults() (Options, error) {
 // againstLate says what keeps events from arriving late.
 func (o *Options) againstLate() string {
 	if o.Append == Quick {
-		return "the store was opened with append=quick, and an application of it appends as EventAppendMode.Rich does: open it with append=rich"
+		return "the store was opened with append=quick, and most likely an application of it appends as EventAppendMode.Rich does: then open it with append=rich"
 	}
 	return fmt.Sprintf("open the store with a grace longer than %s", o.Grace)
 }

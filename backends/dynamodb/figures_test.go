@@ -216,7 +216,7 @@ func TestOpeningAndAFirstAppendAreThreeRoundTrips(t *testing.T) {
 				rounds.Add(1)
 			}
 			answered := make(chan struct{})
-			defer time.AfterFunc(200*time.Millisecond, func() { close(answered) }).Stop()
+			defer time.AfterFunc(time.Second, func() { close(answered) }).Stop()
 			return dynamodbtest.Hold(answered)(ctx, call)
 		},
 		After: func(context.Context, dynamodbtest.Call, *dynamodbtest.Error) error { under.Add(-1); return nil },

@@ -149,8 +149,8 @@ func TestSubscriptionsShareOneLook(t *testing.T) {
 		})
 	}
 	caughtUp.Wait()
-	m.reset()
 	began := time.Now()
+	m.reset()
 	require.Eventually(t, func() bool { return m.count() >= 5 }, 10*time.Second, time.Millisecond)
 	require.GreaterOrEqual(t, time.Since(began), 2*poll, "twenty subscriptions, and one look each time")
 	requests, read, _ := m.reset()

@@ -422,7 +422,7 @@ func TestADoubtedLogIsReadAgainSoonHoweverSeldomItsHandleLooks(t *testing.T) {
 		return counts.Events == 1
 	}, 10*time.Second, time.Millisecond, "its next request has begun")
 	seldom.Recheck()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	version, err := store.StreamVersion(ctx, "s")
 	require.NoError(t, err)

@@ -65,12 +65,10 @@ func TestAClientThatFreezesStopsNobodyElse(t *testing.T) {
 					return
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), soon)
-				begin := time.Now()
 				_, err := others.Append(ctx, "others", eventstore.Any(), event("Placed", "{}"))
 				cancel()
 				thaw()
 				require.NoError(t, err, "frozen after %d exchanges", exchanges)
-				require.Less(t, time.Since(begin), 3*time.Second, "frozen after %d exchanges", exchanges)
 			}
 		})
 	}

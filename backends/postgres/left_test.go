@@ -35,7 +35,7 @@ func TestLeavingALongReadKeepsItsConnection(t *testing.T) {
 	}
 	made := pool.Stat().NewConnsCount() - before
 	t.Logf("%d new connections in %d reads", made, reads)
-	require.LessOrEqual(t, made, int64(3)) // a pool grows, and a slow machine may cut a page off
+	require.LessOrEqual(t, made, int64(reads/5)) // a pool grows, and a slow machine may cut a page off
 }
 
 // busy works for a time, as a caller's loop does.

@@ -170,7 +170,7 @@ func TestD6_ATransactionThatIsGivenUpLetsGoOfItsItems(t *testing.T) {
 
 func TestD6_WithLatencyRacesEndInConflicts(t *testing.T) {
 	srv, w := startWorld(t, nil)
-	srv.SetLatency(20 * time.Millisecond)
+	srv.SetLatency(200 * time.Millisecond)
 	results := make(chan error, 8)
 	for i := range cap(results) {
 		go func() { results <- w.transact(w.putNewAction(key("log", 1)), w.putNewAction(key("s", i))) }()

@@ -111,11 +111,7 @@ func TestNoAppendOfOursLandsInAStreamThatNetArchivesMeanwhile(t *testing.T) {
 						_, err := store.Append(context.Background(), stream, anyVersion, []eventstore.Event{event("happened", `{}`), event("happened", `{}`)}[:n]...)
 						appended <- err
 					}()
-					require.Eventually(t, func() bool {
-						var waits bool
-						err := pool.QueryRow(t.Context(), `select exists (select from pg_locks l join pg_stat_activity a using (pid) where not l.granted and l.locktype = 'transactionid' and a.datname = current_database())`).Scan(&waits)
-						return err == nil && waits
-					}, 10*time.Second, 5*time.Millisecond, "it waits for the row")
+					require.Eventually(t, waits(t.Context(), pool, "transactionid"), 10*time.Second, 5*time.Millisecond, "it waits for the row")
 					require.NoError(t, net.Commit(t.Context()))
 					require.ErrorIs(t, <-appended, eventstore.ErrSealed)
 					require.Len(t, readAll(t, store, eventstore.ReadAllOptions{}), 1)

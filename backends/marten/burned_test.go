@@ -36,11 +36,7 @@ func TestADeadlockWithARichWriterLeavesNoNumberBurned(t *testing.T) {
 		_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
 		appended <- err
 	}()
-	require.Eventually(t, func() bool {
-		var waits bool
-		err := pool.QueryRow(t.Context(), `select exists (select from pg_locks l join pg_stat_activity a using (pid) where not l.granted and l.locktype = 'transactionid' and a.datname = current_database())`).Scan(&waits)
-		return err == nil && waits
-	}, 10*time.Second, 5*time.Millisecond, "ours waits for the row")
+	require.Eventually(t, waits(t.Context(), pool, "transactionid"), 10*time.Second, 5*time.Millisecond, "ours waits for the row")
 	_, err = net.Exec(t.Context(), `insert into mt_events (seq_id, id, stream_id, version, data, type, timestamp, mt_dotnet_type)
 		values (nextval('mt_events_sequence'), gen_random_uuid(), 'order-1', 2, '{}', 'happened', now(), '')`)
 	require.NoError(t, err, "the Rich writer is not the one that is ended")
@@ -76,19 +72,12 @@ func TestWritersOfOtherStreamsAreNotWaitedFor(t *testing.T) {
 		_, err := store.Append(t.Context(), "order-1", anyVersion, event("happened", `{}`))
 		appended <- err
 	}
-	waits := func(kind string) func() bool {
-		return func() bool {
-			var n int
-			err := pool.QueryRow(t.Context(), `select count(*) from pg_locks l join pg_stat_activity a using (pid) where not l.granted and l.locktype = $1 and a.datname = current_database()`, kind).Scan(&n)
-			return err == nil && n > 0
-		}
-	}
 	go append1(one)
-	require.Eventually(t, waits("transactionid"), 10*time.Second, 5*time.Millisecond, "the first waits for the row")
+	require.Eventually(t, waits(t.Context(), pool, "transactionid"), 10*time.Second, 5*time.Millisecond, "the first waits for the row")
 	_, err = other.Append(t.Context(), "order-2", anyVersion, event("happened", `{}`))
 	require.NoError(t, err)
 	go append1(other)
-	require.Eventually(t, waits("advisory"), 10*time.Second, 5*time.Millisecond, "the second waits for the first")
+	require.Eventually(t, waits(t.Context(), pool, "advisory"), 10*time.Second, 5*time.Millisecond, "the second waits for the first")
 	require.NoError(t, net.Rollback(t.Context()))
 	require.NoError(t, <-appended)
 	require.NoError(t, <-appended)

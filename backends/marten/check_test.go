@@ -44,8 +44,7 @@ func TestNobodyWritesToAStreamBetweenItsCheckAndTheCommit(t *testing.T) {
 						meanwhile = &between{statement: test.holds, do: func() {
 							go come()
 							for deadline := time.Now().Add(10 * time.Second); !waited && time.Now().Before(deadline); {
-								_ = pool.QueryRow(context.Background(), `select exists (select from pg_locks l join pg_stat_activity a using (pid)
-									where not l.granted and l.locktype = 'transactionid' and a.datname = current_database())`).Scan(&waited)
+								waited = waits(context.Background(), pool, "transactionid")()
 							}
 						}}
 					}

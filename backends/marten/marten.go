@@ -45,7 +45,8 @@ var _ eventstore.Backend = (*Backend)(nil)
 
 // Open returns a handle on the event store of a Marten application in one schema of the
 // pool's database. The pool stays the caller's: Close leaves it open. It must reach the
-// primary, and no replica when that is lost: [PoolConfig] sees to it. Appends use one of its connections at a time, and each read one for a page.
+// primary, and no replica when that is lost: [PoolConfig] sees to it. Appends use one of its
+// connections at a time, and each read one for a page.
 //
 // It fails with ErrInvalid for a bad option, for a schema without an event store, and for
 // a tenant that is missing or not needed; with ErrUnavailable where the server cannot be
